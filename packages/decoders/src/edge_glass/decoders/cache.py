@@ -1,0 +1,56 @@
+"""Keys and values of the positions that a recursive decoder has already seen."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+class KeyValueCache:
+    """One pair of key and value buffers for each attention call of a forward pass.
+
+    A recursive decoder applies the same layer many times, to other states each time, so the call
+    number and not the layer number is what a cached key belongs to. Causality makes this exact: the
+    states of a position at any call depend on earlier positions at that call and nothing later.
+
+    Buffers grow by doubling, so that a token costs no copy of the whole past.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0  # positions completed by all calls
+        self._keys: list[Tensor] = []
+        self._values: list[Tensor] = []
+
+    def extend(self, call: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Appends new keys and values of one call and returns all of that call's.
+
+        Args:
+            call: Number of the attention call in this forward pass, counted from 0.
+            keys: (B, S, H, head width), new positions only, rotated already.
+            values: (B, S, H, head width).
+
+        Returns:
+            Views (B, length + S, H, head width) into the buffers.
+        """
+        end = self.length + keys.shape[1]
+        if call == len(self._keys):
+            capacity = max(end + 32, 2 * keys.shape[1])
+            shape = (keys.shape[0], capacity, *keys.shape[2:])
+            self._keys.append(keys.new_empty(shape))
+            self._values.append(values.new_empty(shape))
+        elif end > self._keys[call].shape[1]:
+            self._keys[call] = _grown(self._keys[call], self.length, 2 * end)
+            self._values[call] = _grown(self._values[call], self.length, 2 * end)
+        all_keys, all_values = self._keys[call], self._values[call]
+        all_keys[:, self.length : end] = keys
+        all_values[:, self.length : end] = values
+        return all_keys[:, :end], all_values[:, :end]
+
+    def advance(self, num_positions: int) -> None:
+        """Counts new positions once every call has stored them."""
+        self.length += num_positions
+
+
+def _grown(buffer: Tensor, used: int, capacity: int) -> Tensor:
+    larger = buffer.new_empty((buffer.shape[0], capacity, *buffer.shape[2:]))
+    larger[:, :used] = buffer[:, :used]
+    return larger

@@ -1,0 +1,97 @@
+"""The parts of the recursive block: RMSNorm, rotary positions, causal self-attention, SwiGLU.
+
+Unusual: rotary pairs are neighbours (2i, 2i+1), so that a rotation is one complex product. On CPU
+that takes a quarter of the time of the usual split-halves form; the two differ by a fixed
+permutation of the learned query and key rows only.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+from edge_glass.decoders.cache import KeyValueCache
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight (Zhang and Sennrich, 2019, arXiv:1910.07467)."""
+
+    def __init__(self, width: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """Normalises the last axis."""
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+def rotary_table(num_positions: int, head_dim: int, theta: float) -> Float[Tensor, "p h 2"]:
+    """Returns cos and sin of position * theta^(-2i / head_dim), (positions, head_dim / 2, 2).
+
+    Computed in double precision and rounded once, so that every machine gets the same table.
+    Source: Su et al., 2021, arXiv:2104.09864.
+    """
+    frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angles = torch.arange(num_positions, dtype=torch.float64)[:, None] * frequencies
+    return torch.stack((angles.cos(), angles.sin()), dim=-1).float()
+
+
+def rotate(x: Float[Tensor, "b s h d"], rotation: Complex[Tensor, "b s 1 e"]) -> Tensor:
+    """Rotates the neighbouring pairs of each head; float32 inside, as bf16 has no complex type."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head self-attention with rotary positions; one projection makes q, k and v."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b s d"],
+        bias: Float[Tensor, "b 1 s total"],
+        rotation: Complex[Tensor, "b s 1 e"],
+        cache: KeyValueCache | None = None,
+        call: int = 0,
+    ) -> Float[Tensor, "b s d"]:
+        """Attends from S new positions to all S_total.
+
+        Args:
+            x: (B, S, D).
+            bias: (B, 1, S, S_total) additive mask.
+            rotation: (B, S, 1, head width / 2) unit complex numbers of the new positions.
+            cache: Where earlier keys and values are, if any.
+            call: Number of this attention call in the forward pass.
+        """
+        heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, S, 3, H, head)
+        queries_keys = rotate(heads[:, :, :2].flatten(2, 3), rotation)  # (B, S, 2H, head)
+        queries, keys = queries_keys.chunk(2, dim=2)
+        values = heads[:, :, 2]
+        if cache is not None:
+            keys, values = cache.extend(call, keys, values)
+        mixed = F.scaled_dot_product_attention(
+            queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), attn_mask=bias
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate(x)) * up(x)) (Shazeer, 2020, arXiv:2002.05202); gate and up in one matrix."""
+
+    def __init__(self, width: int, intermediate_dim: int) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(width, 2 * intermediate_dim, bias=False)
+        self.down = nn.Linear(intermediate_dim, width, bias=False)
+
+    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """Applies the gated feed-forward layer to the last axis."""
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]

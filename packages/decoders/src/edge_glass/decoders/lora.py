@@ -1,0 +1,101 @@
+"""LoRA adapters (Hu et al., 2021, arXiv:2106.09685) through peft, on a decoder from the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+ADAPTER = "default"  # peft's own name for the first adapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraOptions:
+    """Rank, scale (alpha / rank) and the linear layers that get an adapter."""
+
+    rank: int = 64
+    alpha: int = 16
+    dropout: float = 0.05
+    target_modules: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha < 1:
+            raise ValueError(f"lora: rank {self.rank} and alpha {self.alpha} must be 1 or more")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"lora: dropout is {self.dropout}, expected 0 <= dropout < 1")
+        if not self.target_modules:
+            raise ValueError("lora: target_modules is empty; leave lora out instead")
+
+
+def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
+    """Freezes the model and adds adapters that change nothing until they are trained (B = 0).
+
+    The adapters are float32 whatever the base is, and drawn from torch's global generator.
+
+    Raises:
+        ValueError: A name in `target_modules` fits no layer.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    unknown = sorted(set(options.target_modules) - names)
+    if unknown:
+        linear = {
+            n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear)
+        }
+        raise ValueError(
+            f"lora: target_modules {unknown} fit no layer; linear layers: {sorted(linear)}"
+        )
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=list(options.target_modules),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)  # type: ignore[return-value]
+
+
+def adapter_state(model: PeftModel) -> dict[str, Tensor]:
+    """Returns the adapters' tensors by module name, without the base model's."""
+    return {name: value for name, value in model.state_dict().items() if _is_adapter(name)}
+
+
+def load_adapter_state(model: PeftModel, state: dict[str, Tensor]) -> None:
+    """Loads what `adapter_state` returned.
+
+    Raises:
+        ValueError: A tensor is missing, unexpected or of another shape.
+    """
+    own = adapter_state(model)
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or unexpected:
+        raise ValueError(
+            f"adapters do not fit the model: {len(missing)} missing {missing[:3]}, "
+            f"{len(unexpected)} unexpected {unexpected[:3]}; use the configuration they were saved with"
+        )
+    for name, value in state.items():
+        if own[name].shape != value.shape:
+            raise ValueError(
+                f"adapter {name} has shape {tuple(value.shape)}, expected {tuple(own[name].shape)}; "
+                "was it trained with another rank or model?"
+            )
+        own[name].data.copy_(value)
+
+
+def _is_adapter(name: str) -> bool:
+    return f".lora_A.{ADAPTER}." in name or f".lora_B.{ADAPTER}." in name

@@ -1,0 +1,61 @@
+"""4-bit NF4 and 8-bit weights through bitsandbytes, on GPU and CPU.
+
+Only the linear layers inside the decoder's blocks are quantised. Embeddings, norms and the vocabulary
+projection keep their precision, and so do projector, fusion and heads, which are not part of the
+decoder at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
+
+Quantization = Literal["none", "8bit", "4bit"]
+
+
+def quantization_config(
+    quantization: Quantization, compute_dtype: torch.dtype = torch.bfloat16
+) -> BitsAndBytesConfig | None:
+    """Returns what `from_pretrained` takes, or None for no quantisation.
+
+    Args:
+        quantization: `4bit` is NF4 with double quantisation (Dettmers et al., 2023,
+            arXiv:2305.14314), `8bit` is LLM.int8() (Dettmers et al., 2022, arXiv:2208.07339).
+        compute_dtype: Precision of the products with dequantised 4-bit weights.
+
+    Raises:
+        ValueError: An unknown name.
+        RuntimeError: bitsandbytes is not installed or cannot run here.
+    """
+    if quantization not in get_args(Quantization):
+        raise ValueError(
+            f"quantization is {quantization!r}, expected one of {', '.join(get_args(Quantization))}"
+        )
+    if quantization == "none":
+        return None
+    _require_bitsandbytes(quantization)
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=["lm_head"])
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+        llm_int8_skip_modules=["lm_head"],
+    )
+
+
+def _require_bitsandbytes(quantization: str) -> None:
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise RuntimeError(
+            f"quantization {quantization!r} needs bitsandbytes, which does not import here ({error}): "
+            "pip install 'edge-glass-decoders[quantization]', or set quantization: none"
+        ) from error

@@ -1,0 +1,247 @@
+"""TRM, the Tiny Recursive Model, as a causal language decoder.
+
+Unusual: depth comes from recursion and not from layers. One small shared block is applied again and
+again to two states of every position, an answer y and a latent z, beside the input x:
+
+    a cycle:              z <- block(x + y + z)   num_latent_updates times
+                          y <- block(y + z)
+    a supervision step:   num_cycles cycles, gradient through the last one only
+    a forward pass:       num_supervision_steps steps, each starting from the detached states of the
+                          one before, each with its own loss on y (deep supervision)
+
+The input reaches y only through z. The states start from fixed random vectors, kept in the
+checkpoint, as in the authors' code: with gradient through the last cycle alone they could not learn.
+
+Adapted from Jolicoeur-Martineau, "Less is More: Recursive Reasoning with Tiny Networks", 2025,
+arXiv:2510.04871: causal self-attention instead of full, a cache of keys and values for each
+attention call, and no halting head (the number of steps is fixed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor, nn
+
+from edge_glass.decoders.base import Decoder, DecoderOutput
+from edge_glass.decoders.cache import KeyValueCache
+from edge_glass.decoders.layers import CausalSelfAttention, RMSNorm, SwiGLU, rotary_table
+from edge_glass.decoders.masks import additive, check_mask, may_attend, rotary_positions
+from edge_glass.decoders.tokenizer import word_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyRecursiveConfig:
+    """Options of the recursive decoder; the sample's default has about a million parameters."""
+
+    width: int = 128
+    num_layers: int = 2  # layers of the one shared block
+    num_heads: int = 4
+    intermediate_dim: int = 384  # SwiGLU's inner width
+    num_latent_updates: int = 2  # n: more thinks longer before each answer
+    num_cycles: int = 2  # T: the first T - 1 run without gradient
+    num_supervision_steps: int = 1
+    norm: Literal["pre", "post"] = "post"
+    bidirectional_prefix: bool = True  # visual prefix tokens see one another both ways
+    tie_word_embeddings: bool = True
+    dropout: float = 0.0
+    rope_theta: float = 10_000.0
+    rms_norm_eps: float = 1e-6
+    max_positions: int = 2048
+    max_vocab: int = 8192
+
+    def __post_init__(self) -> None:
+        counts = ("width", "num_layers", "num_heads", "intermediate_dim", "num_latent_updates")
+        counts += ("num_cycles", "num_supervision_steps", "max_positions", "max_vocab")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"trm: {name} is {getattr(self, name)}, expected 1 or more")
+        if self.width % (2 * self.num_heads):
+            raise ValueError(
+                f"trm: width {self.width} is no multiple of 2 * num_heads = {2 * self.num_heads}; "
+                "rotary positions need heads of an even width"
+            )
+        if self.norm not in ("pre", "post"):
+            raise ValueError(f"trm: norm is {self.norm!r}, expected 'pre' or 'post'")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"trm: dropout is {self.dropout}, expected 0 <= dropout < 1")
+
+    def build_tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+        """Makes a word tokenizer of at most `max_vocab` entries from the training texts."""
+        return word_tokenizer(texts, max_vocab=self.max_vocab)
+
+    def build(self, tokenizer: PreTrainedTokenizerFast) -> TinyRecursiveDecoder:
+        """Makes the decoder with one row a tokenizer entry."""
+        return TinyRecursiveDecoder(self, vocab_size=len(tokenizer))
+
+
+class RecursiveLayer(nn.Module):
+    """Attention and SwiGLU, each with a residual; the norm before (pre) or after the sum (post)."""
+
+    def __init__(self, config: TinyRecursiveConfig) -> None:
+        super().__init__()
+        self.post_norm = config.norm == "post"
+        self.dropout = config.dropout
+        self.attention = CausalSelfAttention(config.width, config.num_heads)
+        self.mlp = SwiGLU(config.width, config.intermediate_dim)
+        self.attention_norm = RMSNorm(config.width, config.rms_norm_eps)
+        self.mlp_norm = RMSNorm(config.width, config.rms_norm_eps)
+
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor,
+        rotation: Tensor,
+        cache: KeyValueCache | None,
+        call: int,
+    ) -> Tensor:
+        """(B, S, D) -> (B, S, D)."""
+        if self.post_norm:
+            mixed = self.attention(x, bias, rotation, cache, call)
+            x = self.attention_norm(x + self._drop(mixed))
+            return self.mlp_norm(x + self._drop(self.mlp(x)))  # type: ignore[no-any-return]
+        mixed = self.attention(self.attention_norm(x), bias, rotation, cache, call)
+        x = x + self._drop(mixed)
+        return x + self._drop(self.mlp(self.mlp_norm(x)))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+class RecursiveBlock(nn.Module):
+    """The one block that all recursion steps share."""
+
+    def __init__(self, config: TinyRecursiveConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(RecursiveLayer(config) for _ in range(config.num_layers))
+        # Pre-norm layers only ever add; without this norm the states would grow at each recursion.
+        self.state_norm = (
+            RMSNorm(config.width, config.rms_norm_eps) if config.norm == "pre" else nn.Identity()
+        )
+
+    def forward(
+        self, x: Tensor, bias: Tensor, rotation: Tensor, cache: KeyValueCache | None, call: int
+    ) -> Tensor:
+        """(B, S, D) -> (B, S, D); `call` numbers the block's application in this forward pass."""
+        for index, layer in enumerate(self.layers):
+            x = layer(x, bias, rotation, cache, call * len(self.layers) + index)
+        return self.state_norm(x)  # type: ignore[no-any-return]
+
+
+class TinyRecursiveDecoder(Decoder):
+    """Causal decoder of one shared block, see the head of this file."""
+
+    rotary: Tensor
+    answer_init: Tensor
+    latent_init: Tensor
+
+    def __init__(self, config: TinyRecursiveConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, config.width)
+        self.block = RecursiveBlock(config)
+        self.output_norm = RMSNorm(config.width, config.rms_norm_eps)
+        self.output = (
+            None if config.tie_word_embeddings else nn.Linear(config.width, vocab_size, bias=False)
+        )
+        self.register_buffer("answer_init", torch.empty(config.width))
+        self.register_buffer("latent_init", torch.empty(config.width))
+        table = rotary_table(
+            config.max_positions, config.width // config.num_heads, config.rope_theta
+        )
+        self.register_buffer("rotary", table, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws all weights from torch's global generator: unit embeddings, 1/sqrt(fan in) else."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                fan_in = parameter.shape[1]
+                nn.init.trunc_normal_(parameter, std=fan_in**-0.5, a=-2.0, b=2.0)
+            elif name.endswith("norm.weight"):
+                nn.init.ones_(parameter)
+        nn.init.normal_(self.answer_init)
+        nn.init.normal_(self.latent_init)
+
+    def embed(self, input_ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+        """Looks words up, scaled by sqrt(D): unit scale beside the unit states y and z."""
+        return F.embedding(input_ids, self.embedding.weight) * self.width**0.5
+
+    def project(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch v"]:
+        """RMSNorm, then the (tied or own) vocabulary matrix."""
+        weight = self.embedding.weight if self.output is None else self.output.weight
+        return F.linear(self.output_norm(hidden), weight)
+
+    def forward(
+        self,
+        inputs_embeds: Float[Tensor, "b s d"],
+        attention_mask: Int[Tensor, "b total"] | Bool[Tensor, "b s total"],
+        position_ids: Int[Tensor, "b s"] | None = None,
+        cache: object | None = None,
+        use_cache: bool = False,
+        prefix_length: int = 0,
+    ) -> DecoderOutput:
+        """Runs all supervision steps; see `Decoder.forward` for the arguments."""
+        memory = self._memory(cache, use_cache)
+        batch, queries, _ = inputs_embeds.shape
+        cached = 0 if memory is None else memory.length
+        check_mask(attention_mask, batch, queries, cached)
+        if cached + queries > self.config.max_positions:
+            raise ValueError(
+                f"trm: {cached + queries} positions, but max_positions is "
+                f"{self.config.max_positions}; shorten the text or raise decoders.trm.max_positions"
+            )
+        positions = rotary_positions(attention_mask, position_ids, batch, queries)
+        prefix = prefix_length if self.config.bidirectional_prefix else 0
+        bias = additive(may_attend(attention_mask, positions, prefix), inputs_embeds.dtype)
+        rotation = torch.view_as_complex(self.rotary[positions])[:, :, None]  # (B, S, 1, head/2)
+        answers = self._recurse(inputs_embeds, bias, rotation, memory)
+        if memory is not None:
+            memory.advance(queries)
+        return DecoderOutput(hidden_states=tuple(answers), cache=memory)
+
+    def _recurse(
+        self,
+        x: Float[Tensor, "b s d"],
+        bias: Float[Tensor, "b 1 s total"],
+        rotation: Complex[Tensor, "b s 1 e"],
+        memory: KeyValueCache | None,
+    ) -> list[Tensor]:
+        config = self.config
+        y = self.answer_init.to(x.dtype).expand_as(x)
+        z = self.latent_init.to(x.dtype).expand_as(x)
+        call = 0
+        answers: list[Tensor] = []
+        for _ in range(config.num_supervision_steps):
+            for cycle in range(config.num_cycles):
+                last = cycle == config.num_cycles - 1
+                with nullcontext() if last else torch.no_grad():
+                    for _ in range(config.num_latent_updates):
+                        z = self.block(x + y + z, bias, rotation, memory, call)
+                        call += 1
+                    y = self.block(y + z, bias, rotation, memory, call)
+                    call += 1
+            answers.append(y)
+            y, z = y.detach(), z.detach()
+        return answers
+
+    def _memory(self, cache: object | None, use_cache: bool) -> KeyValueCache | None:
+        if cache is None:
+            return KeyValueCache() if use_cache else None
+        if not isinstance(cache, KeyValueCache):
+            raise TypeError(
+                f"cache is a {type(cache).__name__}, expected the KeyValueCache that this decoder "
+                "returned; do not mix decoders within one generation"
+            )
+        return cache
