@@ -1,0 +1,1 @@
+"""Training losses: contrastive, Matryoshka, answer-only causal language modelling."""
