@@ -1,0 +1,206 @@
+"""The aligned dual encoder: pictures and texts in one space, at every Matryoshka dim.
+
+    pictures -> vision (frozen) -> features (B, P, D) -> pooling (B, N, W) -> image_head (B, E)
+    texts    -> text (frozen)   -> features (B, Dt)                       -> text_head  (B, E)
+
+What is unusual: the frozen encoders are optional. Training works on their cached features and needs
+the pooling and the heads only, and a checkpoint holds these only; ``from_pretrained`` builds the
+encoders from their configs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Self
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from edge_glass.encoders.base import TextEncoder, VisionEncoder
+from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint, save_checkpoint
+from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
+from edge_glass.encoders.matryoshka import truncate
+
+FROZEN = ("vision.", "text.")
+
+
+class DualEncoder(nn.Module):
+    """Pooling, two heads and a learned temperature, with or without the frozen encoders.
+
+    Attributes:
+        config: what it was built from.
+        logit_scale: logarithm of the inverse temperature, learned; the loss clamps it.
+    """
+
+    def __init__(
+        self,
+        config: DualEncoderConfig,
+        *,
+        vision: VisionEncoder | None = None,
+        text: TextEncoder | None = None,
+    ) -> None:
+        """Draws the weights of pooling and heads from torch's global generator.
+
+        Args:
+            config: of the whole.
+            vision: the frozen encoder, which ``encode_image`` needs.
+            text: the frozen encoder, which ``encode_text`` needs.
+
+        Raises:
+            ValueError: where an encoder's width or grid is not the config's.
+        """
+        super().__init__()
+        self.config = config
+        config.check_encoders(vision, text)
+        self.vision = vision
+        self.text = text
+        self.pooling = config.pooling_config.build(config.image_width, config.grid)
+        flat = self.pooling.num_tokens if config.token_reduction == "flatten" else 1
+        self.image_head = config.build_head(self.pooling.width * flat)
+        self.text_head = config.build_head(config.text_width)
+        self.logit_scale = nn.Parameter(torch.tensor(config.init_logit_scale))
+
+    def pool(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B N W"]:
+        """Pools a picture's patch tokens to a few visual tokens."""
+        tokens: Tensor = self.pooling(features)
+        return tokens
+
+    def image_embeddings(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B E"]:
+        """Embeds pictures from the vision encoder's features; not normalised."""
+        tokens = self.pool(features)
+        if self.config.token_reduction == "mean":
+            pooled = tokens.mean(dim=1)
+        else:
+            pooled = rearrange(tokens, "b n w -> b (n w)")
+        embeddings: Tensor = self.image_head(pooled)
+        return embeddings
+
+    def text_embeddings(self, features: Float[Tensor, "B Dt"]) -> Float[Tensor, "B E"]:
+        """Embeds texts from the text encoder's features; not normalised."""
+        if features.shape[1] != self.text_head.input_width:
+            raise ValueError(
+                f"text features have width {features.shape[1]}, expected "
+                f"{self.text_head.input_width}: encode the texts with the text encoder that the "
+                f"model was built for, {self.config.text_encoder}"
+            )
+        embeddings: Tensor = self.text_head(features)
+        return embeddings
+
+    @torch.no_grad()
+    def encode_image(
+        self,
+        images: Sequence[Image.Image],
+        *,
+        truncate_dim: int | None = None,
+        batch_size: int = 32,
+    ) -> Float[Tensor, "B d"]:
+        """Embeds pictures: normalised, on the CPU, the first ``truncate_dim`` numbers.
+
+        Args:
+            images: of any size and mode.
+            truncate_dim: a dim up to the largest Matryoshka dim; the largest where None.
+            batch_size: pictures encoded at once.
+
+        Raises:
+            RuntimeError: where the model was loaded without its encoders.
+            ValueError: where the dim is out of range, or a picture can't be shown as RGB.
+        """
+        if self.vision is None:
+            raise RuntimeError(_without("vision", "encode_image"))
+        self.config.check_truncate_dim(truncate_dim)
+        device = self.logit_scale.device
+        with _evaluating(self):
+            parts = [
+                self.image_embeddings(self.vision(self.vision.preprocess(chunk).to(device))).cpu()
+                for chunk in _chunks(images, batch_size)
+            ]
+        empty = torch.empty(0, self.image_head.dims[0])
+        return truncate(torch.cat(parts) if parts else empty, truncate_dim)
+
+    @torch.no_grad()
+    def encode_text(
+        self, texts: Sequence[str], *, truncate_dim: int | None = None
+    ) -> Float[Tensor, "B d"]:
+        """Embeds texts: normalised, on the CPU, the first ``truncate_dim`` numbers.
+
+        Raises:
+            RuntimeError: where the model was loaded without its encoders.
+            ValueError: where the dim is out of range.
+        """
+        if self.text is None:
+            raise RuntimeError(_without("text", "encode_text"))
+        self.config.check_truncate_dim(truncate_dim)
+        with _evaluating(self):
+            features = self.text.encode(texts).to(self.logit_scale.device)
+            return truncate(self.text_embeddings(features).cpu(), truncate_dim)
+
+    def saved_state(self) -> dict[str, Tensor]:
+        """Gives what a checkpoint must hold: all but the frozen encoders."""
+        state = self.state_dict()
+        return {name: value for name, value in state.items() if not name.startswith(FROZEN)}
+
+    def load_saved_state(
+        self, tensors: Mapping[str, Tensor], *, where: str = "the checkpoint"
+    ) -> None:
+        """Loads what ``saved_state`` gave.
+
+        Raises:
+            CheckpointError: lists every missing and extra name and every shape that differs.
+        """
+        check_tensors(self.saved_state(), tensors, where=where)
+        frozen = {n: v for n, v in self.state_dict().items() if n.startswith(FROZEN)}
+        self.load_state_dict({**frozen, **tensors}, strict=True)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes config.json and model.safetensors; equal models give equal bytes."""
+        save_checkpoint(folder, self.config.to_dict(), self.saved_state())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], *, load_encoders: bool = True) -> Self:
+        """Loads what ``save_pretrained`` wrote, in evaluation mode.
+
+        Args:
+            folder: of the checkpoint.
+            load_encoders: also builds the frozen encoders, which ``encode_image`` and
+                ``encode_text`` need; without them it takes features.
+
+        Raises:
+            CheckpointError: where a file is missing or broken, or names or shapes don't agree.
+            ValueError: where the config is not a dual encoder's, or an encoder has another width.
+        """
+        values, tensors = load_checkpoint(folder)
+        config = DualEncoderConfig.from_dict(values)
+        vision, text = config.build_encoders() if load_encoders else (None, None)
+        # Fresh weights are drawn only to be overwritten: the caller's generator stays untouched.
+        with torch.random.fork_rng(devices=[]):
+            model = cls(config, vision=vision, text=text)
+        model.load_saved_state(tensors, where=str(folder))
+        return model.eval()
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Leaves dropout out for a moment, and puts the module back to the mode it was in."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
+
+
+def _chunks(images: Sequence[Image.Image], size: int) -> Iterator[Sequence[Image.Image]]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def _without(part: str, method: str) -> str:
+    return (
+        f"this model has no {part} encoder, which {method} needs: "
+        "load it with DualEncoder.from_pretrained(folder, load_encoders=True)"
+    )

@@ -1,0 +1,20 @@
+"""The components of this package by name: plain tables of config classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
+from edge_glass.encoders.efficientnet import EfficientNetLite0Config
+from edge_glass.encoders.sentence import SentenceConfig
+
+VISION_ENCODERS: dict[str, type[Any]] = {
+    "efficientnet_lite0": EfficientNetLite0Config,
+}
+TEXT_ENCODERS: dict[str, type[Any]] = {
+    "all_minilm_l6_v2": SentenceConfig,
+    "all_mpnet_base_v2": SentenceConfig,
+}
+POOLINGS: dict[str, type[Any]] = {
+    "attention": AttentionPoolingConfig,
+}
