@@ -1,0 +1,1 @@
+"""Measures of retrieval and question answering, and their plots."""
