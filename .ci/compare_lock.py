@@ -1,0 +1,65 @@
+"""Compares what the pipeline just made with the commit, and names the first thing that differs.
+
+`dvc.lock` holds the checksum of every output, so it is equal to the committed one exactly where every
+byte is. Metrics and plots lie in git themselves; they are compared for the sake of a good message.
+
+    python .ci/compare_lock.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import yaml
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def entries(lock: str) -> dict[str, str]:
+    """What each stage read and wrote, in the order of the stages: a description to its checksum."""
+    found = {}
+    for name, stage in (yaml.safe_load(lock) or {}).get("stages", {}).items():
+        found[f"{name}: command"] = str(stage["cmd"])
+        for kind in ("deps", "params", "outs"):
+            listed = stage.get(kind, [])
+            if kind == "params":
+                for file, values in (listed or {}).items():
+                    for key, value in values.items():
+                        found[f"{name}: parameter {key} of {file}"] = str(value)
+                continue
+            for entry in listed:
+                what = "dependency" if kind == "deps" else "output"
+                found[f"{name}: {what} {entry['path']}"] = str(entry.get("md5", entry.get("hash")))
+    return found
+
+
+def main() -> int:
+    """Returns 0 where everything is equal, 1 after naming what is not."""
+    committed = entries(git("show", "HEAD:dvc.lock"))
+    with open("dvc.lock", encoding="utf-8") as file:
+        produced = entries(file.read())
+    differ = [
+        name
+        for name in dict.fromkeys((*committed, *produced))
+        if committed.get(name) != produced.get(name)
+    ]
+    for position, name in enumerate(differ):
+        start = "first difference" if position == 0 else "then"
+        print(
+            f"{start}: {name}\n  committed {committed.get(name)}\n  produced  {produced.get(name)}"
+        )
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    if changed:
+        print(f"files in git that the pipeline changed:\n{changed}")
+        print(git("diff", "--stat"))
+    if differ or changed:
+        return 1
+    print(f"equal to the commit: {len(committed)} entries of dvc.lock, and every file in git")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

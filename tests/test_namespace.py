@@ -1,0 +1,105 @@
+"""Five distributions, one native namespace: what is in the wheels, and what an import costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+ROOT = Path(__file__).parents[1]
+CHAINS = {
+    "encoders": set(),
+    "decoders": set(),
+    "fusion": {"encoders", "decoders"},
+    "training": {"fusion"},
+    "tools": set(),
+}
+HEAVY = ("accelerate", "matplotlib", "sentence_transformers", "sklearn", "torch", "transformers")
+
+
+def project(name: str) -> dict[str, Any]:
+    content = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text())
+    return content["project"]
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, zipfile.ZipFile]:
+    folder = tmp_path_factory.mktemp("wheels")
+    paths = {
+        name: next(
+            WheelBuilder(str(ROOT / "packages" / name)).build(
+                directory=str(folder), versions=["standard"]
+            )
+        )
+        for name in CHAINS
+    }
+    return {name: zipfile.ZipFile(path) for name, path in paths.items()}
+
+
+def test_every_package_is_listed_here() -> None:
+    assert {path.parent.name for path in ROOT.glob("packages/*/pyproject.toml")} == set(CHAINS)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_wheel_holds_its_portion_and_no_other(
+    name: str, wheels: dict[str, zipfile.ZipFile]
+) -> None:
+    files = [file for file in wheels[name].namelist() if ".dist-info/" not in file]
+    assert f"edge_glass/{name}/__init__.py" in files
+    assert f"edge_glass/{name}/py.typed" in files
+    assert [file for file in files if not file.startswith(f"edge_glass/{name}/")] == []
+
+
+def test_no_portion_owns_the_namespace() -> None:
+    assert list(ROOT.glob("packages/*/src/edge_glass/*.py")) == []
+
+
+def test_portions_from_different_folders_import_together(
+    tmp_path: Path, wheels: dict[str, zipfile.ZipFile]
+) -> None:
+    for name, wheel in wheels.items():
+        wheel.extractall(tmp_path / name)
+    script = (
+        "import sys, importlib.util as util; sys.path[:0] = sys.argv[1:]\n"
+        "for path in sys.argv[1:]:\n"
+        "    spec = util.find_spec('edge_glass.' + path.rsplit('/', 1)[1])\n"
+        "    assert spec and spec.origin.startswith(path), (path, spec)\n"
+        "assert sys.modules['edge_glass'].__file__ is None"
+    )
+    # -S: without the site-packages, where the editable installs are
+    folders = [str(tmp_path / name) for name in CHAINS]
+    subprocess.run([sys.executable, "-I", "-S", "-c", script, *folders], check=True)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_siblings_are_ranges_along_the_chain(name: str) -> None:
+    described = project(name)
+    siblings = {entry for entry in described["dependencies"] if entry.startswith("edge-glass-")}
+    assert siblings == {f"edge-glass-{sibling}>=0.1,<0.2" for sibling in CHAINS[name]}
+    assert described["name"] == f"edge-glass-{name}"
+    assert described["version"] == "0.1.0"
+    assert "dynamic" not in described
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_changelog_has_the_version(name: str) -> None:
+    changelog = (ROOT / "packages" / name / "CHANGELOG.md").read_text()
+    assert f"## {project(name)['version']}" in changelog.splitlines()
+
+
+@pytest.mark.parametrize("module", [*CHAINS, "fusion.cli"])
+def test_import_loads_nothing_heavy(module: str) -> None:
+    script = (
+        f"import sys, edge_glass.{module}; "
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert answer.stdout.split() == []
