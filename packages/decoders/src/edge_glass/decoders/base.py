@@ -60,9 +60,10 @@ class Decoder(nn.Module, ABC):
 
         Args:
             inputs_embeds: (B, S, D), the new positions only.
-            attention_mask: Either (B, S_total), 1 = keep, padding on either side, or (B, S, S_total)
-                boolean, True = the query row may attend to the key column (several questions packed
-                over one picture). S_total counts the cached positions too. Causality is added here.
+            attention_mask: Either (B, S_total), 1 = keep, padding on either side, or boolean
+                (B, S, S_total), True = the query row may attend to the key column (several
+                questions packed over one picture). S_total counts the cached positions too.
+                Causality is added here.
             position_ids: (B, S) rotary positions. From a two-dimensional mask they are counted over
                 the kept columns; with a three-dimensional one they must be given.
             cache: `DecoderOutput.cache` of the call before; None starts anew.
@@ -79,13 +80,13 @@ class Decoder(nn.Module, ABC):
         """Turns hidden states into logits. Call it on labelled positions only: V is large."""
 
     def embedding_scale(self) -> float:
-        """Root mean square of `embed`'s numbers over the vocabulary: the scale visual tokens need."""
+        """Root mean square of `embed` over the vocabulary: the scale visual tokens need."""
         with torch.no_grad():
             ids = torch.arange(self.vocab_size, device=next(self.parameters()).device)[None]
             return float(self.embed(ids).float().square().mean().sqrt())
 
     def saved_state(self) -> dict[str, Tensor]:
-        """Returns the tensors that an artefact must hold to rebuild this decoder from its config."""
+        """Returns the tensors that an artefact must hold beside the decoder's config."""
         return dict(self.state_dict())
 
     def load_saved_state(self, state: dict[str, Tensor]) -> None:

@@ -41,7 +41,7 @@ def rotary_table(num_positions: int, head_dim: int, theta: float) -> Float[Tenso
 
 def rotate(x: Float[Tensor, "b s h d"], rotation: Complex[Tensor, "b s 1 e"]) -> Tensor:
     """Rotates the neighbouring pairs of each head; float32 inside, as bf16 has no complex type."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
 
 

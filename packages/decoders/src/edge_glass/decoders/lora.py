@@ -67,15 +67,15 @@ def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)  # type: ignore[return-value]
+    return get_peft_model(model, config)
 
 
-def adapter_state(model: PeftModel) -> dict[str, Tensor]:
+def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """Returns the adapters' tensors by module name, without the base model's."""
     return {name: value for name, value in model.state_dict().items() if _is_adapter(name)}
 
 
-def load_adapter_state(model: PeftModel, state: dict[str, Tensor]) -> None:
+def load_adapter_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Loads what `adapter_state` returned.
 
     Raises:
@@ -86,13 +86,14 @@ def load_adapter_state(model: PeftModel, state: dict[str, Tensor]) -> None:
     if missing or unexpected:
         raise ValueError(
             f"adapters do not fit the model: {len(missing)} missing {missing[:3]}, "
-            f"{len(unexpected)} unexpected {unexpected[:3]}; use the configuration they were saved with"
+            f"{len(unexpected)} unexpected {unexpected[:3]}; "
+            "use the configuration they were saved with"
         )
     for name, value in state.items():
         if own[name].shape != value.shape:
             raise ValueError(
-                f"adapter {name} has shape {tuple(value.shape)}, expected {tuple(own[name].shape)}; "
-                "was it trained with another rank or model?"
+                f"adapter {name} has shape {tuple(value.shape)}, expected "
+                f"{tuple(own[name].shape)}; was it trained with another rank or model?"
             )
         own[name].data.copy_(value)
 

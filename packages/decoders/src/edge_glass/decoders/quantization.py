@@ -1,12 +1,13 @@
 """4-bit NF4 and 8-bit weights through bitsandbytes, on GPU and CPU.
 
-Only the linear layers inside the decoder's blocks are quantised. Embeddings, norms and the vocabulary
-projection keep their precision, and so do projector, fusion and heads, which are not part of the
-decoder at all.
+Only the linear layers inside the decoder's blocks are quantised. Embeddings, norms and the
+vocabulary projection keep their precision, and so do projector, fusion and heads, which are no part
+of the decoder.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
@@ -41,8 +42,10 @@ def quantization_config(
     from transformers import BitsAndBytesConfig
 
     if quantization == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=["lm_head"])
-    return BitsAndBytesConfig(
+        return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_8bit=True, llm_int8_skip_modules=["lm_head"]
+        )
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
@@ -56,6 +59,8 @@ def _require_bitsandbytes(quantization: str) -> None:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
         raise RuntimeError(
-            f"quantization {quantization!r} needs bitsandbytes, which does not import here ({error}): "
-            "pip install 'edge-glass-decoders[quantization]', or set quantization: none"
+            f"quantization {quantization!r} needs bitsandbytes, which does not import here "
+            f"({error}): pip install 'edge-glass-decoders[quantization]', or set quantization: none"
         ) from error
+    # LLM.int8() works in float16 by design and says so for every layer at every call.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)

@@ -7,9 +7,11 @@ so that packed questions would see each other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,17 +26,18 @@ from edge_glass.decoders.tokenizer import word_tokenizer
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
+EMBEDDING, TIED_HEAD = "model.model.embed_tokens.weight", "model.lm_head.weight"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
 class QwenConfig:
-    """Either `model` with its `revision` and `license`, or `config` for a model from scratch.
+    """Either `model` (with `revision` and `license` on the hub), or `config` for one from scratch.
 
     Attributes:
         model: Hub id or folder of a Qwen2 model.
-        revision: Commit of a hub model; a branch name would change under a run.
-        license: Licence of the model's weights, for people to read: nothing acts on it.
+        revision: Commit of a hub model, 40 hexadecimal digits: a branch would move under a run.
+        license: Licence of a hub model's weights, which may forbid a use; `published.py` has them.
         config: Fields of `transformers.Qwen2Config`; the vocabulary size comes from the tokenizer.
         dtype: Precision of the base weights. Quantised layers have their own.
         quantization: Of a hub model's linear layers, see `quantization.py`.
@@ -66,6 +69,17 @@ class QwenConfig:
             )
         if self.dtype not in DTYPES:
             raise ValueError(f"qwen: dtype is {self.dtype!r}, expected one of {', '.join(DTYPES)}")
+        if self.model is not None and not Path(self.model).is_dir():
+            self._check_hub_model()
+
+    def _check_hub_model(self) -> None:
+        if self.revision is None or not re.fullmatch("[0-9a-f]{40}", self.revision):
+            raise ValueError(
+                f"qwen: revision of {self.model} is {self.revision!r}, expected a commit of 40 "
+                "hexadecimal digits (and no folder of that name exists here); pin the commit"
+            )
+        if not self.license:
+            raise ValueError(f"qwen: license of {self.model} is missing; name it as its card does")
 
     def build_tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerFast:
         """Loads the hub model's tokenizer; makes one of words for a model from scratch."""
@@ -73,9 +87,8 @@ class QwenConfig:
             return word_tokenizer(texts, max_vocab=self.max_vocab)
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(  # type: ignore[no-any-return]
-            self.model, revision=self.revision
-        )
+        tokenizer = AutoTokenizer.from_pretrained(self.model, revision=self.revision or "main")
+        return cast("PreTrainedTokenizerFast", tokenizer)
 
     def build(self, tokenizer: PreTrainedTokenizerFast) -> QwenDecoder:
         """Makes the decoder, with adapters where `lora` is given.
@@ -84,36 +97,35 @@ class QwenConfig:
             ValueError: The tokenizer has more entries than the model has rows.
             RuntimeError: Quantisation was asked for and bitsandbytes is missing.
         """
-        model = self._from_scratch(tokenizer) if self.model is None else self._pretrained()
+        model = self._pretrained() if self.config is None else self._from_scratch(tokenizer)
+        if model.config.vocab_size < len(tokenizer):
+            raise ValueError(
+                f"qwen: the tokenizer has {len(tokenizer)} entries, the model only "
+                f"{model.config.vocab_size} rows; use the tokenizer of the same model"
+            )
         return QwenDecoder(model, self)
 
     def _from_scratch(self, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
         from transformers import Qwen2Config, Qwen2ForCausalLM
 
-        assert self.config is not None
-        fields = dict(self.config)
-        given = fields.pop("vocab_size", len(tokenizer))
-        if given < len(tokenizer):
-            raise ValueError(
-                f"qwen: config.vocab_size is {given}, but the tokenizer has {len(tokenizer)} "
-                "entries; leave vocab_size out"
-            )
+        fields = dict(self.config or {})
         config = Qwen2Config(
-            vocab_size=given,
+            vocab_size=fields.pop("vocab_size", len(tokenizer)),
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
             **fields,
         )
         config._attn_implementation = "sdpa"
-        return Qwen2ForCausalLM(config).to(DTYPES[self.dtype])
+        model: nn.Module = Qwen2ForCausalLM(config)
+        return cast("Qwen2ForCausalLM", model.to(DTYPES[self.dtype]))
 
     def _pretrained(self) -> Qwen2ForCausalLM:
         from transformers import Qwen2ForCausalLM
 
         return Qwen2ForCausalLM.from_pretrained(
             self.model,
-            revision=self.revision,
+            revision=self.revision or "main",
             dtype=DTYPES[self.dtype],
             attn_implementation="sdpa",
             quantization_config=quantization_config(self.quantization),
@@ -130,7 +142,9 @@ class QwenDecoder(Decoder):
         self.width = model.config.hidden_size
         self.vocab_size = model.config.vocab_size
         if config.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
+                {"use_reentrant": False}
+            )
         if config.lora is not None:
             model.requires_grad_(False)
             self.model: nn.Module = add_adapters(model, config.lora)
@@ -141,9 +155,11 @@ class QwenDecoder(Decoder):
 
     @property
     def causal_lm(self) -> Qwen2ForCausalLM:
-        """The transformers model, adapters merged into its layers' calls by peft."""
+        """The transformers model; with LoRA, peft has put the adapters inside its layers."""
         model: Any = self.model
-        return model if self.config.lora is None else model.get_base_model()
+        if self.config.lora is not None:
+            model = model.get_base_model()
+        return cast("Qwen2ForCausalLM", model)
 
     def embed(self, input_ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
         """Looks words up in the model's embedding."""
@@ -161,7 +177,7 @@ class QwenDecoder(Decoder):
         position_ids: Int[Tensor, "b s"] | None = None,
         cache: object | None = None,
         use_cache: bool = False,
-        prefix_length: int = 0,
+        prefix_length: int = 0,  # noqa: ARG002 - Qwen was trained causally throughout
     ) -> DecoderOutput:
         """Runs the model, always causal; see `Decoder.forward` for the arguments."""
         past = self._past(cache, use_cache)
@@ -185,14 +201,33 @@ class QwenDecoder(Decoder):
         )
         return DecoderOutput(hidden_states=(output.last_hidden_state,), cache=past)
 
+    def merge_adapters(self) -> None:
+        """Adds the adapters into the weights and drops them: same logits, no extra products.
+
+        A quantised weight is dequantised, added to and quantised again, which rounds once more.
+
+        Raises:
+            ValueError: There are no adapters.
+        """
+        if self.config.lora is None:
+            raise ValueError("this decoder has no adapters to merge; its config has lora: null")
+        model: Any = self.model
+        self.model = model.merge_and_unload()
+        self.config = replace(self.config, lora=None)
+
     def saved_state(self) -> dict[str, Tensor]:
-        """Adapters only with LoRA, nothing for a frozen quantised base, else all weights."""
+        """Adapters only with LoRA, nothing for a frozen quantised base, else all weights.
+
+        A tied vocabulary projection is left out: safetensors holds no tensor twice.
+        """
         if self.config.lora is not None:
-            model: Any = self.model
-            return adapter_state(model)
+            return adapter_state(self.model)
         if self.config.quantization != "none":
             return {}
-        return super().saved_state()
+        state = super().saved_state()
+        if self.causal_lm.config.tie_word_embeddings:
+            del state[TIED_HEAD]
+        return state
 
     def load_saved_state(self, state: dict[str, Tensor]) -> None:
         """Loads what `saved_state` returned.
@@ -201,14 +236,15 @@ class QwenDecoder(Decoder):
             ValueError, RuntimeError: A tensor is missing, unexpected or of another shape.
         """
         if self.config.lora is not None:
-            model: Any = self.model
-            load_adapter_state(model, state)
+            load_adapter_state(self.model, state)
         elif self.config.quantization != "none":
             if state:
                 raise ValueError(
                     f"{len(state)} tensors for a frozen {self.config.quantization} decoder without "
                     "adapters, expected none; was it saved with lora?"
                 )
+        elif self.causal_lm.config.tie_word_embeddings and EMBEDDING in state:
+            super().load_saved_state(state | {TIED_HEAD: state[EMBEDDING]})
         else:
             super().load_saved_state(state)
 

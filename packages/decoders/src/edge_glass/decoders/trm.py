@@ -10,7 +10,8 @@ again to two states of every position, an answer y and a latent z, beside the in
                           one before, each with its own loss on y (deep supervision)
 
 The input reaches y only through z. The states start from fixed random vectors, kept in the
-checkpoint, as in the authors' code: with gradient through the last cycle alone they could not learn.
+checkpoint, as in the authors' code: with gradient through the last cycle alone they could not
+learn.
 
 Adapted from Jolicoeur-Martineau, "Less is More: Recursive Reasoning with Tiny Networks", 2025,
 arXiv:2510.04871: causal self-attention instead of full, a cache of keys and values for each
@@ -19,8 +20,9 @@ attention call, and no halting head (the number of steps is fixed).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import nullcontext
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -37,6 +39,19 @@ from edge_glass.decoders.tokenizer import word_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+
+_COUNTS = (
+    "width",
+    "num_layers",
+    "num_heads",
+    "intermediate_dim",
+    "num_latent_updates",
+    "num_cycles",
+    "num_supervision_steps",
+    "max_positions",
+    "max_vocab",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +75,7 @@ class TinyRecursiveConfig:
     max_vocab: int = 8192
 
     def __post_init__(self) -> None:
-        counts = ("width", "num_layers", "num_heads", "intermediate_dim", "num_latent_updates")
-        counts += ("num_cycles", "num_supervision_steps", "max_positions", "max_vocab")
-        for name in counts:
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"trm: {name} is {getattr(self, name)}, expected 1 or more")
         if self.width % (2 * self.num_heads):
@@ -137,6 +150,18 @@ class RecursiveBlock(nn.Module):
         return self.state_norm(x)  # type: ignore[no-any-return]
 
 
+@contextmanager
+def _without_gradient() -> Iterator[None]:
+    """Turns gradients off and leaves no trace in autocast's cache.
+
+    Autocast keeps each weight it has cast. A copy made without gradient would then serve the last
+    cycle too, and the block would learn nothing.
+    """
+    with torch.no_grad():
+        yield
+    torch.clear_autocast_cache()
+
+
 class TinyRecursiveDecoder(Decoder):
     """Causal decoder of one shared block, see the head of this file."""
 
@@ -164,11 +189,11 @@ class TinyRecursiveDecoder(Decoder):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws all weights from torch's global generator: unit embeddings, 1/sqrt(fan in) else."""
+        """Draws all weights from torch's global generator, with deviation 1 / sqrt(fan in)."""
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 fan_in = parameter.shape[1]
-                nn.init.trunc_normal_(parameter, std=fan_in**-0.5, a=-2.0, b=2.0)
+                nn.init.normal_(parameter, std=fan_in**-0.5)
             elif name.endswith("norm.weight"):
                 nn.init.ones_(parameter)
         nn.init.normal_(self.answer_init)
@@ -176,12 +201,14 @@ class TinyRecursiveDecoder(Decoder):
 
     def embed(self, input_ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
         """Looks words up, scaled by sqrt(D): unit scale beside the unit states y and z."""
-        return F.embedding(input_ids, self.embedding.weight) * self.width**0.5
+        embedded: Tensor = self.embedding(input_ids)
+        return embedded * math.sqrt(self.width)
 
     def project(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch v"]:
         """RMSNorm, then the (tied or own) vocabulary matrix."""
         weight = self.embedding.weight if self.output is None else self.output.weight
-        return F.linear(self.output_norm(hidden), weight)
+        logits: Tensor = F.linear(self.output_norm(hidden), weight)
+        return logits
 
     def forward(
         self,
@@ -226,7 +253,7 @@ class TinyRecursiveDecoder(Decoder):
         for _ in range(config.num_supervision_steps):
             for cycle in range(config.num_cycles):
                 last = cycle == config.num_cycles - 1
-                with nullcontext() if last else torch.no_grad():
+                with nullcontext() if last else _without_gradient():
                     for _ in range(config.num_latent_updates):
                         z = self.block(x + y + z, bias, rotation, memory, call)
                         call += 1
