@@ -1,0 +1,1 @@
+"""Notebooks as build products: created from templates, patched by syntax, checked, executed."""

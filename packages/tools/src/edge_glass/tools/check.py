@@ -1,0 +1,207 @@
+"""What is wrong with a notebook: format, secrets, machine paths, order, imports, kernel, size.
+
+Nothing is imported or run unless `execute` is asked for: modules are looked up, and the names taken
+from `edge_glass` are read from its source files, so that drift shows without a model being loaded.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from edge_glass.tools.atomic_file import FileRefusedError
+from edge_glass.tools.notebook import Notebook, NotebookError, read_notebook
+from edge_glass.tools.patch.masking import MaskError, mask
+
+_SECRETS = {
+    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"),
+    "an API key": re.compile(r"\bsk-[A-Za-z0-9_-]{20,}"),
+    "a GitHub token": re.compile(r"\b(?:ghp|gho|ghs|ghu|github_pat)_[A-Za-z0-9_]{20,}"),
+    "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
+    "a password": re.compile(r"(?i)\b(?:password|passwd|secret_key)\s*[=:]\s*['\"][^'\"\s]{6,}"),
+    "a bearer token": re.compile(r"\bBearer [A-Za-z0-9._~+/-]{20,}"),
+}
+_MACHINE_PATH = re.compile(
+    r"(?<![\w./])(?:/(?:home|Users|root|mnt|content|kaggle)/[\w.-]+|[A-Za-z]:\\+Users\\+\w+)"
+)
+
+
+def check_file(path: Path, *, max_bytes: int, execute: bool = False) -> list[str]:
+    """Return what is wrong with the notebook `path`, in words; nothing where all is well.
+
+    Args:
+        path: the notebook.
+        max_bytes: largest size of the file.
+        execute: also run it, in memory; the file stays as it is.
+    """
+    import nbformat
+
+    try:
+        notebook = read_notebook(path)
+        text = notebook.text.removeprefix("\ufeff")
+        content = nbformat.reads(text, as_version=nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
+    except (NotebookError, FileRefusedError) as error:
+        return [str(error).removeprefix(f"{path}: ")]
+    except nbformat.ValidationError as error:
+        return [f"isn't valid: {error.message}"]
+    findings = [*_format(content), *_size(path, max_bytes), *_kernel(content)]
+    findings += [*_order(content), *_outputs(content), *_sources(notebook)]
+    if execute and not findings:
+        from edge_glass.tools.execute import ExecutionError, execute_text
+
+        try:
+            execute_text(path)
+        except ExecutionError as error:
+            findings.append(str(error).removeprefix(f"{path}: "))
+    return findings
+
+
+def _format(content: Any) -> Iterator[str]:
+    import nbformat
+
+    if content.nbformat != 4:
+        yield f"nbformat {content.nbformat} is old; `jupyter nbconvert --to notebook` converts it"
+        return
+    with warnings.catch_warnings(record=True) as caught:  # nbformat warns of what it would repair
+        warnings.simplefilter("always")
+        try:
+            nbformat.validate(content)
+        except nbformat.ValidationError as error:
+            yield f"isn't valid nbformat 4.{content.nbformat_minor}: {error.message}"
+    for warning in caught:
+        yield f"isn't clean: {str(warning.message).splitlines()[0]}"
+
+
+def _size(path: Path, max_bytes: int) -> Iterator[str]:
+    size = path.stat().st_size
+    if size > max_bytes:
+        yield f"is {size / 2**20:.1f} MiB, more than {max_bytes / 2**20:.1f}; clear large outputs"
+
+
+def _kernel(content: Any) -> Iterator[str]:
+    kernel = content.metadata.get("kernelspec", {})
+    missing = [key for key in ("name", "display_name") if not kernel.get(key)]
+    if missing:
+        yield f"has no kernel spec: metadata.kernelspec lacks {' and '.join(missing)}"
+
+
+def _order(content: Any) -> Iterator[str]:
+    """The counts of executed cells must be 1, 2, 3, …: run once, from top to bottom."""
+    expected = 1
+    for number, cell in enumerate(_cells(content), start=1):
+        count = cell.get("execution_count", cell.get("prompt_number"))
+        if cell.cell_type != "code" or count is None:
+            continue
+        if count != expected:
+            yield f"cell {number} ran as number {count}, expected {expected}: restart and run all"
+            return
+        expected += 1
+
+
+def _outputs(content: Any) -> Iterator[str]:
+    for number, cell in enumerate(_cells(content), start=1):
+        for output in cell.get("outputs", []):
+            if output.output_type in ("error", "pyerr"):
+                yield f"cell {number} failed: {output.get('ename')}: {output.get('evalue')}"
+            text = "\n".join(_strings(output))
+            for what, pattern in _SECRETS.items():
+                if pattern.search(text):
+                    yield f"cell {number} shows {what} in its output; revoke it, clear the output"
+            found = _MACHINE_PATH.search(text)
+            if found:
+                yield f"cell {number} shows a machine's path in its output: {found[0]}"
+
+
+def _sources(notebook: Notebook) -> Iterator[str]:
+    for cell in notebook.cells:
+        for what, pattern in _SECRETS.items():
+            if pattern.search(cell.source):
+                yield f"{cell.label} holds {what}; revoke it and read it from the environment"
+        if cell.kind != "code" or notebook.language not in ("python", "ipython"):
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = ast.parse(mask(cell.source).text)
+        except MaskError:
+            continue
+        except (SyntaxError, ValueError) as error:
+            yield f"{cell.label} doesn't parse: {error}"
+            continue
+        for node in ast.walk(tree):
+            for problem in _import_problems(node):
+                yield f"{cell.label}: {problem}"
+
+
+def _import_problems(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if _find(alias.name) is None:
+                yield f"import {alias.name}: no such module"
+    elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        spec = _find(node.module)
+        if spec is None:
+            yield f"from {node.module}: no such module"
+        elif node.module.startswith("edge_glass."):
+            for alias in node.names:
+                if not (_defines(spec, alias.name) or _find(f"{node.module}.{alias.name}")):
+                    yield f"from {node.module} import {alias.name}: no such name"
+
+
+def _find(name: str) -> ModuleSpec | None:
+    """Find a module; below the top only in `edge_glass`, because other packages make modules up."""
+    top, *rest = name.split(".")
+    try:
+        spec = find_spec(top)
+    except ValueError:  # __main__ and the like
+        return None
+    for number in range(len(rest) if top == "edge_glass" else 0):
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        dotted = ".".join([top, *rest[: number + 1]])
+        spec = PathFinder.find_spec(dotted, list(spec.submodule_search_locations))
+    return spec
+
+
+def _defines(spec: ModuleSpec, name: str) -> bool:
+    """Whether a module's source binds `name` at its top level."""
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return name == "*"
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bound = {node.name}
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound = {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound = {node.id}
+        else:
+            continue
+        if name in bound or name == "*":
+            return True
+    return False
+
+
+def _cells(content: Any) -> list[Any]:
+    if content.nbformat >= 4:
+        return list(content.cells)
+    return [cell for sheet in content.get("worksheets", []) for cell in sheet.get("cells", [])]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Yield the texts in an output; pictures in base64 are no text."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not str(key).startswith("image/") or key == "image/svg+xml":
+                yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)

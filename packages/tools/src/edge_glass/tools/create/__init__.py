@@ -1,0 +1,1 @@
+"""Notebooks from templates, the same bytes every time."""

@@ -1,0 +1,207 @@
+"""The evaluation of an alignment model, as a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edge_glass.tools.create.template import render
+
+NAME = "05_alignment_evaluation.ipynb"
+
+DEFAULTS: dict[str, tuple[object, str]] = {
+    "project": ("..", "the project's folder, seen from this notebook"),
+    "model_folder": ("models/align", "what `dvc repro align` wrote"),
+    "split": ("val_vendor", "which pictures and captions"),
+    "ks": ((1, 5, 10), "K of Recall@K"),
+    "dim": (0, "numbers of an embedding used in the pictures below; 0: all"),
+    "tsne_points": (200, "pairs drawn in the map of the shared space"),
+    "heat_map_pairs": (24, "pairs in the similarity heat map"),
+    "examples": (5, "best and worst retrievals shown"),
+    "device": ("cpu", "cpu, cuda:0, …"),
+}
+
+
+CELLS = """
+# %% [markdown]
+# Alignment: how well do pictures and captions find each other?
+
+One model, one split. The first code cell holds all there is to choose; the numbers are
+those of `metrics/evaluate_align.json`, computed again from the same features.
+
+# %% parameters
+# %% [markdown]
+## Model and data
+
+Features come from the cache that `dvc repro encode` wrote: the frozen encoders don't run.
+
+# %%
+from pathlib import Path
+
+import torch
+from edge_glass.encoders.dual_encoder import DualEncoder
+
+root = Path(project)
+model = DualEncoder.from_pretrained(root / model_folder, load_encoders=False).to(device)
+dims = list(model.image_head.dims)
+dim = dim or max(dims)
+print(f"dims {dims}; pictures below use {dim}")
+
+# %%
+from edge_glass.training.data.features import (
+    gather,
+    prepared_rows,
+    text_features,
+    vision_features,
+)
+
+rows = prepared_rows("captions", split, root / "artifacts/prepared")
+captions = list(dict.fromkeys(row["canonical_caption"] for row in rows))
+group_of = {row["canonical_caption"]: row["group"] for row in rows}
+number = {group: place for place, group in enumerate(dict.fromkeys(group_of.values()))}
+image_groups = torch.tensor([number[row["group"]] for row in rows])
+text_groups = torch.tensor([number[group_of[caption]] for caption in captions])
+print(f"{split}: {len(rows)} pictures, {len(captions)} captions")
+
+# %%
+features_folder = root / "artifacts/features"
+vision = vision_features("captions", split, features_folder)
+row_of, texts = text_features(split, features_folder)
+
+with torch.no_grad():
+    parts = torch.tensor([row["image"] for row in rows]).split(256)
+    image = torch.cat(
+        [model.image_embeddings(gather(vision, part).to(device)).cpu() for part in parts]
+    )
+    of_captions = texts[[row_of[caption] for caption in captions]].float()
+    text = model.text_embeddings(of_captions.to(device)).cpu()
+
+# %% [markdown]
+## Recall@K, both ways, at every dim
+
+i2t: a picture looks for its caption. t2i: a caption looks for a picture of what it
+names; any one is right. `chance` is the mean over all orders of the candidates.
+
+# %%
+from edge_glass.training.evaluation.retrieval import chance_metrics, retrieval_curve
+from IPython.display import Markdown
+
+curve = retrieval_curve(image, text, image_groups, text_groups, dims, ks)
+chance = {
+    "i2t": chance_metrics(image_groups, text_groups, ks),
+    "t2i": chance_metrics(text_groups, image_groups, ks),
+}
+columns = [(way, f"R@{k}") for way in ("i2t", "t2i") for k in ks]
+lines = ["| dim | " + " | ".join(f"{way} {name}" for way, name in columns) + " |"]
+lines += ["|---:" * (len(columns) + 1) + "|"]
+for label, result in [*curve.items(), ("chance", chance)]:
+    shares = " | ".join(f"{result[way][name]:.1%}" for way, name in columns)
+    lines += [f"| {label} | {shares} |"]
+Markdown("\\n".join(lines))
+
+# %%
+import matplotlib.pyplot as plt
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), sharey=True, layout="constrained")
+for axis, (way, title) in zip(axes, [("i2t", "picture to caption"), ("t2i", "caption to picture")]):
+    for k in ks:
+        axis.plot(dims, [100 * curve[d][way][f"R@{k}"] for d in dims], marker="o", label=f"R@{k}")
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(dims, [str(d) for d in dims])
+    axis.set(title=title, xlabel="numbers kept of an embedding")
+axes[0].set_ylabel("recall in %")
+axes[0].set_ylim(0, 100)
+axes[1].legend()
+plt.show()
+
+# %% [markdown]
+## The shared space
+
+t-SNE of both modalities: a line joins a picture and its caption. Short lines are good; two
+clouds side by side would mean that the modalities never met.
+
+# %%
+from edge_glass.encoders.matryoshka import truncate
+from sklearn.manifold import TSNE
+
+unit_image, unit_text = truncate(image, dim), truncate(text, dim)
+caption_of = torch.tensor([captions.index(row["canonical_caption"]) for row in rows])
+step = max(1, len(rows) // tsne_points)
+picked = torch.arange(0, len(rows), step)[:tsne_points]
+points = torch.cat([unit_image[picked], unit_text[caption_of[picked]]]).numpy()
+places = TSNE(perplexity=min(30, len(picked) / 3), init="pca", random_state=0).fit_transform(points)
+
+# %%
+left, right = places[: len(picked)], places[len(picked) :]
+plt.figure(figsize=(7, 6), layout="constrained")
+plt.plot([left[:, 0], right[:, 0]], [left[:, 1], right[:, 1]], color="0.8", linewidth=0.6, zorder=0)
+plt.scatter(*left.T, s=14, label="pictures")
+plt.scatter(*right.T, s=14, marker="s", label="captions")
+plt.axis("off")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+## Who is like whom
+
+Cosine similarity of a few pictures (rows) and captions (columns). The diagonal should be
+the brightest of its row and column.
+
+# %%
+first = [next(n for n, row in enumerate(rows) if row["canonical_caption"] == c) for c in captions]
+every = max(1, len(captions) // heat_map_pairs)
+shown = list(range(0, len(captions), every))[:heat_map_pairs]
+similarity = unit_image[[first[c] for c in shown]] @ unit_text[shown].T
+
+plt.figure(figsize=(9, 7), layout="constrained")
+plt.imshow(similarity, cmap="viridis")
+plt.xticks(range(len(shown)), [captions[c][:28] for c in shown], rotation=90, fontsize=7)
+plt.yticks(range(len(shown)), [captions[c][:28] for c in shown], fontsize=7)
+plt.colorbar(label="cosine similarity", shrink=0.7)
+plt.show()
+
+# %% [markdown]
+## Best and worst retrievals
+
+Captions by the margin between their best right picture and the best wrong one. In each row
+the five pictures found first; a green frame is right.
+
+# %%
+import io
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+pictures = pq.read_table(root / f"artifacts/prepared/captions/{split}.images.parquet")["bytes"]
+scores = unit_text @ unit_image.T
+right = text_groups[:, None] == image_groups[None, :]
+margin = scores.masked_fill(~right, -2).amax(1) - scores.masked_fill(right, -2).amax(1)
+order = margin.argsort(descending=True)
+
+# %%
+def show(queries, title):
+    figure, axes = plt.subplots(
+        len(queries), 5, figsize=(7.5, 1.8 * len(queries)), squeeze=False, layout="constrained"
+    )
+    figure.suptitle(title)
+    for line, query in zip(axes, queries.tolist()):
+        line[0].set_title(captions[query][:90], loc="left", fontsize=8)
+        for axis, found in zip(line, scores[query].topk(5).indices.tolist()):
+            axis.imshow(Image.open(io.BytesIO(pictures[rows[found]["image"]].as_py())))
+            axis.set(xticks=[], yticks=[])
+            color = "tab:green" if right[query, found] else "tab:red"
+            plt.setp(axis.spines.values(), color=color, linewidth=2.5)
+    plt.show()
+
+
+show(order[:examples], "Best")
+show(order[-examples:].flip(0), "Worst")
+"""
+
+
+def alignment_evaluation(chosen: Mapping[str, object]) -> str:
+    """Return the notebook's text; `chosen` replaces default parameters.
+
+    Raises:
+        ValueError: A parameter is unknown or of a wrong type.
+    """
+    return render(CELLS, DEFAULTS, chosen)

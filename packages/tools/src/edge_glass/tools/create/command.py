@@ -1,0 +1,79 @@
+"""`edge-glass-notebooks create …`: one subcommand a template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_glass.tools.atomic_file import FileRefusedError, write_file
+
+app = typer.Typer(no_args_is_help=True, help="Write evaluation notebooks from templates.")
+
+Output = Annotated[Path, typer.Option(help="The notebook to write.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="NAME=VALUE: a value of the parameters cell.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a notebook that is there.")]
+Execute = Annotated[bool, typer.Option("--execute", help="Run it, and write it with its outputs.")]
+
+
+@app.command()
+def alignment(
+    output: Output = Path("notebooks/05_alignment_evaluation.ipynb"),
+    values: Set = None,
+    force: Force = False,
+    execute: Execute = False,
+) -> None:
+    """Recall@K by dim, t-SNE, heat map, best and worst retrievals.
+
+    Example: edge-glass-notebooks create alignment --set split=test_vendor --force
+    """
+    from edge_glass.tools.create.alignment_evaluation import alignment_evaluation
+
+    _create(alignment_evaluation, output, values or [], force=force, execute=execute)
+
+
+@app.command()
+def vlm(
+    output: Output = Path("notebooks/06_vlm_evaluation.ipynb"),
+    values: Set = None,
+    force: Force = False,
+    execute: Execute = False,
+) -> None:
+    """Accuracy by type with controls, examples, comparison of fusions.
+
+    Example: edge-glass-notebooks create vlm --set compare=False --execute --force
+    """
+    from edge_glass.tools.create.vlm_evaluation import vlm_evaluation
+
+    _create(vlm_evaluation, output, values or [], force=force, execute=execute)
+
+
+def _create(
+    template: Callable[[Mapping[str, object]], str],
+    output: Path,
+    texts: list[str],
+    *,
+    force: bool,
+    execute: bool,
+) -> None:
+    from edge_glass.tools.create.template import parse_parameters
+    from edge_glass.tools.execute import ExecutionError, executed
+
+    if output.exists() and not force:
+        typer.echo(f"error: {output}: is there already; --force replaces it", err=True)
+        raise typer.Exit(1)
+    try:
+        text = template(parse_parameters(texts))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--set") from error
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)  # where it runs, if it runs
+        write_file(output, (executed(text, output) if execute else text).encode())
+    except (ExecutionError, FileRefusedError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{output}: written")

@@ -1,0 +1,184 @@
+"""The evaluation of a vision-language model, as a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edge_glass.tools.create.template import render
+
+NAME = "06_vlm_evaluation.ipynb"
+
+DEFAULTS: dict[str, tuple[object, str]] = {
+    "project": ("..", "the project's folder, seen from this notebook"),
+    "model_folder": ("models/vlm_qa", "what `dvc repro vlm_qa` wrote"),
+    "split": ("val_scene", "which pictures and questions"),
+    "batch_size": (128, "questions answered at once; changes no answer"),
+    "examples": (8, "questions shown with their pictures, right and wrong"),
+    "compare": (True, "read `dvc exp show` for the comparison of fusions"),
+    "device": ("cpu", "cpu, cuda:0, …"),
+}
+
+
+CELLS = """
+# %% [markdown]
+# Questions about pictures: how often is the answer right, and is it the picture?
+
+A model can guess: so each number stands beside what the same model says with *another*
+picture (shuffled) and with none (blind), and beside the most frequent answer (majority).
+
+# %% parameters
+# %% [markdown]
+## The quoted numbers, from `metrics/evaluate_vlm_qa.json`
+
+# %%
+import json
+from pathlib import Path
+
+from IPython.display import Markdown
+
+root = Path(project)
+metrics = json.loads((root / "metrics/evaluate_vlm_qa.json").read_text())
+columns = ["accuracy", "blind", "shuffled", "majority"]
+lines = ["| split | " + " | ".join(columns) + " |", "|---" + "|---:" * len(columns) + "|"]
+for name, result in metrics.items():
+    lines += [f"| {name} | " + " | ".join(f"{result[c]:.1%}" for c in columns) + " |"]
+Markdown("\\n".join(lines))
+
+# %% [markdown]
+## The model, and its answers
+
+Features come from the cache that `dvc repro encode` wrote. Shuffled: every question gets
+the picture half-way round the split, never its own.
+
+# %%
+import torch
+from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.training.data.features import gather, prepared_rows, vision_features
+
+model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
+model = model.to(device)
+rows = prepared_rows("questions", split, root / "artifacts/prepared")
+vision = vision_features("questions", split, root / "artifacts/features")
+print(f"{split}: {len(rows)} questions over {len(vision)} pictures")
+
+# %%
+def answers(image_of):
+    found = []
+    for start in range(0, len(rows), batch_size):
+        part = rows[start : start + batch_size]
+        features = gather(vision, torch.tensor([image_of(row) for row in part])).to(device)
+        found += model.answer_features(features, [row["question"] for row in part])
+    return found
+
+
+predictions = answers(lambda row: row["image"])
+shuffled = answers(lambda row: (row["image"] + len(vision) // 2) % len(vision))
+
+# %% [markdown]
+## Accuracy by type of question
+
+# %%
+from edge_glass.training.evaluation.vqa import majority_answers, majority_predictions, vqa_metrics
+
+truths, types = [row["answer"] for row in rows], [row["type"] for row in rows]
+train = prepared_rows("questions", "train", root / "artifacts/prepared")
+majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
+scored = {
+    "model": vqa_metrics(predictions, truths, types),
+    "shuffled": vqa_metrics(shuffled, truths, types),
+    "majority": vqa_metrics(majority_predictions(majority, types), truths, types),
+}
+{name: round(result["accuracy"], 3) for name, result in scored.items()}
+
+# %%
+import matplotlib.pyplot as plt
+
+kinds = sorted(set(types), key=lambda kind: -scored["model"]["by_type"][kind])
+plt.figure(figsize=(8, 0.45 * len(kinds) + 1), layout="constrained")
+colors = {"model": "tab:blue", "shuffled": "0.6", "majority": "0.8"}
+for offset, (name, color) in enumerate(colors.items()):
+    heights = [100 * scored[name]["by_type"][kind] for kind in kinds]
+    plt.barh([n + 0.27 * offset for n in range(len(kinds))], heights, 0.25, color=color, label=name)
+plt.yticks([n + 0.27 for n in range(len(kinds))], [f"{k} ({types.count(k)})" for k in kinds])
+plt.gca().invert_yaxis()
+plt.xlim(0, 100)
+plt.xlabel("exact match in %")
+plt.legend(loc="lower right")
+plt.show()
+
+# %% [markdown]
+## Right and wrong answers, with their pictures
+
+# %%
+import io
+
+import pyarrow.parquet as pq
+from edge_glass.training.evaluation.vqa import exact_match
+from PIL import Image
+
+pictures = pq.read_table(root / f"artifacts/prepared/questions/{split}.images.parquet")["bytes"]
+is_right = [exact_match(found, truth) for found, truth in zip(predictions, truths)]
+
+
+def spread(wanted):  # evenly over the split, so that all types come up
+    places = [n for n, value in enumerate(is_right) if value == wanted]
+    return places[:: max(1, len(places) // examples)][:examples]
+
+# %%
+def show(places, title, columns=4):
+    lines = -(-len(places) // columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(11, 3.3 * lines), squeeze=False, layout="constrained"
+    )
+    figure.suptitle(title)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, n in zip(axes.flat, places):
+        axis.imshow(Image.open(io.BytesIO(pictures[rows[n]["image"]].as_py())))
+        axis.set_title(f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})", fontsize=8)
+    plt.show()
+
+
+show(spread(True), "Right")
+show(spread(False), "Wrong")
+
+# %% [markdown]
+## Fusions compared
+
+What `dvc exp run -S fusion=…` left behind, best first. Run more with
+`dvc exp run --queue -S fusion=concat,cross_attention,gated` and `dvc queue start`.
+
+# %%
+import subprocess
+import sys
+
+
+def experiments():
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
+    shown = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    for commit in json.loads(shown):
+        for entry in [commit, *[r for e in commit.get("experiments") or [] for r in e["revs"]]]:
+            data = entry.get("data") or {}
+            params = ((data.get("params") or {}).get("params.yaml") or {}).get("data") or {}
+            files = data.get("metrics") or {}
+            result = (files.get("metrics/evaluate_vlm_qa.json") or {}).get("data") or {}
+            if split in result:
+                yield params.get("fusion"), params.get("decoder"), result[split]
+
+
+found = {(f, d): r for f, d, r in experiments()} if compare else {}
+lines = ["| fusion | decoder | accuracy | shuffled | blind |", "|---|---|---:|---:|---:|"]
+for (fusion, decoder), r in sorted(found.items(), key=lambda item: -item[1]["accuracy"]):
+    shares = " | ".join(f"{r[c]:.1%}" for c in ("accuracy", "shuffled", "blind"))
+    lines += [f"| {fusion} | {decoder} | {shares} |"]
+Markdown("\\n".join(lines) if found else "No experiments were asked for, or none has been run.")
+"""
+
+
+def vlm_evaluation(chosen: Mapping[str, object]) -> str:
+    """Return the notebook's text; `chosen` replaces default parameters.
+
+    Raises:
+        ValueError: A parameter is unknown or of a wrong type.
+    """
+    return render(CELLS, DEFAULTS, chosen)

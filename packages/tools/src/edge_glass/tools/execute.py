@@ -1,0 +1,190 @@
+"""Runs a notebook so that the same code and data give the same bytes.
+
+Time stamps, process paths, memory addresses, progress bars and timings are taken out of the
+outputs; streams that the kernel happened to send in pieces are joined.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+from edge_glass.tools.atomic_file import write_file
+from edge_glass.tools.notebook import NotebookError, read_notebook
+from edge_glass.tools.patch.paths import find_root
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
+_STAMP = re.compile(r"\b\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+-]\d{2}:?\d{2})?")
+# `%time`, and the bars of tqdm and rich: what they print differs every time.
+_TIMING = re.compile(
+    r"^(CPU times:|Wall time:|.*\d+%\|.*\||.*\b\d+(\.\d+)?\s?(it/s|s/it)\b"
+    r"|\d[\d.]* [mµn]?s ± ).*(\n|$)",
+    re.MULTILINE,
+)
+_TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml")
+_PNG_METADATA = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf")
+
+
+class ExecutionError(Exception):
+    """A notebook didn't run to its end. The message names the cell and its error."""
+
+
+def execute_file(path: Path, output: Path, *, timeout: int = 600) -> None:
+    """Run the notebook `path` in its own folder and write it, with clean outputs, to `output`.
+
+    A notebook with a failing cell is not written.
+
+    Args:
+        path: what to run.
+        output: where to write; `path` itself is fine.
+        timeout: seconds that one cell may take.
+
+    Raises:
+        ExecutionError: A cell fails, takes too long, or there is no kernel.
+        NotebookError: `path` isn't a notebook.
+        FileRefusedError: A file can't be read or written.
+    """
+    write_file(output, execute_text(path, timeout=timeout).encode())
+
+
+def execute_text(path: Path, *, timeout: int = 600) -> str:
+    """Run the notebook `path` and return the text of the executed one; see `execute_file`."""
+    return executed(read_notebook(path).text.removeprefix("\ufeff"), path, timeout=timeout)
+
+
+def executed(text: str, path: Path, *, timeout: int = 600) -> str:
+    """Run a notebook given as text, as if it stood at `path`; see `execute_file`."""
+    import nbformat
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    notebook = _parsed(text, path)
+    folder = path.resolve().parent
+    started = [0]  # the cells begun so far: the last one is the one that fails
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        on_cell_start=lambda cell, cell_index: started.append(cell_index),  # noqa: ARG005
+    )
+    # A set of strings prints in the order of their hashes, which are random by default.
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "MPLBACKEND": _INLINE}
+    try:
+        client.execute(env=environment)
+    except CellExecutionError as error:
+        raise ExecutionError(
+            f"{path}: {_named(notebook, started[-1])} raised {_reason(error)}"
+        ) from None
+    except CellTimeoutError:
+        raise ExecutionError(
+            f"{path}: {_named(notebook, started[-1])} took more than {timeout} s; raise --timeout"
+        ) from None
+    except DeadKernelError:
+        raise ExecutionError(
+            f"{path}: the kernel died in {_named(notebook, started[-1])}; out of memory?"
+        ) from None
+    except NoSuchKernel as error:
+        raise ExecutionError(
+            f"{path}: no kernel {error.name!r}; pip install 'edge-glass-tools[kernel]'"
+        ) from None
+    clean(notebook, root=find_root(path))
+    result: str = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
+    return result + "\n"
+
+
+_INLINE = "module://matplotlib_inline.backend_inline"
+
+
+def clean(notebook: Any, *, root: Path) -> None:
+    """Take out of an executed notebook, in place, what differs between two equal runs.
+
+    Args:
+        notebook: an nbformat 4 notebook node.
+        root: the project's folder, which is written as `.`.
+    """
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = _joined_streams([_clean_output(out, root) for out in cell.outputs])
+
+
+def _clean_output(output: Any, root: Path) -> Any:
+    if output.output_type == "stream":
+        output.text = _clean_text(_TIMING.sub("", _last_frames(output.text)), root)
+    for kind, value in output.get("data", {}).items():
+        if kind == "image/png" and isinstance(value, str):
+            output.data[kind] = _clean_png(value)
+        elif kind in _TEXTS and isinstance(value, str):
+            output.data[kind] = _clean_text(value, root)
+    if output.output_type == "error":
+        output.traceback = [_clean_text(line, root) for line in output.traceback]
+    return output
+
+
+def _joined_streams(outputs: list[Any]) -> list[Any]:
+    joined: list[Any] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        is_stream = output.output_type == "stream"
+        if is_stream and last is not None and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return [out for out in joined if out.output_type != "stream" or out.text]
+
+
+def _last_frames(text: str) -> str:
+    """Keep what a terminal shows of lines that were overwritten with carriage returns."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines)
+
+
+def _clean_text(text: str, root: Path) -> str:
+    text = _ANSI.sub("", text).replace(str(root), ".")
+    text = text.replace(str(Path.home()), "~") if Path.home() != Path("/") else text
+    text = re.sub(r"/tmp/ipykernel_\d+/\d+\.py", "<cell>", text)
+    return _STAMP.sub("<time>", _ADDRESS.sub("0x…", text))
+
+
+def _clean_png(value: str) -> str:
+    """Drop the chunks of a PNG that hold no picture: software, time, remarks."""
+    data = base64.b64decode(value)
+    out, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        kind, end = data[at + 4 : at + 8], at + 12 + length
+        if kind not in _PNG_METADATA:
+            out.append(data[at:end])
+        at = end
+    return binascii.b2a_base64(b"".join(out), newline=True).decode()
+
+
+def _parsed(text: str, path: Path) -> Any:
+    import nbformat
+
+    try:
+        notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
+        nbformat.validate(notebook)
+    except nbformat.ValidationError as error:
+        raise NotebookError(f"{path}: isn't a valid notebook: {error.message}") from None
+    return notebook
+
+
+def _named(notebook: Any, index: int) -> str:
+    source = notebook.cells[index].source.strip()
+    line = source.splitlines()[0] if source else ""
+    return f"cell {index + 1} [{notebook.cells[index].get('id', '')}] (`{line}`)"
+
+
+def _reason(error: Any) -> str:
+    return f"{error.ename}: {_ANSI.sub('', error.evalue)}"

@@ -1,0 +1,1 @@
+"""Patches: syntactic rewrites of notebooks, by name; third parties add theirs by entry point."""

@@ -1,0 +1,203 @@
+"""Patch `collate`: a hand-written collate function becomes a call of the library's.
+
+The function keeps its name, parameters and decorators, so every call site keeps working; only its
+body changes. Which of the library's functions it becomes is read from the fields it handles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import libcst as cst
+
+from edge_glass.tools.patch.insertion import import_line, insert_statements
+from edge_glass.tools.patch.names import (
+    NamedTransformer,
+    NotebookNames,
+    code_of,
+    dotted,
+    literal_string,
+)
+from edge_glass.tools.patch.rewrite import Kind, Note, PythonCell, Rewrite
+
+MODULE = "edge_glass.training.data.collate"
+_QUESTIONS = frozenset({"answer", "answers", "input_ids", "labels", "question", "questions"})
+_CAPTIONS = frozenset({"caption", "captions", "text", "texts"})
+_TOKENIZER = re.compile(r"tok|tokenizer|.*_tokenizer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollatePatch:
+    """Replaces the bodies of collate functions by a call of the library's."""
+
+    name: str = "collate"
+
+    def rewrite(self, cells: Sequence[PythonCell], _path: Path, /) -> Rewrite:
+        relevant = [cell for cell in cells if "collate" in cell.text]
+        if not relevant:
+            return Rewrite()
+        names = NotebookNames(cells)
+        text = "\n".join(cell.text for cell in cells)
+        used = set(re.findall(r"\bcollate_fn\s*=\s*(?:\w+\.)*(\w+)", text))
+        used |= set(re.findall(r"\bcollate_fn\s*=\s*(?:functools\.)?partial\(\s*(\w+)", text))
+        tokenizers = re.findall(
+            r"^(\w+)\s*=\s*\w*Tokenizer\w*\.from_pretrained", text, re.MULTILINE
+        )
+        texts: dict[int, str] = {}
+        notes: list[Note] = []
+        added: dict[str, str] = {}
+        for cell in relevant:
+            bound = names.at(cell.index) | added
+            transformer = _Collates(bound, used, tokenizers, cell.index)
+            module = cell.visit(transformer)
+            notes += transformer.notes
+            lines = []
+            for function in sorted(transformer.needed):
+                path = f"{MODULE}.{function}"
+                if path not in added.values() and names.bound_by(cell.index, path) is None:
+                    lines.append(import_line(MODULE, function, function))
+                    added[function] = path
+            if module.code != cell.text:
+                texts[cell.index] = insert_statements(module, lines).code
+        return Rewrite(texts=texts, notes=notes)
+
+
+class _Fields(cst.CSTVisitor):
+    """Collects what a function's body talks about: string keys, attributes, tokenizers."""
+
+    def __init__(self) -> None:
+        self.words: set[str] = set()
+        self.tokenizers: list[str] = []
+        self.padding: list[str] = []
+        self.calls: set[str] = set()
+        self.yields = False
+
+    def visit_SimpleString(self, node: cst.SimpleString) -> None:
+        self.words.add(literal_string(node) or "")
+
+    def visit_Attribute(self, node: cst.Attribute) -> None:
+        self.words.add(node.attr.value)
+        path = dotted(node)
+        if path and _TOKENIZER.fullmatch(node.attr.value):
+            self.tokenizers.append(path)
+
+    def visit_Name(self, node: cst.Name) -> None:
+        self.words.add(node.value)
+        if _TOKENIZER.fullmatch(node.value):
+            self.tokenizers.append(node.value)
+
+    def visit_Arg(self, node: cst.Arg) -> None:
+        if node.keyword is not None and node.keyword.value in ("padding_value", "pad_token_id"):
+            self.padding.append(code_of(node.value, 10**6))
+
+    def visit_Call(self, node: cst.Call) -> None:
+        self.calls.add(dotted(node.func) or "")
+
+    def visit_Yield(self, _node: cst.Yield) -> None:
+        self.yields = True
+
+
+class _Collates(NamedTransformer):
+    def __init__(
+        self, names: Mapping[str, str], used: set[str], tokenizers: Sequence[str], index: int
+    ) -> None:
+        super().__init__(names)
+        self._used = used
+        self._tokenizers = tokenizers
+        self._index = index
+        self.needed: set[str] = set()
+        self.notes: list[Note] = []
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement] | cst.RemovalSentinel:
+        super().leave_FunctionDef(original_node, updated_node)
+        name = original_node.name.value
+        if name not in self._used and not re.fullmatch(r"\w*collate(_fn|_batch)?", name):
+            return updated_node
+        if name in ("collate_captions", "collate_questions"):
+            self._note(
+                "left", f"def {name}", "has the library's name; rename it to have it patched"
+            )
+            return updated_node
+        parameters = [
+            parameter.name.value
+            for parameter in (*original_node.params.posonly_params, *original_node.params.params)
+        ]
+        samples = next((each for each in parameters if each not in ("self", "cls")), None)
+        call = self._call(f"def {name}", original_node.body, samples)
+        if call is None:
+            return updated_node
+        statement = cst.parse_statement(f"return {call}")
+        assert isinstance(statement, cst.SimpleStatementLine)
+        body: cst.BaseSuite = updated_node.body
+        block = body if isinstance(body, cst.IndentedBlock) else cst.IndentedBlock(body=[])
+        kept = [line for line in block.body[:1] if _is_docstring(line)]
+        return updated_node.with_changes(
+            body=block.with_changes(body=[*kept, statement], footer=[]), returns=None
+        )
+
+    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:
+        if original_node.keyword is None or original_node.keyword.value != "collate_fn":
+            return updated_node
+        value = original_node.value
+        if isinstance(value, cst.Lambda):
+            parameter = value.params.params[0].name.value if value.params.params else None
+            call = self._call("collate_fn=lambda", value.body, parameter, quiet=True)
+            if call is None or not isinstance(updated_node.value, cst.Lambda):
+                return updated_node
+            body = cst.parse_expression(call)
+            return updated_node.with_changes(value=updated_node.value.with_changes(body=body))
+        target = value.func if isinstance(value, cst.Call) else value
+        library = self.qualified(target) or ""
+        if library and not library.startswith(("edge_glass.", "functools.")):
+            self._note("left", f"collate_fn={code_of(value)}", f"is another library's: {library}")
+        return updated_node
+
+    def _call(
+        self,
+        what: str,
+        body: cst.CSTNode,
+        samples: str | None,
+        quiet: bool = False,
+    ) -> str | None:
+        """Return the library call that stands for a body, or None, with a note on why not."""
+        fields = _Fields()
+        body.visit(fields)
+        if any((self._names.get(call) or "").startswith(MODULE) for call in fields.calls):
+            return None  # done before
+        if fields.words & _QUESTIONS:
+            function = "collate_questions"
+        elif fields.words & _CAPTIONS:
+            function = "collate_captions"
+        else:
+            if not quiet:  # a lambda without fields hands on to a function, which has its own note
+                self._note("left", what, "neither questions nor captions in it")
+            return None
+        if samples is None or fields.yields:
+            self._note("left", what, "takes no batch, or yields: not a collate function")
+            return None
+        arguments = samples
+        if function == "collate_questions":
+            tokenizers = [*fields.tokenizers, *self._tokenizers]
+            padding = [*fields.padding, *(f"{name}.pad_token_id" for name in tokenizers)]
+            if not padding:
+                self._note("left", what, "no tokenizer in sight whose pad_token_id to pad with")
+                return None
+            arguments += f", pad_token_id={padding[0]}"
+        self.needed.add(function)
+        alias = next((k for k, v in self._names.items() if v == f"{MODULE}.{function}"), function)
+        self._note("changed", what, f"now calls {MODULE}.{function}")
+        return f"{alias}({arguments})"
+
+    def _note(self, kind: Kind, what: str, message: str) -> None:
+        self.notes.append(Note(self._index, kind, f"`{what}`: {message}"))
+
+
+def _is_docstring(line: cst.BaseStatement | cst.BaseSmallStatement) -> bool:
+    if not isinstance(line, cst.SimpleStatementLine) or not isinstance(line.body[0], cst.Expr):
+        return False
+    return literal_string(line.body[0].value) is not None
