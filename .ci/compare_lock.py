@@ -1,7 +1,7 @@
 """Compares what the pipeline just made with the commit, and names the first thing that differs.
 
-`dvc.lock` holds the checksum of every output, so it is equal to the committed one exactly where every
-byte is. Metrics and plots lie in git themselves; they are compared for the sake of a good message.
+`dvc.lock` holds the checksum of every output, so it is equal to the committed one exactly where
+every byte is. Metrics and plots lie in git themselves; they are compared for a good message.
 
     python .ci/compare_lock.py
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -39,8 +40,7 @@ def entries(lock: str) -> dict[str, str]:
 def main() -> int:
     """Returns 0 where everything is equal, 1 after naming what is not."""
     committed = entries(git("show", "HEAD:dvc.lock"))
-    with open("dvc.lock", encoding="utf-8") as file:
-        produced = entries(file.read())
+    produced = entries(Path("dvc.lock").read_text(encoding="utf-8"))
     differ = [
         name
         for name in dict.fromkeys((*committed, *produced))
