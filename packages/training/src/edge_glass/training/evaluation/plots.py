@@ -1,0 +1,259 @@
+"""Figures as PNG and their data as CSV for `dvc plots`: the same numbers give the same bytes.
+
+Matplotlib's Agg renderer is called without pyplot, with its default settings whatever the user's
+are, and without the metadata that would carry a version or a time.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_glass.encoders.checkpoint import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Curve = Mapping[int, Mapping[str, Mapping[str, float]]]  # of `retrieval_curve`
+Floats = NDArray[np.floating]
+
+DIRECTIONS = {"i2t": "image to text", "t2i": "text to image"}
+_BLUE, _ORANGE, _GREY = "#2166ac", "#e08214", "#8c8c8c"
+_SETTINGS = {
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "figure.titlesize": 13,
+    "font.size": 10,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "axes.axisbelow": True,
+}
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of equal keys as CSV, which `dvc plots` reads.
+
+    Raises:
+        ValueError: where there are no rows or their keys differ.
+    """
+    if not rows or any(list(row) != list(rows[0]) for row in rows):
+        raise ValueError(f"found {len(rows)} rows for {path.name}; expected rows, of equal keys")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, text.getvalue().encode())
+
+
+def recall_table(curve: Curve) -> list[dict[str, float]]:
+    """Return a row a dim, ascending, with columns such as "i2t R@1"."""
+    return [
+        {"dim": dim}
+        | {
+            f"{direction} {name}": value
+            for direction, metrics in curve[dim].items()
+            for name, value in metrics.items()
+        }
+        for dim in sorted(curve)
+    ]
+
+
+def recall_figure(
+    path: Path,
+    curves: Mapping[str, Curve],
+    chance: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    metric: str = "R@1",
+    intervals: Mapping[str, Mapping[int, Mapping[str, tuple[float, float]]]] | None = None,
+) -> None:
+    """Draw recall against the embeddings' dimension, a panel a split, a line a direction.
+
+    Args:
+        path: PNG to write.
+        curves: of `retrieval_curve`, by split.
+        chance: by split and direction, the metric's value at chance.
+        metric: key of the metrics, such as "R@1".
+        intervals: by split, dim and direction, the ends of a confidence interval.
+    """
+    with _figure(path, (0.8 + 4.0 * len(curves), 3.9)) as figure:
+        panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+        for panel, (split, curve) in zip(panels, curves.items(), strict=True):
+            dims = sorted(curve)
+            for direction, colour, marker in (("i2t", _BLUE, "o"), ("t2i", _ORANGE, "s")):
+                values = [100 * curve[dim][direction][metric] for dim in dims]
+                panel.plot(
+                    dims, values, color=colour, marker=marker, ms=5, label=DIRECTIONS[direction]
+                )
+                if intervals is not None:
+                    ends = [intervals[split][dim][direction] for dim in dims]
+                    low, high = (100 * np.array(side) for side in zip(*ends, strict=True))
+                    panel.fill_between(dims, low, high, color=colour, alpha=0.15, lw=0)
+                if chance is not None:
+                    level = 100 * chance[split][direction]
+                    panel.axhline(level, color=colour, lw=1, ls=(0, (4, 3)), label=None)
+            panel.set_xscale("log", base=2)
+            panel.set_xticks(dims, [str(dim) for dim in dims])
+            panel.minorticks_off()
+            panel.set(title=split, xlabel="dimensions kept", ylim=(0, None))
+        panels[0].set_ylabel(f"{metric} (%)")
+        handles, labels = panels[0].get_legend_handles_labels()
+        if chance is not None:
+            handles.append(_dashes())
+            labels.append("chance")
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.suptitle("Retrieval against embedding dimension")
+
+
+def curves_figure(
+    path: Path,
+    steps: Sequence[int],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    title: str,
+) -> None:
+    """Draw training curves: a panel a quantity (its name with the unit), in it a line a name."""
+    with _figure(path, (1.0 + 3.6 * len(panels), 3.5)) as figure:
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for panel, (quantity, lines) in zip(axes, panels.items(), strict=True):
+            for (name, values), colour in zip(lines.items(), (_BLUE, _ORANGE, _GREY), strict=False):
+                panel.plot(steps, values, color=colour, lw=1.4, label=name)
+            panel.set(title=quantity, xlabel="optimizer step")
+            if len(lines) > 1:
+                panel.legend()
+        figure.suptitle(title)
+
+
+def similarity_figure(
+    path: Path, similarity: Floats, captions: Sequence[str], title: str = "Pictures and captions"
+) -> None:
+    """Draw cosines (n, n) of n pictures (rows) and their captions (columns) as a heat map.
+
+    The captions stand at the rows, numbered; the columns carry the numbers.
+    """
+    number = len(similarity)
+    with _figure(path, (5.4 + 0.28 * number, 1.3 + 0.28 * number)) as figure:
+        panel = figure.subplots()
+        drawn = panel.imshow(similarity, cmap="viridis", interpolation="nearest")
+        panel.grid(visible=False)
+        panel.spines[:].set_visible(False)
+        numbers = [str(place + 1) for place in range(number)]
+        labels = [
+            f"{_shortened(caption, 48)}  {place}"
+            for place, caption in zip(numbers, captions, strict=True)
+        ]
+        panel.set_xticks(range(number), numbers, fontsize=8)
+        panel.set_yticks(range(number), labels, fontsize=8)
+        panel.tick_params(length=0)
+        panel.set(title=title, xlabel="caption", ylabel="picture of")
+        figure.colorbar(drawn, ax=panel, label="cosine similarity", shrink=0.8)
+
+
+def tsne_figure(
+    path: Path,
+    image: Floats,
+    text: Floats,
+    labels: Sequence[str],
+    *,
+    title: str = "Pictures and captions in one space (t-SNE)",
+) -> None:
+    """Draw pairs of pictures and captions (n, D) in the plane, joined, coloured by ``labels``.
+
+    The nine most frequent labels get a colour each, the others grey.
+    """
+    points = tsne(np.concatenate([image, text]))
+    pictures, captions = points[: len(image)], points[len(image) :]
+    names = sorted(set(labels), key=lambda name: (-list(labels).count(name), name))[:9]
+    with _figure(path, (9.0, 6.4)) as figure:
+        panel = figure.subplots()
+        for picture, caption in zip(pictures, captions, strict=True):
+            panel.plot(*zip(picture, caption, strict=True), color="#d9d9d9", lw=0.6, zorder=1)
+        for name in [*names, None]:
+            chosen = np.array([label == name if name else label not in names for label in labels])
+            if not chosen.any():
+                continue
+            colour = f"C{names.index(name)}" if name else "#b3b3b3"
+            shown = _shortened(name, 26) if name else "other"
+            for places, marker, label in ((pictures, "o", shown), (captions, "^", None)):
+                panel.scatter(
+                    places[chosen, 0],
+                    places[chosen, 1],
+                    s=26,
+                    color=colour,
+                    marker=marker,
+                    label=label,
+                    linewidths=0,
+                    alpha=0.85,
+                    zorder=2,
+                )
+        panel.set(title=title, xticks=[], yticks=[], aspect="equal")
+        panel.grid(visible=False)
+        panel.spines[:].set_visible(False)
+        figure.legend(loc="outside right center", title="● picture   ▲ caption", alignment="left")
+
+
+def tsne(embeddings: Floats, seed: int = 0) -> Floats:
+    """Return places (n, 2) of normalised embeddings, the same at every call."""
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    points = np.asarray(embeddings, np.float64)
+    points = points / np.linalg.norm(points, axis=1, keepdims=True).clip(1e-12)
+    with threadpool_limits(1):  # the gradient's sum over threads has no fixed order
+        places: Floats = TSNE(
+            init="pca", perplexity=min(30.0, (len(points) - 1) / 3), random_state=seed, n_jobs=1
+        ).fit_transform(points)
+    return places
+
+
+def accuracy_figure(path: Path, accuracies: Mapping[str, Mapping[str, float]], title: str) -> None:
+    """Draw bars a question type, one bar for each of ``accuracies`` (the model, its controls)."""
+    kinds = list(next(iter(accuracies.values())))
+    with _figure(path, (2.2 + 1.1 * len(kinds), 3.8)) as figure:
+        panel = figure.subplots()
+        width = 0.8 / len(accuracies)
+        colours = (_BLUE, "#92c5de", "#c7c7c7", _ORANGE)
+        for place, (name, values) in enumerate(accuracies.items()):
+            left = np.arange(len(kinds)) - 0.4 + width * (place + 0.5)
+            heights = [100 * values.get(kind, 0.0) for kind in kinds]
+            bars = panel.bar(left, heights, width * 0.92, label=name, color=colours[place % 4])
+            if place == 0:
+                panel.bar_label(bars, fmt="%.0f", fontsize=8, padding=1)
+        panel.set_xticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
+        panel.set(ylabel="exact match (%)", ylim=(0, 105), title=title)
+        panel.grid(visible=False, axis="x")
+        figure.legend(loc="outside lower center", ncols=len(accuracies))
+
+
+@contextmanager
+def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """Yield a figure of that size in inches, and write it to ``path`` when the block succeeds."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    with style.context(["default", _SETTINGS], after_reset=True):
+        figure = Figure(figsize=size, dpi=120, layout="constrained")
+        yield figure
+        content = io.BytesIO()
+        figure.savefig(content, format="png", metadata={"Software": None})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content.getvalue())
+
+
+def _dashes() -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=_GREY, lw=1, ls=(0, (4, 3)))
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
