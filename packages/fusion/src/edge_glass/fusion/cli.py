@@ -1,0 +1,76 @@
+"""The command `edge-glass`: runs models; other packages add subcommands by entry point.
+
+Nothing heavy is imported here: `edge-glass --help` must answer at once, so each command imports
+what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+COMMANDS_GROUP = "edge_glass.commands"
+
+app = typer.Typer(
+    name="edge-glass",
+    help="Align pictures with text, and answer questions about pictures.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def root() -> None:
+    """Keeps `edge-glass` a group of subcommands, however few are installed."""
+
+
+@app.command()
+def ask(
+    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    questions: Annotated[list[str], typer.Argument(help="One or more questions.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/vlm_qa"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """Answer questions about a picture.
+
+    Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(picture) as opened:
+            opened.load()
+            image = opened.copy()
+    except FileNotFoundError:
+        raise ValueError(f"{picture}: no such picture; give the path of a picture file") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{picture}: not a readable picture ({error})") from None
+    from edge_glass.fusion.vlm import VisionLanguageModel
+
+    vlm = VisionLanguageModel.from_pretrained(model)
+    answers = vlm.answer([image] * len(questions), questions)
+    for question, answer in zip(questions, answers, strict=True):
+        if as_json:
+            row = {"picture": str(picture), "question": question, "answer": answer}
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            typer.echo(f"{question} {answer}")
+
+
+def main() -> None:
+    """Runs the command line; an expected error prints one message and exits with status 1."""
+    for plugin in sorted(entry_points(group=COMMANDS_GROUP), key=lambda each: each.name):
+        plugin.load()(app)
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        # what a user can put right comes as a message, without a traceback
+        print(f"edge-glass: {error}", file=sys.stderr)
+        raise SystemExit(1) from error

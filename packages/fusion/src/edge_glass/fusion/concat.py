@@ -1,0 +1,55 @@
+"""Concat fusion: visual tokens go through an MLP and stand before the prompt (as in LLaVA).
+
+Source: Liu et al. 2023, "Improved Baselines with Visual Instruction Tuning" (two-layer projector).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from edge_glass.fusion.base import Fusion
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConcatConfig:
+    """Options of `concat`.
+
+    Attributes:
+        hidden_dim: inner width of the MLP; None takes the decoder's width.
+        dropout: probability of dropping a hidden unit of the MLP, in [0, 1).
+    """
+
+    hidden_dim: int | None = None
+    dropout: float = 0.0
+
+    def build(self, *, visual_width: int, width: int) -> ConcatFusion:
+        return ConcatFusion(self, visual_width, width)
+
+
+class ConcatFusion(Fusion):
+    """N visual tokens become N prefix positions of the decoder's width."""
+
+    def __init__(self, config: ConcatConfig, visual_width: int, width: int) -> None:
+        super().__init__(visual_width, width)
+        hidden = config.hidden_dim or width
+        self.projector = nn.Sequential(
+            nn.LayerNorm(visual_width),
+            nn.Linear(visual_width, hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(hidden, width),
+            # brings pictures to the scale that RMS-normed decoders expect of word embeddings
+            nn.LayerNorm(width),
+        )
+
+    def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B N D"]:
+        projected: Tensor = self.projector(visual)
+        return projected
+
+    def extend(
+        self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
+    ) -> Float[Tensor, "B T D"]:
+        return text_embeds

@@ -1,0 +1,83 @@
+"""Cross-attention fusion: every word asks the picture, and adds the answer to its embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from edge_glass.fusion.base import Fusion
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossAttentionConfig:
+    """Options of `cross_attention`.
+
+    Attributes:
+        num_heads: attention heads; must divide the decoder's width.
+        dropout: probability of dropping a feature of the injected signal, in [0, 1).
+    """
+
+    num_heads: int = 8
+    dropout: float = 0.0
+
+    def build(self, *, visual_width: int, width: int) -> CrossAttentionFusion:
+        return CrossAttentionFusion(self.num_heads, self.dropout, visual_width, width)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of words (B, T, D) to visual tokens (B, N, Dv); returns (B, T, D)."""
+
+    def __init__(self, num_heads: int, visual_width: int, width: int) -> None:
+        super().__init__()
+        if width % num_heads:
+            raise ValueError(
+                f"num_heads is {num_heads}, which does not divide the decoder's width {width}: "
+                "choose a divisor"
+            )
+        self.num_heads = num_heads
+        self.query_norm = nn.LayerNorm(width)
+        self.visual_norm = nn.LayerNorm(visual_width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(visual_width, 2 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(
+        self, text_embeds: Float[Tensor, "B T D"], visual: Float[Tensor, "B N Dv"]
+    ) -> Float[Tensor, "B T D"]:
+        heads = self.num_heads
+        query = self.query(self.query_norm(text_embeds))
+        key, value = self.key_value(self.visual_norm(visual)).chunk(2, dim=-1)
+        query, key, value = (
+            each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (query, key, value)
+        )  # (B, heads, T or N, D / heads)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        mixed: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        return mixed
+
+
+class CrossAttentionFusion(Fusion):
+    """text + dropout(attention(text, visual)) + feed-forward; no prefix, so text keeps its length."""
+
+    def __init__(self, num_heads: int, dropout: float, visual_width: int, width: int) -> None:
+        super().__init__(visual_width, width)
+        self.attention = CrossAttention(num_heads, visual_width, width)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B 0 D"]:
+        return visual.new_zeros(visual.shape[0], 0, self.width)
+
+    def extend(
+        self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
+    ) -> Float[Tensor, "B T D"]:
+        hidden = text_embeds + self.dropout(self.attention(text_embeds, visual))
+        fused: Tensor = hidden + self.dropout(self.feed_forward(hidden))
+        return fused

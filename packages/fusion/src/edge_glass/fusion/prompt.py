@@ -1,0 +1,44 @@
+"""From questions and answers to token ids: one place for training and for use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
+    """Returns the ids of a question in the decoder's own chat template, ready for the answer."""
+    messages = [{"role": "user", "content": question}]
+    encoded = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=True, return_dict=True
+    )
+    return list(encoded["input_ids"])  # type: ignore[index,call-overload]
+
+
+def example_ids(
+    tokenizer: PreTrainedTokenizerBase, question: str, answer: str
+) -> tuple[list[int], list[int]]:
+    """Returns (input_ids, labels) of one question and its answer.
+
+    Labels are -100 over the prompt; the answer and the end-of-sequence token are learned.
+    """
+    prompt = prompt_ids(tokenizer, question)
+    answer_ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
+    target = [*answer_ids, int(tokenizer.eos_token_id)]  # type: ignore[arg-type]
+    return prompt + target, [IGNORED] * len(prompt) + target
+
+
+def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
+    """Returns (B, T) ids and (B, T) attention mask with padding on the left."""
+    length = max(map(len, prompts))
+    ids = [[pad_token_id] * (length - len(each)) + list(each) for each in prompts]
+    mask = [[0] * (length - len(each)) + [1] * len(each) for each in prompts]
+    return torch.tensor(ids), torch.tensor(mask)

@@ -1,0 +1,13 @@
+"""The fusions that ship, by the name that `params.yaml` uses."""
+
+from __future__ import annotations
+
+from edge_glass.fusion.concat import ConcatConfig
+from edge_glass.fusion.cross_attention import CrossAttentionConfig
+from edge_glass.fusion.gated import GatedConfig
+
+FUSIONS = {
+    "concat": ConcatConfig,
+    "cross_attention": CrossAttentionConfig,
+    "gated": GatedConfig,
+}

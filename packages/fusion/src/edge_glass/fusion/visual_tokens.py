@@ -1,0 +1,97 @@
+"""Visual tokens: what a decoder gets to see of a picture's features.
+
+`grid` keeps every place of the feature map and says where it is, so that position, colour and
+number survive; `pooled` takes the few tokens of the aligned pooling; `both` concatenates them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from edge_glass.encoders.base import Pooling
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualTokensConfig:
+    """Options of the visual side of a vision-language model.
+
+    Attributes:
+        kind: "grid", "pooled" (the aligned pooling) or "both".
+        width: width of a visual token.
+        dropout: probability of dropping an input feature, in [0, 1).
+        train_pooling: whether the aligned pooling learns on; frozen otherwise.
+    """
+
+    kind: Literal["grid", "pooled", "both"] = "grid"
+    width: int = 256
+    dropout: float = 0.0
+    train_pooling: bool = False
+
+
+class GridTokens(nn.Module):
+    """Features (B, P, Din) of a grid to tokens (B, P, width) that carry their row and column."""
+
+    def __init__(self, input_width: int, width: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        rows, columns = grid
+        self.grid = grid
+        self.norm = nn.LayerNorm(input_width)
+        self.projection = nn.Linear(input_width, width)
+        self.row = nn.Parameter(torch.randn(rows, 1, width) * 0.5)
+        self.column = nn.Parameter(torch.randn(1, columns, width) * 0.5)
+
+    def forward(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B P D"]:
+        rows, columns = self.grid
+        if features.shape[1] != rows * columns:
+            raise ValueError(
+                f"features hold {features.shape[1]} places, expected {rows} x {columns}: encode "
+                "the pictures at the size that the model was trained with"
+            )
+        position = (self.row + self.column).flatten(0, 1)  # (P, D)
+        tokens: Tensor = self.projection(self.norm(features)) + position
+        return tokens
+
+
+class VisualTokens(nn.Module):
+    """Features (B, P, Din) to visual tokens (B, N, width), by `VisualTokensConfig.kind`."""
+
+    def __init__(
+        self,
+        config: VisualTokensConfig,
+        *,
+        input_width: int,
+        grid: tuple[int, int],
+        pooling: Pooling | None,
+    ) -> None:
+        super().__init__()
+        if config.kind != "grid" and pooling is None:
+            raise ValueError(
+                f"visual tokens of kind {config.kind!r} need the aligned pooling and there is "
+                "none: run `align` first, or choose kind: grid"
+            )
+        self.config = config
+        self.width = config.width
+        self.dropout = nn.Dropout(config.dropout)
+        self.grid_tokens: GridTokens | None = None
+        self.pooling: Pooling | None = None
+        if config.kind in ("grid", "both"):
+            self.grid_tokens = GridTokens(input_width, config.width, grid)
+        if config.kind in ("pooled", "both"):
+            assert pooling is not None
+            self.pooling = pooling.requires_grad_(config.train_pooling)
+            self.pooled_projection = nn.Sequential(
+                nn.LayerNorm(pooling.width), nn.Linear(pooling.width, config.width)
+            )
+
+    def forward(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N D"]:
+        features = self.dropout(features)
+        tokens = []
+        if self.pooling is not None:
+            tokens.append(self.pooled_projection(self.pooling(features)))
+        if self.grid_tokens is not None:
+            tokens.append(self.grid_tokens(features))
+        return torch.cat(tokens, dim=1)

@@ -1,0 +1,43 @@
+"""The command line: quick help, clear errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from edge_glass.fusion.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_lists_ask_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['edge-glass', '--help']\n"
+        "from edge_glass.fusion.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted({'torch', 'transformers', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ask" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_a_missing_picture_is_one_line() -> None:
+    done = run("ask", "nowhere.png", "what is it?")
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "edge-glass: nowhere.png: no such picture; give the path of a picture file"
+    )
+
+
+def test_a_broken_picture_is_one_line(tmp_path: Path) -> None:
+    picture = tmp_path / "page.png"
+    picture.write_text("<html>not found</html>")
+    done = run("ask", str(picture), "what is it?")
+    assert done.returncode == 1
+    assert "page.png: not a readable picture" in done.stderr
+    assert "Traceback" not in done.stderr

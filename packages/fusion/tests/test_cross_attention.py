@@ -1,0 +1,28 @@
+"""Cross attention against an explicit softmax."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from edge_glass.fusion.cross_attention import CrossAttention, CrossAttentionConfig
+
+
+def test_equals_an_explicit_softmax() -> None:
+    torch.manual_seed(0)
+    attention = CrossAttention(num_heads=4, visual_width=12, width=16)
+    text, visual = torch.randn(2, 3, 16), torch.randn(2, 5, 12)
+    query = attention.query(attention.query_norm(text))
+    key, value = attention.key_value(attention.visual_norm(visual)).split(16, dim=-1)
+    parts = []
+    for head in range(4):
+        columns = slice(4 * head, 4 * head + 4)
+        scores = query[..., columns] @ key[..., columns].mT / 4**0.5
+        parts.append(scores.softmax(dim=-1) @ value[..., columns])
+    expected = attention.output(torch.cat(parts, dim=-1))
+    # softmax in blocks against softmax in one go, float32
+    torch.testing.assert_close(attention(text, visual), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="num_heads is 3.*width 16"):
+        CrossAttentionConfig(num_heads=3).build(visual_width=12, width=16)

@@ -1,0 +1,173 @@
+"""The whole model on tiny real parts: packing, padding, saving."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from edge_glass.fusion.checkpoint import build_vlm
+from edge_glass.fusion.prompt import IGNORED, example_ids, prompt_ids
+from edge_glass.fusion.vlm import VisionLanguageModel
+
+QUESTIONS = ["how many dogs are there?", "where is the cat?", "what colour is it?"]
+ANSWERS = ["two", "top left", "dark blue"]
+DECODERS: dict[str, dict[str, Any]] = {
+    "trm": {"width": 32, "num_heads": 2, "intermediate_dim": 64},
+    "qwen2_5_tiny": {
+        "config": {
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+        }
+    },
+}
+FUSIONS: dict[str, dict[str, Any]] = {
+    "concat": {},
+    "cross_attention": {"num_heads": 2},
+    "gated": {"num_heads": 2, "gate_init": 0.5},
+}
+BOTH = list(itertools.product(DECODERS, FUSIONS))
+
+
+def build(decoder: str, fusion: str, kind: str = "grid") -> VisionLanguageModel:
+    from edge_glass.fusion.config import component
+
+    torch.manual_seed(0)
+    config = component("decoder", decoder, DECODERS[decoder], where="test")
+    tokenizer = config.build_tokenizer(QUESTIONS + ANSWERS)
+    pooling = {"num_queries": 2, "width": 16, "num_heads": 2}
+    return build_vlm(
+        {
+            "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
+            "image_size": 96,
+            "input_width": 24,
+            "grid": [3, 3],
+            "pooling": {"name": "attention", "options": pooling},
+            "fusion": {"name": fusion, "options": FUSIONS[fusion]},
+            "decoder": {"name": decoder, "options": DECODERS[decoder]},
+            "visual_tokens": {"kind": kind, "width": 20},
+            "max_new_tokens": 6,
+        },
+        tokenizer,
+        where="test",
+    ).eval()
+
+
+def row(model: VisionLanguageModel, which: list[int]) -> tuple[torch.Tensor, ...]:
+    """Packs some questions in one row: ids, segments, labels, each (1, T)."""
+    parts = [example_ids(model.tokenizer, QUESTIONS[at], ANSWERS[at]) for at in which]
+    ids = [token for each, _ in parts for token in each]
+    labels = [label for _, each in parts for label in each]
+    segments = [number for number, (each, _) in enumerate(parts) for _ in each]
+    return tuple(torch.tensor([each]) for each in (ids, segments, labels))
+
+
+@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
+def test_packed_equals_alone(decoder: str, fusion: str) -> None:
+    model = build(decoder, fusion)
+    features = torch.randn(1, 9, 24)
+    packed = model(features, *row(model, [0, 1, 2])).hidden_states[-1]
+    prefix = packed.shape[1] - row(model, [0, 1, 2])[0].shape[1]
+    start = prefix
+    for at in range(3):
+        single_inputs = row(model, [at])
+        single = model(features, *single_inputs).hidden_states[-1]
+        length = single_inputs[0].shape[1]
+        # float32 through a few layers, attention over masked columns adds in another order
+        torch.testing.assert_close(
+            packed[:, start : start + length], single[:, prefix:], rtol=1e-4, atol=1e-4
+        )
+        start += length
+
+
+@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
+def test_answers_are_the_same_alone_and_in_a_padded_batch(decoder: str, fusion: str) -> None:
+    model = build(decoder, fusion)
+    features = torch.randn(3, 9, 24)
+    together = model.answer_features(features, QUESTIONS)
+    alone = [model.answer_features(features[at : at + 1], [QUESTIONS[at]])[0] for at in range(3)]
+    assert together == alone
+    assert any(together)
+
+
+@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
+def test_the_model_can_learn_its_answers(decoder: str, fusion: str) -> None:
+    # the picture alone decides between two answers to one question
+    model = build(decoder, fusion).train()
+    features = torch.randn(2, 9, 24)
+    parts = [example_ids(model.tokenizer, QUESTIONS[0], answer) for answer in ("two", "top")]
+    ids = torch.tensor([each for each, _ in parts])
+    labels = torch.tensor([each for _, each in parts])
+    segments = torch.zeros_like(ids)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(50):
+        output = model(features, ids, segments, labels)
+        hidden = output.hidden_states[-1][:, :-1]
+        logits = model.decoder.project(hidden)
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), output.labels[:, 1:].flatten(), ignore_index=IGNORED
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    assert model.answer_features(features, [QUESTIONS[0]] * 2) == ["two", "top"]
+
+
+@pytest.mark.parametrize("kind", ["grid", "pooled", "both"])
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_saved_model_answers_and_weighs_the_same(decoder: str, kind: str, tmp_path: Path) -> None:
+    model = build(decoder, "concat", kind)
+    model.save_pretrained(tmp_path / "model")
+    loaded = VisionLanguageModel.from_pretrained(tmp_path / "model", load_vision_encoder=False)
+    state = model.state_dict()
+    assert state.keys() == loaded.state_dict().keys()
+    assert all(torch.equal(state[key], value) for key, value in loaded.state_dict().items())
+    features = torch.randn(3, 9, 24)
+    assert loaded.answer_features(features, QUESTIONS) == model.answer_features(features, QUESTIONS)
+
+
+def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        build("trm", "concat").save_pretrained(tmp_path / name)
+    for path in sorted((tmp_path / "a").iterdir()):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    from edge_glass.encoders.checkpoint import load_checkpoint, save_checkpoint
+
+    build("trm", "concat").save_pretrained(tmp_path)
+    config, tensors = load_checkpoint(tmp_path)
+    del tensors["fusion.projector.1.weight"]
+    save_checkpoint(tmp_path, config, tensors)
+    with pytest.raises(ValueError, match=r"missing: projector\.1\.weight"):
+        VisionLanguageModel.from_pretrained(tmp_path, load_vision_encoder=False)
+
+
+def test_labels_cover_the_answer_and_eos_only() -> None:
+    model = build("trm", "concat")
+    ids, labels = example_ids(model.tokenizer, QUESTIONS[0], ANSWERS[1])
+    prompt = prompt_ids(model.tokenizer, QUESTIONS[0])
+    assert labels[: len(prompt)] == [IGNORED] * len(prompt)
+    assert labels[len(prompt) :] == ids[len(prompt) :]
+    assert labels[-1] == model.tokenizer.eos_token_id
+    assert model.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True) == "top left"
+
+
+def test_another_grid_is_refused() -> None:
+    model = build("trm", "concat")
+    with pytest.raises(ValueError, match="hold 4 places, expected 3 x 3"):
+        model.answer_features(torch.randn(1, 4, 24), QUESTIONS[:1])
+
+
+def test_pooled_tokens_without_a_pooling_are_refused() -> None:
+    from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
+
+    with pytest.raises(ValueError, match="'pooled' need the aligned pooling"):
+        VisualTokens(VisualTokensConfig(kind="pooled"), input_width=8, grid=(2, 2), pooling=None)

@@ -1,0 +1,1 @@
+"""Reproducible training of aligned encoders and vision-language models, stage by stage."""

@@ -1,0 +1,81 @@
+"""The stages as subcommands of `edge-glass` (entry point group `edge_glass.commands`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ParamsOption = Annotated[Path, typer.Option("--params", help="The configuration file.")]
+DEFAULT_PARAMS = Path("params.yaml")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the stages to the command line."""
+    for command in (prepare, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa):
+        app.command()(command)
+
+
+def prepare(params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Clean PixMo files: drop broken rows, count why, split by picture.
+
+    Example: edge-glass prepare --params params.yaml
+    """
+    _run("prepare", params)
+
+
+def encode(params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Run the frozen encoders once and keep their features.
+
+    Example: edge-glass encode
+    """
+    _run("encode", params)
+
+
+def align(params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Train pooling and Matryoshka heads on cached features.
+
+    Example: edge-glass align
+    """
+    _run("align", params)
+
+
+def evaluate_align(params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Score retrieval, both ways and at every dimension.
+
+    Example: edge-glass evaluate-align
+    """
+    _run("evaluate_align", params)
+
+
+def vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Train fusion and decoder to answer questions about pictures.
+
+    Example: edge-glass vlm-qa
+    """
+    _run("vlm_qa", params)
+
+
+def evaluate_vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Score answers by question type, with blind and shuffled-picture controls.
+
+    Example: edge-glass evaluate-vlm-qa
+    """
+    _run("evaluate_vlm_qa", params)
+
+
+def _run(stage: str, path: Path) -> None:
+    """Validates the whole configuration, settles the environment, then runs one stage."""
+    from importlib import import_module
+
+    from edge_glass.training.engine.determinism import set_environment
+
+    set_environment()  # before anything imports torch
+    from edge_glass.training.config import load_params
+    from edge_glass.training.engine.lock import stage_lock
+
+    params = load_params(path)
+
+    with stage_lock(stage):
+        import_module(f"edge_glass.training.stages.{stage}").run(params)

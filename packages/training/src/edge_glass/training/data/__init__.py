@@ -1,0 +1,1 @@
+"""From PixMo files to tensors: reading, filtering, splitting, caching, batching."""

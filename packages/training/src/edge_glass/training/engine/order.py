@@ -1,0 +1,32 @@
+"""The order of samples as a function of (seed, epoch, step), with nothing to remember."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from edge_glass.training.engine.determinism import generator
+
+
+def epoch_order(num_samples: int, *, seed: int, epoch: int) -> Tensor:
+    """Returns a permutation of range(num_samples), a function of (seed, epoch) alone."""
+    return torch.randperm(num_samples, generator=generator(seed, "order", epoch))
+
+
+def step_batch(num_samples: int, batch_size: int, *, seed: int, step: int) -> Tensor:
+    """Returns the sample numbers of a step, (batch_size,).
+
+    Every epoch is cut into whole batches; the remainder of a permutation is left out, and another
+    permutation leaves out others.
+
+    Raises:
+        ValueError: where a batch holds more samples than there are.
+    """
+    if batch_size > num_samples:
+        raise ValueError(
+            f"batch_size is {batch_size}, but there are only {num_samples} samples: lower it"
+        )
+    per_epoch = num_samples // batch_size
+    epoch, place = divmod(step, per_epoch)
+    order = epoch_order(num_samples, seed=seed, epoch=epoch)
+    return order[place * batch_size : (place + 1) * batch_size]

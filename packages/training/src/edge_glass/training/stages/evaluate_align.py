@@ -1,0 +1,263 @@
+"""Stage `evaluate_align`: retrieval both ways, at every dimension, on every held-out split.
+
+A split is scored against one canonical caption a group (many pictures a caption, any is right).
+Where all its groups were seen in training, the pictures choose among *all* seen captions: that is
+what a user's search would do, and it is the harder test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.matryoshka import truncate
+from torch import Tensor
+
+from edge_glass.training.config import EvaluateAlignConfig, Params
+from edge_glass.training.data.captions import CaptionRows, caption_rows
+from edge_glass.training.data.features import gather, read_index, vision_features
+from edge_glass.training.data.images import decode_image
+from edge_glass.training.engine.determinism import make_deterministic
+from edge_glass.training.engine.outputs import output_folder, write_json
+from edge_glass.training.engine.progress import progress, say
+from edge_glass.training.evaluation.bootstrap import bootstrap_interval
+from edge_glass.training.evaluation.plots import (
+    recall_figure,
+    recall_table,
+    similarity_figure,
+    tsne_figure,
+    write_table,
+)
+from edge_glass.training.evaluation.retrieval import (
+    chance_metrics,
+    metrics_of_ranks,
+    retrieval_ranks,
+)
+from edge_glass.training.evaluation.sheets import Retrieval, Retrieved, retrieval_sheet
+from edge_glass.training.stages.align import ALIGNED
+from edge_glass.training.stages.prepare import PREPARED
+
+METRICS = Path("metrics/evaluate_align.json")
+PLOTS = Path("plots/evaluate_align")
+BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedSplit:
+    """A split's embeddings, not normalised, and which belong together.
+
+    Attributes:
+        image: (M, E) pictures, with `image_groups` (M,).
+        text: (G, E) canonical captions of the split's groups, with `text_groups` (G,).
+        candidates: (C, E) captions that pictures choose among, with `candidate_groups` (C,).
+        captions: C captions; the first G are the split's own.
+    """
+
+    rows: CaptionRows
+    image: Tensor
+    image_groups: Tensor
+    text: Tensor
+    text_groups: Tensor
+    candidates: Tensor
+    candidate_groups: Tensor
+    captions: list[str]
+
+
+def run(params: Params) -> None:
+    """Runs the stage."""
+    config = params.evaluate_align
+    make_deterministic(params.num_threads)
+    model = DualEncoder.from_pretrained(ALIGNED, load_encoders=False)
+    dims = model.config.matryoshka_dims
+    train = caption_rows("train", PREPARED)
+    metrics: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    intervals: dict[str, Any] = {}
+    names = [name for name in read_index().splits["captions"] if name != "train"]
+    splits = {name: embed_split(model, name, train) for name in progress(names, "evaluate_align")}
+    for name, split in splits.items():
+        curves[name], intervals[name] = score(split, dims, config)
+        chance = {
+            "i2t": chance_metrics(
+                split.image_groups.numpy(), split.candidate_groups.numpy(), config.ks
+            ),
+            "t2i": chance_metrics(split.text_groups.numpy(), split.image_groups.numpy(), config.ks),
+        }
+        metrics[name] = {
+            **{str(dim): curve for dim, curve in curves[name].items()},
+            "chance": chance,
+            "R@1_interval": {str(dim): ends for dim, ends in intervals[name].items()},
+        }
+        best = curves[name][dims[0]]
+        say(
+            f"evaluate_align {name}: R@1 at {dims[0]} dims {best['i2t']['R@1']:.3f} image to text, "
+            f"{best['t2i']['R@1']:.3f} text to image"
+        )
+    write_json(METRICS, rounded(metrics))
+    with output_folder(PLOTS) as folder:
+        draw(splits, curves, intervals, metrics, config, folder)
+
+
+def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSplit:
+    """Embeds a split's pictures and the captions that they are scored against."""
+    rows = caption_rows(name, PREPARED)
+    features = vision_features("captions", name)
+    seen = set(rows.group_names) <= set(train.group_names)
+    with torch.inference_mode():
+        image = torch.cat(
+            [
+                model.image_embeddings(gather(features, rows.images[start : start + BATCH]))
+                for start in range(0, len(rows.images), BATCH)
+            ]
+        )
+        text, captions = _captions(model, rows, rows.group_names)
+        numbers = list(range(len(text)))
+        candidates = text
+        if seen:
+            others = [group for group in train.group_names if group not in set(rows.group_names)]
+            more, more_captions = _captions(model, train, others)
+            candidates = torch.cat([text, more])
+            captions = captions + more_captions
+    return EmbeddedSplit(
+        rows=rows,
+        image=image,
+        image_groups=rows.groups,
+        text=text,
+        text_groups=torch.tensor(numbers),
+        candidates=candidates,
+        candidate_groups=torch.arange(len(candidates)),
+        captions=captions,
+    )
+
+
+def _captions(model: DualEncoder, rows: CaptionRows, groups: list[str]) -> tuple[Tensor, list[str]]:
+    """Embeds the canonical captions of the named groups, in that order."""
+    numbers = {group: number for number, group in enumerate(rows.group_names)}
+    first = {int(number): row for row, number in reversed(list(enumerate(rows.groups.tolist())))}
+    chosen = torch.tensor([first[numbers[group]] for group in groups], dtype=torch.long)
+    embeddings = model.text_embeddings(rows.features[rows.canonical[chosen]])
+    return embeddings, [rows.captions[row] for row in chosen.tolist()]
+
+
+def score(
+    split: EmbeddedSplit, dims: tuple[int, ...], config: EvaluateAlignConfig
+) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Returns (curve, intervals of R@1) by dim and direction."""
+    curve: dict[int, Any] = {}
+    intervals: dict[int, Any] = {}
+    for dim in dims:
+        ranks = {
+            "i2t": retrieval_ranks(
+                split.image[:, :dim],
+                split.candidates[:, :dim],
+                split.image_groups,
+                split.candidate_groups,
+                block_size=config.block_size,
+            ),
+            "t2i": retrieval_ranks(
+                split.text[:, :dim],
+                split.image[:, :dim],
+                split.text_groups,
+                split.image_groups,
+                block_size=config.block_size,
+            ),
+        }
+        groups = {"i2t": split.image_groups.numpy(), "t2i": split.text_groups.numpy()}
+        curve[dim] = {way: metrics_of_ranks(each, config.ks) for way, each in ranks.items()}
+        intervals[dim] = {
+            way: bootstrap_interval(
+                each <= 1, groups=groups[way], num_resamples=config.bootstrap_samples
+            )
+            for way, each in ranks.items()
+        }
+    return curve, intervals
+
+
+def draw(
+    splits: dict[str, EmbeddedSplit],
+    curves: dict[str, Any],
+    intervals: dict[str, Any],
+    metrics: dict[str, Any],
+    config: EvaluateAlignConfig,
+    folder: Path,
+) -> None:
+    """Writes the plots' data and pictures; sheets and maps show validation splits only."""
+    chance = {
+        name: {way: metrics[name]["chance"][way]["R@1"] for way in ("i2t", "t2i")}
+        for name in splits
+    }
+    for name, curve in curves.items():
+        write_table(folder / f"recall_{name}.csv", rounded(recall_table(curve)))
+    recall_figure(folder / "recall.png", curves, chance, intervals=intervals)
+    for name, split in splits.items():
+        if not name.startswith("val"):
+            continue
+        first = _first_of_each_group(split)
+        image, text = truncate(split.image[first]), truncate(split.text)
+        few = slice(0, 24)
+        similarity_figure(
+            folder / f"similarity_{name}.png",
+            (image[few] @ text[few].T).numpy(),
+            split.captions[few],
+            title=f"Pictures and captions of {name}",
+        )
+        points = slice(0, config.tsne_points)
+        labels = [caption.split()[0] for caption in split.captions[points]]
+        tsne_figure(
+            folder / f"tsne_{name}.png", image[points].numpy(), text[points].numpy(), labels
+        )
+        sheet(split, name, folder)
+
+
+def _first_of_each_group(split: EmbeddedSplit) -> Tensor:
+    groups = split.image_groups.tolist()
+    return torch.tensor([groups.index(number) for number in split.text_groups.tolist()])
+
+
+def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
+    """Writes the best and the worst text-to-image retrievals as pictures."""
+    text, image = truncate(split.text), truncate(split.image)
+    similarity = text @ image.T
+    ranks = retrieval_ranks(split.text, split.image, split.text_groups, split.image_groups)
+    order = sorted(range(len(text)), key=lambda row: (int(ranks[row]), row))
+    data = pq.read_table(PREPARED / "captions" / f"{name}.images.parquet")["bytes"]
+    for kind, chosen in (("best", spread(order, 6)), ("worst", order[-6:])):
+        retrievals = []
+        for row in chosen:
+            top = similarity[row].topk(5)
+            results = [
+                Retrieved(
+                    content=decode_image(data[int(split.rows.images[place])].as_py()),
+                    score=value,
+                    right=int(split.image_groups[place]) == int(split.text_groups[row]),
+                )
+                for value, place in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+            ]
+            retrievals.append(
+                Retrieval(
+                    query=split.captions[row], results=results, note=f"rank {int(ranks[row])}"
+                )
+            )
+        title = f"Text to image on {name}: {kind} ranks"
+        retrieval_sheet(folder / f"{kind}_{name}.png", retrievals, title)
+
+
+def spread(order: list[int], number: int) -> list[int]:
+    """Returns up to `number` items evenly spread over the better half of an order."""
+    half = order[: max(number, len(order) // 2)]
+    return [half[place * len(half) // number] for place in range(min(number, len(half)))]
+
+
+def rounded(value: Any, digits: int = 4) -> Any:
+    """Rounds all floats of nested data, so that files diff well."""
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, dict):
+        return {key: rounded(each, digits) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(each, digits) for each in value]
+    return value

@@ -1,0 +1,182 @@
+"""Stage `evaluate_vlm_qa`: answers to held-out questions, beside what a model that looks at nothing gets.
+
+Controls: `blind` sees features of zeros, `shuffled` another picture's features, `majority` answers
+each type of question with its most frequent training answer.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from edge_glass.encoders.checkpoint import write_atomic
+from edge_glass.fusion.vlm import VisionLanguageModel
+from numpy.typing import NDArray
+
+from edge_glass.training.config import Params
+from edge_glass.training.data.features import gather, prepared_rows, read_index, vision_features
+from edge_glass.training.data.images import decode_image
+from edge_glass.training.engine.determinism import make_deterministic
+from edge_glass.training.engine.outputs import output_folder, write_json
+from edge_glass.training.engine.progress import progress, say
+from edge_glass.training.evaluation.plots import accuracy_figure, write_table
+from edge_glass.training.evaluation.sheets import Answered, answers_sheet
+from edge_glass.training.evaluation.vqa import (
+    exact_match,
+    majority_answers,
+    majority_predictions,
+    vqa_metrics,
+)
+from edge_glass.training.stages.evaluate_align import rounded
+from edge_glass.training.stages.prepare import PREPARED
+from edge_glass.training.stages.vlm_qa import MODEL
+
+METRICS = Path("metrics/evaluate_vlm_qa.json")
+PLOTS = Path("plots/evaluate_vlm_qa")
+PREDICTIONS = Path("predictions/vlm_qa")
+
+
+def run(params: Params) -> None:
+    """Runs the stage."""
+    config = params.evaluate_vlm_qa
+    make_deterministic(params.num_threads)
+    model = VisionLanguageModel.from_pretrained(MODEL, load_vision_encoder=False)
+    train = prepared_rows("questions", "train", PREPARED)
+    majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
+    metrics: dict[str, Any] = {}
+    with output_folder(PLOTS) as plots, output_folder(PREDICTIONS) as predictions:
+        for split in read_index().splits["questions"]:
+            if split == "train":
+                continue
+            rows = prepared_rows("questions", split, PREPARED)
+            answers = answer_with_controls(model, rows, split, config.batch_size)
+            types = [row["type"] for row in rows]
+            answers["majority"] = majority_predictions(majority, types)
+            metrics[split] = score(answers, rows)
+            write_predictions(predictions / f"{split}.jsonl", answers, rows)
+            draw(metrics[split], answers["model"], rows, split, config.sheet_questions, plots)
+            say(
+                f"evaluate_vlm_qa {split}: exact match {metrics[split]['accuracy']:.3f}, blind "
+                f"{metrics[split]['blind']:.3f}, shuffled {metrics[split]['shuffled']:.3f}, "
+                f"majority {metrics[split]['majority']:.3f}"
+            )
+        write_json(METRICS, rounded(metrics))
+
+
+def answer_with_controls(
+    model: VisionLanguageModel, rows: list[dict[str, Any]], split: str, batch_size: int
+) -> dict[str, list[str]]:
+    """Answers every question with its picture, with none, and with another picture."""
+    features = vision_features("questions", split)
+    images = np.array([row["image"] for row in rows])
+    # half the pictures further on: never the question's own, and no draw is needed
+    others = (images + len(features) // 2) % len(features)
+    questions = [row["question"] for row in rows]
+    return {
+        "model": answer_all(model, features, images, questions, batch_size, split),
+        "blind": answer_all(
+            model, None, images, questions, batch_size, f"{split} blind", shape=features.shape[1:]
+        ),  # fmt: skip
+        "shuffled": answer_all(model, features, others, questions, batch_size, f"{split} shuffled"),
+    }
+
+
+def answer_all(
+    model: VisionLanguageModel,
+    features: NDArray[Any] | None,
+    images: NDArray[Any],
+    questions: list[str],
+    batch_size: int,
+    description: str,
+    shape: tuple[int, ...] = (),
+) -> list[str]:
+    """Answers questions in batches; without features the pictures are zeros of `shape`."""
+    answers: list[str] = []
+    starts = range(0, len(questions), batch_size)
+    for start in progress(starts, f"answer {description}", total=len(starts)):
+        part = slice(start, start + batch_size)
+        count = len(images[part])
+        batch = torch.zeros(count, *shape) if features is None else gather(features, images[part])
+        answers += model.answer_features(batch, questions[part])
+    return answers
+
+
+def score(answers: dict[str, list[str]], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns accuracy, controls and the figures by question type."""
+    truths = [row["answer"] for row in rows]
+    types = [row["type"] for row in rows]
+    scores = {name: vqa_metrics(given, truths, types) for name, given in answers.items()}
+    accuracies = {name: float(each["accuracy"]) for name, each in scores.items()}  # type: ignore[arg-type]
+    return {
+        "accuracy": accuracies["model"],
+        "f1": scores["model"]["f1"],
+        "blind": accuracies["blind"],
+        "shuffled": accuracies["shuffled"],
+        "majority": accuracies["majority"],
+        "visual_reliance": accuracies["model"] - accuracies["shuffled"],
+        "by_type": scores["model"]["by_type"],
+        "blind_by_type": scores["blind"]["by_type"],
+    }
+
+
+def write_predictions(
+    path: Path, answers: dict[str, list[str]], rows: list[dict[str, Any]]
+) -> None:
+    """Writes one JSON line a question: what was asked, answered and true."""
+    lines = [
+        json.dumps(
+            {
+                "image": row["image"],
+                "type": row["type"],
+                "question": row["question"],
+                "truth": row["answer"],
+                **{name: given[place] for name, given in answers.items()},
+                "right": exact_match(answers["model"][place], row["answer"]),
+            },
+            ensure_ascii=False,
+        )
+        for place, row in enumerate(rows)
+    ]
+    write_atomic(path, ("\n".join(lines) + "\n").encode())
+
+
+def draw(
+    metrics: dict[str, Any],
+    answers: list[str],
+    rows: list[dict[str, Any]],
+    split: str,
+    number: int,
+    folder: Path,
+) -> None:
+    """Writes accuracy by type as CSV and PNG, and a sheet of answered questions."""
+    by_type = {"model": metrics["by_type"], "blind": metrics["blind_by_type"]}
+    write_table(
+        folder / f"accuracy_{split}.csv",
+        rounded(
+            [
+                {"type": kind, "model": value, "blind": metrics["blind_by_type"][kind]}
+                for kind, value in metrics["by_type"].items()
+            ]
+        ),
+    )
+    accuracy_figure(folder / f"accuracy_{split}.png", by_type, f"Answers on {split}")
+    if not split.startswith("val"):
+        return
+    data = pq.read_table(PREPARED / "questions" / f"{split}.images.parquet")["bytes"]
+    # evenly spread over the split: neither picked for looks nor all of one picture
+    chosen = [place * len(rows) // number for place in range(min(number, len(rows)))]
+    items = [
+        Answered(
+            image=decode_image(data[rows[place]["image"]].as_py()),
+            question=rows[place]["question"],
+            answer=answers[place],
+            truth=rows[place]["answer"],
+            right=exact_match(answers[place], rows[place]["answer"]),
+        )
+        for place in chosen
+    ]
+    answers_sheet(folder / f"answers_{split}.png", items, f"Questions of {split}", columns=6)
