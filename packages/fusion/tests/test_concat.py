@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm
+
 from edge_glass.fusion.base import Fusion
 from edge_glass.fusion.concat import ConcatConfig
 from edge_glass.fusion.tables import FUSIONS
-from torch import Tensor
-from torch.nn.functional import gelu, layer_norm
 
 VISUAL, WIDTH = 12, 16
 
@@ -77,16 +78,17 @@ def test_every_visual_token_and_every_parameter_counts(name: str) -> None:
     assert visual.grad is not None
     assert bool((visual.grad.abs().sum(dim=-1) > 0).all())
     for key, parameter in fusion.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
+        assert parameter.grad is not None, key
+        assert parameter.grad.abs().sum() > 0, key
 
 
 @pytest.mark.parametrize("name", FUSIONS)
 def test_wrong_widths_are_named(name: str) -> None:
     fusion = build(name)
     visual, text = inputs()
-    with pytest.raises(ValueError, match="11 wide.*built for 12"):
+    with pytest.raises(ValueError, match=r"11 wide.*built for 12"):
         fusion(visual[..., :11], text)
-    with pytest.raises(ValueError, match="expected \\(3, T, 16\\)"):
+    with pytest.raises(ValueError, match=r"expected \(3, T, 16\)"):
         fusion(visual, text[..., :8])
-    with pytest.raises(ValueError, match="expected \\(3, T, 16\\)"):
+    with pytest.raises(ValueError, match=r"expected \(3, T, 16\)"):
         fusion(visual, text[:2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+
 from edge_glass.fusion.config import ConfigError, as_options, component, validate
 from edge_glass.fusion.gated import GatedConfig
 
@@ -26,12 +27,14 @@ def test_component_by_name() -> None:
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ConfigError, match="fusion is 'gatd'.*concat, cross_attention, gated"):
+    with pytest.raises(ConfigError, match=r"fusion is 'gatd'.*concat, cross_attention, gated"):
         component("fusion", "gatd", {}, where="params.yaml")
 
 
 def test_unknown_field_names_place_and_allowed() -> None:
-    with pytest.raises(ConfigError, match="fusions.gated: unknown field 'heads'; allowed are num_"):
+    with pytest.raises(
+        ConfigError, match=r"fusions\.gated: unknown field 'heads'; allowed are num_"
+    ):
         component("fusion", "gated", {"heads": 2}, where="params.yaml: fusions.gated")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from edge_glass.fusion.cross_attention import CrossAttention, CrossAttentionConfig
 
 
@@ -24,5 +25,5 @@ def test_equals_an_explicit_softmax() -> None:
 
 
 def test_heads_must_divide_the_width() -> None:
-    with pytest.raises(ValueError, match="num_heads is 3.*width 16"):
+    with pytest.raises(ValueError, match=r"num_heads is 3.*width 16"):
         CrossAttentionConfig(num_heads=3).build(visual_width=12, width=16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from edge_glass.fusion.gated import GatedConfig
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from edge_glass.fusion.prefix import packed_mask, packed_positions
 
 SEGMENTS = torch.tensor([[0, 0, 0, 1, 1, 2], [0, 0, 1, 1, -1, -1]])

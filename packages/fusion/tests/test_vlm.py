@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.prompt import IGNORED, example_ids, prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint, save_checkpoint
 from torch import Tensor
 
+from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint, save_checkpoint
 from edge_glass.fusion.config import ConfigError, component, validate
 from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
 from edge_glass.fusion.vlm import VisionLanguageModel

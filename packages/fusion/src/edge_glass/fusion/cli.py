@@ -7,7 +7,6 @@ what it needs when it runs.
 from __future__ import annotations
 
 import json
-import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -72,5 +71,5 @@ def main() -> None:
         app()
     except (ValueError, OSError) as error:
         # what a user can put right comes as a message, without a traceback
-        print(f"edge-glass: {error}", file=sys.stderr)
+        typer.echo(f"edge-glass: {error}", err=True)
         raise SystemExit(1) from error

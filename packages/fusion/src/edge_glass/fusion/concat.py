@@ -52,4 +52,5 @@ class ConcatFusion(Fusion):
     def extend(
         self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
     ) -> Float[Tensor, "B T D"]:
+        del visual  # it is all in the prefix
         return text_embeds

@@ -59,7 +59,7 @@ class CrossAttention(nn.Module):
 
 
 class CrossAttentionFusion(Fusion):
-    """text + dropout(attention(text, visual)) + feed-forward; no prefix, so text keeps its length."""
+    """text + dropout(attention(text, visual)), then a feed-forward; the text keeps its length."""
 
     def __init__(self, num_heads: int, dropout: float, visual_width: int, width: int) -> None:
         super().__init__(visual_width, width)

@@ -35,7 +35,7 @@ def packed_mask(segment_ids: Int[Tensor, "B T"], prefix_length: int) -> Bool[Ten
 
 
 def packed_positions(segment_ids: Int[Tensor, "B T"], prefix_length: int) -> Int[Tensor, "B S"]:
-    """Returns (B, S) position ids: 0.. over the prefix, then restarting after it in each segment."""
+    """Returns (B, S) positions: 0.. over the prefix, then restarting after it in each segment."""
     batch, length = segment_ids.shape
     index = torch.arange(length, device=segment_ids.device).expand(batch, length)
     previous = torch.nn.functional.pad(segment_ids[:, :-1], (1, 0), value=-3)

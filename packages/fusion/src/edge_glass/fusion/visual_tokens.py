@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from edge_glass.encoders.base import Pooling
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from edge_glass.encoders.base import Pooling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from edge_glass.decoders.base import Decoder
-from edge_glass.decoders.sampling import generate
-from edge_glass.encoders.base import VisionEncoder
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from edge_glass.decoders.base import Decoder
+from edge_glass.decoders.sampling import generate
+from edge_glass.encoders.base import VisionEncoder
 from edge_glass.fusion.base import Fusion
 from edge_glass.fusion.prefix import PADDING, packed_mask, packed_positions
 from edge_glass.fusion.prompt import left_padded, prompt_ids

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
 from edge_glass.fusion.config import ConfigError, component, validate
 from edge_glass.fusion.visual_tokens import VisualTokensConfig
 

@@ -31,8 +31,9 @@ def set_environment() -> None:
     for name, value in ENVIRONMENT.items():
         found = os.environ.get(name, value)
         if found != value:
-            print(f"edge-glass: {name} was {found!r}, set to {value!r}: it changes bytes",
-                  file=sys.stderr)  # fmt: skip
+            sys.stderr.write(
+                f"edge-glass: {name} was {found!r}, set to {value!r}: it changes bytes\n"
+            )
         os.environ[name] = value
 
 

@@ -22,4 +22,5 @@ def progress(
 
 def say(message: str) -> None:
     """Prints a line of a stage's report."""
-    print(message, flush=True)
+    sys.stdout.write(message + "\n")
+    sys.stdout.flush()

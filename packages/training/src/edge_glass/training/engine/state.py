@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from edge_glass.encoders.checkpoint import load_checkpoint, save_checkpoint
 from torch import Tensor
 
+from edge_glass.encoders.checkpoint import load_checkpoint, save_checkpoint
 from edge_glass.training.engine.lock import STATE_ROOT
 from edge_glass.training.engine.progress import say
 

@@ -11,10 +11,10 @@ import math
 from pathlib import Path
 
 import torch
-from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from torch import Tensor
 
+from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.training.config import Params, fingerprint
 from edge_glass.training.data.captions import caption_rows
 from edge_glass.training.data.features import (
@@ -70,10 +70,16 @@ def run(params: Params) -> None:
     optimizer = build_adamw([(model, config.optim.learning_rate)], config.optim)
 
     # resume
-    mark = fingerprint(
-        params, "seed", "num_threads", "data_name", "vision_encoder", "text_encoder", "pooling",
+    names = (
+        "seed",
+        "num_threads",
+        "data_name",
+        "vision_encoder",
+        "text_encoder",
+        "pooling",
         "align",
-    ) + file_mark(PREPARED / "captions", FEATURES / "index.json")  # fmt: skip
+    )
+    mark = fingerprint(params, *names) + file_mark(PREPARED / "captions", FEATURES / "index.json")
     state_file = StateFile("align", mark)
     tensors: dict[str, Tensor] = dict(trained)
     state = state_file.restore(tensors, optimizer)

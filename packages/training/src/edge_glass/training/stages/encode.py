@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+
 from edge_glass.encoders.base import TextEncoder, VisionEncoder
 from edge_glass.encoders.checkpoint import write_atomic
-
 from edge_glass.training.config import Params, fingerprint
 from edge_glass.training.data.features import FEATURES, FeatureIndex, prepared_rows
 from edge_glass.training.data.images import decode_image

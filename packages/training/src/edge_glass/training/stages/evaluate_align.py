@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.encoders.matryoshka import truncate
 from torch import Tensor
 
+from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.matryoshka import truncate
 from edge_glass.training.config import EvaluateAlignConfig, Params
 from edge_glass.training.data.captions import CaptionRows, caption_rows
 from edge_glass.training.data.features import gather, read_index, vision_features

@@ -1,4 +1,4 @@
-"""Stage `evaluate_vlm_qa`: answers to held-out questions, beside what a model that looks at nothing gets.
+"""Stage `evaluate_vlm_qa`: answers to held-out questions, beside those of blind controls.
 
 Controls: `blind` sees features of zeros, `shuffled` another picture's features, `majority` answers
 each type of question with its most frequent training answer.
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from edge_glass.encoders.checkpoint import write_atomic
-from edge_glass.fusion.vlm import VisionLanguageModel
 from numpy.typing import NDArray
 
+from edge_glass.encoders.checkpoint import write_atomic
+from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.config import Params
 from edge_glass.training.data.features import gather, prepared_rows, read_index, vision_features
 from edge_glass.training.data.images import decode_image
@@ -80,7 +80,7 @@ def answer_with_controls(
         "model": answer_all(model, features, images, questions, batch_size, split),
         "blind": answer_all(
             model, None, images, questions, batch_size, f"{split} blind", shape=features.shape[1:]
-        ),  # fmt: skip
+        ),
         "shuffled": answer_all(model, features, others, questions, batch_size, f"{split} shuffled"),
     }
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from edge_glass.decoders.ema import ExponentialMovingAverage
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint
 from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
-from torch import Tensor
-
 from edge_glass.training.config import Params, fingerprint
 from edge_glass.training.data.collate import (
     PackedQuestions,
@@ -82,10 +82,19 @@ def run(params: Params) -> None:
     )
 
     # resume
-    mark = fingerprint(
-        params, "seed", "num_threads", "data_name", "vision_encoder", "pooling", "fusion",
-        "decoder", "vlm_qa",
-    ) + file_mark(PREPARED / "questions", FEATURES / "index.json", ALIGNED / "config.json")  # fmt: skip
+    names = (
+        "seed",
+        "num_threads",
+        "data_name",
+        "vision_encoder",
+        "pooling",
+        "fusion",
+        "decoder",
+        "vlm_qa",
+    )
+    mark = fingerprint(params, *names) + file_mark(
+        PREPARED / "questions", FEATURES / "index.json", ALIGNED / "config.json"
+    )
     state_file = StateFile("vlm_qa", mark)
     tensors: dict[str, Tensor] = dict(trained)
     if ema:
