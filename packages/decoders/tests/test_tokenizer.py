@@ -52,10 +52,10 @@ def test_prompt_and_answer_go_through_the_chat_template(
 def test_saved_tokenizer_comes_back_equal(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     tokenizer.save_pretrained(tmp_path)
-    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    loaded = PreTrainedTokenizerFast.from_pretrained(tmp_path)
     assert loaded.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
     assert loaded.chat_template == tokenizer.chat_template
     assert (loaded.pad_token_id, loaded.eos_token_id) == (0, 1)

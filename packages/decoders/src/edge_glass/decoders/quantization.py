@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
+from torch import nn
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
@@ -52,6 +53,18 @@ def quantization_config(
         bnb_4bit_compute_dtype=compute_dtype,
         llm_int8_skip_modules=["lm_head"],
     )
+
+
+def keep_weights_as_stored(model: nn.Module) -> None:
+    """Stops bitsandbytes from packing 4-bit weights anew at the first evaluation on a CPU.
+
+    On CPUs with AVX512-BF16 it does so in place, rounding the scales to bf16: an evaluation would
+    change the training after it, and one CPU's answers would differ from another's. It also fails
+    where a layer's input width is no multiple of 64.
+    """
+    for module in model.modules():
+        if "support_avx512bf16_for_cpu" in vars(module):
+            vars(module)["support_avx512bf16_for_cpu"] = False
 
 
 def _require_bitsandbytes(quantization: str) -> None:

@@ -20,7 +20,11 @@ from torch import Tensor, nn
 from edge_glass.decoders.base import Decoder, DecoderOutput
 from edge_glass.decoders.lora import LoraOptions, adapter_state, add_adapters, load_adapter_state
 from edge_glass.decoders.masks import additive, check_mask, may_attend, rotary_positions
-from edge_glass.decoders.quantization import Quantization, quantization_config
+from edge_glass.decoders.quantization import (
+    Quantization,
+    keep_weights_as_stored,
+    quantization_config,
+)
 from edge_glass.decoders.tokenizer import word_tokenizer
 
 if TYPE_CHECKING:
@@ -85,9 +89,12 @@ class QwenConfig:
         """Loads the hub model's tokenizer; makes one of words for a model from scratch."""
         if self.model is None:
             return word_tokenizer(texts, max_vocab=self.max_vocab)
-        from transformers import AutoTokenizer
+        from transformers import PreTrainedTokenizerFast
 
-        tokenizer = AutoTokenizer.from_pretrained(self.model, revision=self.revision or "main")
+        # Not AutoTokenizer: beside a Qwen2 model it swaps any tokenizer.json for Qwen's own rules.
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(
+            self.model, revision=self.revision or "main"
+        )
         return cast("PreTrainedTokenizerFast", tokenizer)
 
     def build(self, tokenizer: PreTrainedTokenizerFast) -> QwenDecoder:
@@ -123,7 +130,7 @@ class QwenConfig:
     def _pretrained(self) -> Qwen2ForCausalLM:
         from transformers import Qwen2ForCausalLM
 
-        return Qwen2ForCausalLM.from_pretrained(
+        model = Qwen2ForCausalLM.from_pretrained(
             self.model,
             revision=self.revision or "main",
             dtype=DTYPES[self.dtype],
@@ -131,6 +138,8 @@ class QwenConfig:
             quantization_config=quantization_config(self.quantization),
             use_safetensors=True,
         )
+        keep_weights_as_stored(model)
+        return model
 
 
 class QwenDecoder(Decoder):
@@ -142,9 +151,7 @@ class QwenDecoder(Decoder):
         self.width = model.config.hidden_size
         self.vocab_size = model.config.vocab_size
         if config.gradient_checkpointing:
-            model.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
-                {"use_reentrant": False}
-            )
+            model.activation_checkpointing_enable({"use_reentrant": False})
         if config.lora is not None:
             model.requires_grad_(False)
             self.model: nn.Module = add_adapters(model, config.lora)

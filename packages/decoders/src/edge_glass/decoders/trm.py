@@ -152,10 +152,10 @@ class RecursiveBlock(nn.Module):
 
 @contextmanager
 def _without_gradient() -> Iterator[None]:
-    """Turns gradients off and leaves no trace in autocast's cache.
+    """Turns gradients off and leaves no trace in autocast's cache of cast weights.
 
-    Autocast keeps each weight it has cast. A copy made without gradient would then serve the last
-    cycle too, and the block would learn nothing.
+    In releases of torch with its issue 158232, a weight cast here would serve the last cycle too,
+    without gradient, and the block would learn nothing.
     """
     with torch.no_grad():
         yield

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from edge_glass.decoders.lora import LoraOptions
+from edge_glass.decoders.qwen import QwenConfig, QwenDecoder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+pytest.importorskip("peft")
+WIDTH, LAYERS, RANK = 64, 2, 4  # as conftest.py sizes the model
+LORA = LoraOptions(rank=RANK, alpha=16, dropout=0.0)
+
+
+def logits(model: QwenDecoder, x: Tensor) -> Tensor:
+    mask = torch.ones(x.shape[:2], dtype=torch.long)
+    return model.project(model(x, mask).hidden_states[-1]).detach()
+
+
+def build(folder: Path, tokenizer: PreTrainedTokenizerFast, **options: Any) -> QwenDecoder:
+    return QwenConfig(model=str(folder), **options).build(tokenizer).eval()
+
+
+def disturb(model: QwenDecoder) -> None:
+    """Gives the adapters weights as training would."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+
+
+def test_adapters_change_nothing_at_the_start(
+    qwen_folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    x = torch.randn(2, 5, WIDTH)
+    base = logits(build(qwen_folder, tokenizer), x)
+    adapted = build(qwen_folder, tokenizer, lora=LORA)
+    assert torch.equal(logits(adapted, x), base)  # B is zero: not a bit moves
+    disturb(adapted)
+    assert (logits(adapted, x) - base).abs().max() > 1e-3
+
+
+def test_only_adapters_are_trained_on_all_seven_layers(
+    qwen_folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = build(qwen_folder, tokenizer, lora=LORA)
+    disturb(model)
+    x = model.embed(torch.arange(6)[None])
+    hidden = model(x, torch.ones(1, 6, dtype=torch.long)).hidden_states[-1]
+    model.project(hidden).square().mean().backward()
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    for name, parameter in model.named_parameters():
+        assert ("lora_" in name) == parameter.requires_grad
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+        assert parameter.grad is None or parameter.grad.abs().sum() > 0, name
+    half = WIDTH // 2  # two key-value heads for four query heads
+    linear = 2 * (WIDTH + WIDTH) + 2 * (WIDTH + half) + 3 * (WIDTH + 96)
+    assert sum(p.numel() for p in trained.values()) == 2 * RANK * linear
+
+
+def test_merged_equals_unmerged(qwen_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = build(qwen_folder, tokenizer, lora=LORA)
+    disturb(model)
+    x = torch.randn(2, 5, WIDTH)
+    before = logits(model, x)
+    model.merge_adapters()
+    # (W + BA) x against W x + B (A x) in float32
+    torch.testing.assert_close(logits(model, x), before, atol=1e-5, rtol=1e-4)
+    assert not any("lora" in name for name, _ in model.named_parameters())
+    with pytest.raises(ValueError, match="no adapters to merge"):
+        model.merge_adapters()
+
+
+def test_saved_adapters_give_equal_logits(
+    qwen_folder: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = build(qwen_folder, tokenizer, lora=LORA)
+    disturb(model)
+    state = model.saved_state()
+    assert len(state) == 2 * 7 * LAYERS
+    save_file(state, tmp_path / "adapter.safetensors")
+    other = build(qwen_folder, tokenizer, lora=LORA)
+    other.load_saved_state(load_file(tmp_path / "adapter.safetensors"))
+    x = torch.randn(2, 5, WIDTH)
+    assert torch.equal(logits(other, x), logits(model, x))
+
+
+def test_errors(qwen_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = build(qwen_folder, tokenizer, lora=LORA)
+    state = model.saved_state()
+    wider = build(qwen_folder, tokenizer, lora=LoraOptions(rank=8)).saved_state()
+    with pytest.raises(ValueError, match="another rank or model"):
+        model.load_saved_state(wider)
+    with pytest.raises(ValueError, match="28 missing"):
+        model.load_saved_state({})
+    with pytest.raises(ValueError, match="1 unexpected"):
+        model.load_saved_state(state | {"other": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"\['query'\] fit no layer; linear layers: \['down_proj'"):
+        build(qwen_folder, tokenizer, lora=LoraOptions(target_modules=("query", "v_proj")))
+    with pytest.raises(ValueError, match="rank 0"):
+        LoraOptions(rank=0)

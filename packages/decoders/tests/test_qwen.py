@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from edge_glass.decoders.published import QWEN2_5_3B, QWEN2_5_7B
+from edge_glass.decoders.qwen import QwenConfig, QwenDecoder
+from edge_glass.decoders.sampling import Sampling, generate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+WIDTH = 64  # as conftest.py sizes the model
+# float32: the same sums over at most 96 products in another order, two layers deep
+TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
+
+
+@pytest.fixture
+def model(sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast) -> QwenDecoder:
+    return QwenConfig(config=sizes).build(tokenizer).eval()
+
+
+def kept(batch: int, length: int) -> Tensor:
+    return torch.ones(batch, length, dtype=torch.long)
+
+
+def logits(model: QwenDecoder, x: Tensor, mask: Tensor, **arguments: Any) -> Tensor:
+    return model.project(model(x, mask, **arguments).hidden_states[-1])
+
+
+def test_equals_transformers_own_forward(
+    model: QwenDecoder, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    ids = torch.randint(0, len(tokenizer), (2, 7))
+    mask = kept(2, 7)
+    mask[0, 5:] = 0
+    expected = model.causal_lm(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    found = logits(model, model.embed(ids), mask)
+    torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], **TOLERANCE)
+
+
+def test_no_future_token_reaches_an_answer_and_every_prefix_token_does(model: QwenDecoder) -> None:
+    x = torch.randn(1, 6, WIDTH)
+    for token in range(6):
+        changed = x.clone()
+        changed[:, token] += torch.randn(WIDTH)
+        moved = (logits(model, x, kept(1, 6)) - logits(model, changed, kept(1, 6))).abs()
+        assert moved[:, :token].sum() == 0
+        assert moved[:, token:].amin(dim=(0, 2)).gt(0).all()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_packed_questions_equal_separate_ones(model: QwenDecoder, training: bool) -> None:
+    model.train(training)
+    prefix = torch.randn(1, 3, WIDTH)
+    first, second = torch.randn(1, 2, WIDTH), torch.randn(1, 4, WIDTH)
+    group = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2])
+    may_see = (group[None, :] == 0) | (group[:, None] == group[None, :])
+    positions = torch.tensor([[0, 1, 2, 3, 4, 3, 4, 5, 6]])
+    x = torch.cat((prefix, first, second), dim=1)
+    packed = logits(model, x, may_see[None], position_ids=positions)
+    for question, rows in ((first, slice(3, 5)), (second, slice(5, 9))):
+        alone_x = torch.cat((prefix, question), dim=1)
+        alone = logits(model, alone_x, kept(1, alone_x.shape[1]))
+        torch.testing.assert_close(packed[:, rows], alone[:, 3:], **TOLERANCE)
+    # and not by chance: the first question's words move nothing in the second
+    x[:, 3:5] += 1.0
+    moved = logits(model, x, may_see[None], position_ids=positions)
+    assert torch.equal(moved[:, 5:], packed[:, 5:])
+
+
+@pytest.mark.parametrize("at", [0, 3, 7], ids=["left", "between", "right"])
+def test_padding_changes_nothing(model: QwenDecoder, at: int) -> None:
+    x = torch.randn(1, 7, WIDTH)
+    padded = torch.cat((x[:, :at], 50 * torch.randn(1, 2, WIDTH), x[:, at:]), dim=1)
+    mask = torch.cat((kept(1, at), torch.zeros(1, 2, dtype=torch.long), kept(1, 7 - at)), dim=1)
+    found = logits(
+        model, torch.cat((padded, torch.randn(1, 9, WIDTH))), torch.cat((mask, kept(1, 9)))
+    )
+    assert found.isfinite().all()
+    expected = logits(model, x, kept(1, 7))
+    torch.testing.assert_close(found[0, mask[0].bool()], expected[0], **TOLERANCE)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_cached_generation_equals_uncached_and_each_row_alone(
+    model: QwenDecoder, side: str
+) -> None:
+    lengths = (4, 7, 9)
+    rows = [torch.randn(1, n, WIDTH) for n in lengths]
+    mask, x = torch.zeros(3, 9, dtype=torch.long), torch.randn(3, 9, WIDTH)
+    for index, row in enumerate(rows):
+        columns = slice(9 - lengths[index], 9) if side == "left" else slice(0, lengths[index])
+        x[index, columns], mask[index, columns] = row[0], 1
+
+    def run(inputs: Tensor, keep: Tensor, first: int, use_cache: bool) -> list[list[int]]:
+        return generate(
+            model,
+            inputs,
+            keep,
+            model.embed,
+            max_new_tokens=8,
+            eos_token_id=model.vocab_size,
+            sampling=Sampling(temperature=1.0),
+            examples=range(first, first + len(inputs)),
+            use_cache=use_cache,
+        ).tolist()
+
+    cached = run(x, mask, 0, use_cache=True)
+    assert cached == run(x, mask, 0, use_cache=False)
+    for index, row in enumerate(rows):
+        assert run(row, kept(1, row.shape[1]), index, use_cache=True) == [cached[index]]
+    assert len({word for row in cached for word in row}) > 4
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_saved_state_rebuilds_the_decoder_through_safetensors(
+    sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast, tied: bool, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    config = QwenConfig(config=sizes | {"tie_word_embeddings": tied})
+    model, other = config.build(tokenizer).eval(), config.build(tokenizer).eval()
+    save_file(model.saved_state(), tmp_path / "model.safetensors")
+    state = load_file(tmp_path / "model.safetensors")
+    other.load_saved_state(state)
+    x = torch.randn(1, 5, WIDTH)
+    assert torch.equal(logits(model, x, kept(1, 5)), logits(other, x, kept(1, 5)))
+    del state["model.model.norm.weight"]
+    with pytest.raises(RuntimeError, match=r"model\.model\.norm\.weight"):
+        other.load_saved_state(state)
+
+
+def test_gradient_checkpointing_changes_no_gradient(
+    sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    gradients = []
+    for recompute in (False, True):
+        torch.manual_seed(2)
+        config = QwenConfig(config=sizes, gradient_checkpointing=recompute)
+        model = config.build(tokenizer).train()
+        x = model.embed(torch.arange(6)[None])
+        logits(model, x, kept(1, 6)).square().mean().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert plain is not None
+        assert torch.equal(plain, recomputed)
+
+
+def test_a_model_from_a_folder_equals_the_one_saved_there(
+    qwen_folder: Path, sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    config = QwenConfig(model=str(qwen_folder))
+    loaded = config.build_tokenizer(["ignored"])
+    assert loaded.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+    torch.manual_seed(1)  # as the fixture drew its weights
+    original = QwenConfig(config=sizes | {"initializer_range": 0.08}).build(tokenizer).eval()
+    x = torch.randn(1, 5, WIDTH)
+    found = logits(config.build(loaded).eval(), x, kept(1, 5))
+    assert torch.equal(found, logits(original, x, kept(1, 5)))
+
+
+@pytest.mark.parametrize("published", [QWEN2_5_3B, QWEN2_5_7B], ids=["3b", "7b"])
+def test_full_size_configs_name_commit_and_licence(published: Any) -> None:
+    config = QwenConfig(
+        model=published.model, revision=published.revision, license=published.license
+    )
+    assert config.revision == published.revision
+    with pytest.raises(ValueError, match=r"revision of Qwen/.* is 'main', expected a commit"):
+        QwenConfig(model=published.model, revision="main", license=published.license)
+    with pytest.raises(ValueError, match=r"license of Qwen/.* is missing"):
+        QwenConfig(model=published.model, revision=published.revision)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "give exactly one"),
+        ({"model": "/", "config": {}}, "give exactly one"),
+        ({"config": {}, "quantization": "4bit"}, "nothing to quantise"),
+        ({"config": {}, "dtype": "float16"}, "expected one of float32, bfloat16"),
+    ],
+)
+def test_config_errors(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        QwenConfig(**options)
+
+
+def test_input_errors(
+    sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast, model: QwenDecoder
+) -> None:
+    short = QwenConfig(config=sizes | {"max_position_embeddings": 8}).build(tokenizer)
+    with pytest.raises(ValueError, match="9 positions, but the model was made for 8"):
+        short(torch.randn(1, 9, WIDTH), kept(1, 9))
+    with pytest.raises(TypeError, match="cache is a list, expected the DynamicCache"):
+        model(torch.randn(1, 1, WIDTH), kept(1, 5), cache=[], use_cache=True)
+    with pytest.raises(ValueError, match="the tokenizer has 20 entries, the model only 4 rows"):
+        QwenConfig(config=sizes | {"vocab_size": 4}).build(tokenizer)
