@@ -1,4 +1,4 @@
-"""Recall at k for 20,000 pairs: rank counting in blocks against argsort and against faiss (flat index).
+"""Recall at k for 20,000 pairs: rank counting in blocks against argsort and faiss (flat).
 
 Run:    python benchmarks/recall_at_k.py
 Needs:  edge-glass-training, faiss-cpu
