@@ -182,6 +182,7 @@ def test_full_size_configs_name_commit_and_licence(published: Any) -> None:
         ({}, "give exactly one"),
         ({"model": "/", "config": {}}, "give exactly one"),
         ({"config": {}, "quantization": "4bit"}, "nothing to quantise"),
+        ({"config": {"hiden_size": 8}}, r"unknown fields \['hiden_size'\]"),
         ({"config": {}, "dtype": "float16"}, "expected one of float32, bfloat16"),
     ],
 )

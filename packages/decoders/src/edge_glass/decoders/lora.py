@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -18,6 +18,9 @@ ADAPTER = "default"  # peft's own name for the first adapter
 @dataclass(frozen=True, kw_only=True)
 class LoraOptions:
     """Rank, scale (alpha / rank) and the linear layers that get an adapter."""
+
+    # Nested inside another config: pydantic would let a misspelt field pass.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     rank: int = 64
     alpha: int = 16

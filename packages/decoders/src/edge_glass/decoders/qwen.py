@@ -31,6 +31,21 @@ if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 EMBEDDING, TIED_HEAD = "model.model.embed_tokens.weight", "model.lm_head.weight"
+SIZES = (
+    "attention_dropout",
+    "hidden_act",
+    "hidden_size",
+    "initializer_range",
+    "intermediate_size",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "rms_norm_eps",
+    "rope_parameters",
+    "tie_word_embeddings",
+    "vocab_size",
+)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -42,7 +57,8 @@ class QwenConfig:
         model: Hub id or folder of a Qwen2 model.
         revision: Commit of a hub model, 40 hexadecimal digits: a branch would move under a run.
         license: Licence of a hub model's weights, which may forbid a use; `published.py` has them.
-        config: Fields of `transformers.Qwen2Config`; the vocabulary size comes from the tokenizer.
+        config: Those fields of `transformers.Qwen2Config` that `SIZES` names; the vocabulary size
+            comes from the tokenizer where it is not given.
         dtype: Precision of the base weights. Quantised layers have their own.
         quantization: Of a hub model's linear layers, see `quantization.py`.
         lora: Adapters; the base is frozen then. None trains every weight of an unquantised model.
@@ -70,6 +86,12 @@ class QwenConfig:
             raise ValueError(
                 f"qwen: quantization {self.quantization!r} with a model from scratch, which has "
                 "nothing to quantise yet; set quantization: none"
+            )
+        # Qwen2Config itself takes any name, so a misspelt one would be ignored.
+        unknown = sorted(set(self.config or {}) - set(SIZES))
+        if unknown:
+            raise ValueError(
+                f"qwen: config has unknown fields {unknown}, allowed are {', '.join(SIZES)}"
             )
         if self.dtype not in DTYPES:
             raise ValueError(f"qwen: dtype is {self.dtype!r}, expected one of {', '.join(DTYPES)}")
