@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,17 +17,19 @@ from torch import Tensor, nn
 
 from edge_glass.encoders.preprocessing import ImageTransform
 
+# Not typing.Self: the checker that the tests run under does not know it in single methods.
+FrozenT = TypeVar("FrozenT", bound="FrozenModule")
+
 
 class FrozenModule(nn.Module):
     """A module without trainable weights that is always in evaluation mode."""
 
-    def freeze(self) -> Self:
+    def freeze(self) -> None:
         """Stops gradients and enters evaluation mode; call it once the weights are loaded."""
         self.requires_grad_(False)
         super().train(False)
-        return self
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self: FrozenT, mode: bool = True) -> FrozenT:
         """Does nothing: a frozen encoder stays in evaluation mode, whatever its parent does."""
         del mode
         return self
@@ -101,6 +103,7 @@ class Pooling(nn.Module, ABC):
         """Pools a batch of patch tokens."""
 
 
+@runtime_checkable
 class VisionEncoderConfig(Protocol):
     """What every config of a vision encoder can do."""
 
@@ -108,6 +111,7 @@ class VisionEncoderConfig(Protocol):
         """Builds the frozen encoder, at another picture size where one is given."""
 
 
+@runtime_checkable
 class TextEncoderConfig(Protocol):
     """What every config of a text encoder can do."""
 
@@ -115,6 +119,7 @@ class TextEncoderConfig(Protocol):
         """Builds the frozen encoder."""
 
 
+@runtime_checkable
 class PoolingConfig(Protocol):
     """What every config of a pooling can do."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import TypeVar
 
 import torch
 from einops import rearrange
@@ -26,6 +26,7 @@ from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint, save_
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.matryoshka import truncate
 
+DualEncoderT = TypeVar("DualEncoderT", bound="DualEncoder")
 FROZEN = ("vision.", "text.")
 
 
@@ -161,7 +162,9 @@ class DualEncoder(nn.Module):
         save_checkpoint(folder, self.config.to_dict(), self.saved_state())
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str], *, load_encoders: bool = True) -> Self:
+    def from_pretrained(
+        cls: type[DualEncoderT], folder: str | os.PathLike[str], *, load_encoders: bool = True
+    ) -> DualEncoderT:
         """Loads what ``save_pretrained`` wrote, in evaluation mode.
 
         Args:

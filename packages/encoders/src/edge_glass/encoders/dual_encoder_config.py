@@ -151,12 +151,12 @@ TABLES = {
 }
 
 
-def _find(kind: str, name: str, table: Mapping[str, type[Any]]) -> type[Any]:
-    if name in table:
+def _find(kind: str, name: object, table: Mapping[str, type[Any]]) -> type[Any]:
+    if isinstance(name, str) and name in table:
         return table[name]
     group = f"edge_glass.{kind}"
     found = {point.name: point for point in entry_points(group=group)}
-    if name not in found:
+    if not isinstance(name, str) or name not in found:
         raise ValueError(
             f"{kind} is {name!r}, expected one of {sorted({*table, *found})}; "
             f"a third party's needs its package installed (entry points of {group!r})"

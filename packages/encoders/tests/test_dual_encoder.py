@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
+from edge_glass.encoders.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
+from edge_glass.encoders.efficientnet import EfficientNetLite0Encoder
+from edge_glass.encoders.perceiver import PerceiverConfig
+from edge_glass.encoders.sentence import SentenceEncoder
+
+TEXTS = ["a red square", "a blue circle", "a dog"]
+
+
+@pytest.fixture
+def images() -> list[Image.Image]:
+    noise = torch.randint(0, 256, (3, 9, 30, 3), generator=torch.Generator().manual_seed(0))
+    return [Image.fromarray(array) for array in noise.to(torch.uint8).numpy()]
+
+
+@pytest.fixture
+def dual(
+    dual_config: DualEncoderConfig,
+    efficientnet: EfficientNetLite0Encoder,
+    sentence: SentenceEncoder,
+) -> DualEncoder:
+    torch.manual_seed(0)
+    return DualEncoder(dual_config, vision=efficientnet, text=sentence).eval()
+
+
+def features(batch: int = 3) -> torch.Tensor:
+    return torch.randn(batch, 4, 1728, generator=torch.Generator().manual_seed(1))
+
+
+def test_pictures_go_through_pooling_mean_and_head(dual: DualEncoder) -> None:
+    tokens = dual.pooling(features())
+    assert tokens.shape == (3, 2, 32)
+    assert torch.equal(dual.pool(features()), tokens)
+    expected = F.linear(tokens.mean(1), dual.image_head.linear.weight, dual.image_head.linear.bias)
+    assert torch.equal(dual.image_embeddings(features()), expected)
+    assert expected.shape == (3, 24)
+
+
+def test_tokens_can_be_flattened_instead(dual_config: DualEncoderConfig) -> None:
+    dual = DualEncoder(replace(dual_config, token_reduction="flatten")).eval()
+    flat = dual.pooling(features()).reshape(3, 64)
+    expected = F.linear(flat, dual.image_head.linear.weight, dual.image_head.linear.bias)
+    torch.testing.assert_close(dual.image_embeddings(features()), expected)
+
+
+def test_encode_image_and_text_are_the_parts_in_order(
+    dual: DualEncoder, images: list[Image.Image]
+) -> None:
+    assert dual.vision is not None
+    assert dual.text is not None
+    with torch.no_grad():
+        pixels = dual.vision.preprocess(images)
+        pictures = F.normalize(dual.image_embeddings(dual.vision(pixels)), dim=1)
+        texts = F.normalize(dual.text_embeddings(dual.text.encode(TEXTS)), dim=1)
+    torch.testing.assert_close(dual.encode_image(images), pictures)
+    torch.testing.assert_close(dual.encode_text(TEXTS), texts)
+    # batches of another size may sum in another order
+    torch.testing.assert_close(
+        dual.encode_image(images, batch_size=2), pictures, atol=1e-5, rtol=1e-5
+    )
+    assert dual.encode_image([]).shape == dual.encode_text([]).shape == (0, 24)
+
+
+@pytest.mark.parametrize("dim", [24, 8, 5, 1])
+def test_truncate_dim_is_the_first_numbers_normalised(
+    dual: DualEncoder, images: list[Image.Image], dim: int
+) -> None:
+    for whole, cut in (
+        (dual.encode_image(images), dual.encode_image(images, truncate_dim=dim)),
+        (dual.encode_text(TEXTS), dual.encode_text(TEXTS, truncate_dim=dim)),
+    ):
+        torch.testing.assert_close(cut, F.normalize(whole[:, :dim], dim=1))
+
+
+@pytest.mark.parametrize("dim", [0, 25])
+def test_a_dim_out_of_range_is_refused_before_any_work(dual: DualEncoder, dim: int) -> None:
+    message = rf"truncate_dim is {dim}, expected 1 to 24; trained are \[24, 8, 4\]"
+    with pytest.raises(ValueError, match=message):
+        dual.encode_text(TEXTS, truncate_dim=dim)
+    with pytest.raises(ValueError, match=message):
+        dual.encode_image([], truncate_dim=dim)
+
+
+def test_encoding_leaves_dropout_out_and_the_mode_as_it_was(
+    dual_config: DualEncoderConfig, sentence: SentenceEncoder
+) -> None:
+    dual = DualEncoder(replace(dual_config, dropout=0.5), text=sentence).train()
+    assert torch.equal(dual.encode_text(TEXTS), dual.encode_text(TEXTS))
+    assert dual.training
+    assert dual.text_head.dropout.training
+    assert not sentence.training
+
+
+@pytest.mark.parametrize("projection", ["linear", "mlp"])
+@pytest.mark.parametrize("pooling", ["attention", "perceiver"])
+def test_from_pretrained_gives_the_model_that_was_saved(
+    dual_config: DualEncoderConfig,
+    images: list[Image.Image],
+    tmp_path: Path,
+    projection: str,
+    pooling: str,
+) -> None:
+    options = {
+        "attention": AttentionPoolingConfig(num_queries=2, width=32, num_heads=4),
+        "perceiver": PerceiverConfig(num_latents=2, width=32, num_heads=4),
+    }
+    config = replace(
+        dual_config,
+        projection=projection,
+        pooling=pooling,
+        pooling_config=options[pooling],
+        hidden_width=20,
+    )
+    torch.manual_seed(3)
+    dual = DualEncoder(config).eval()
+    dual.save_pretrained(tmp_path / "first")
+    state = torch.get_rng_state()
+    loaded = DualEncoder.from_pretrained(tmp_path / "first")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not loaded.training
+    assert loaded.config == config
+    assert torch.equal(loaded.image_embeddings(features()), dual.image_embeddings(features()))
+    assert loaded.encode_image(images).shape == (3, 24)
+    assert loaded.encode_text(TEXTS).shape == (3, 24)
+    loaded.save_pretrained(tmp_path / "second")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_a_checkpoint_holds_no_frozen_weights(dual: DualEncoder, tmp_path: Path) -> None:
+    dual.save_pretrained(tmp_path)
+    names = set(load_checkpoint(tmp_path)[1])
+    assert names == set(DualEncoder(dual.config).state_dict())
+    assert {name.split(".")[0] for name in names} == {
+        "pooling",
+        "image_head",
+        "text_head",
+        "logit_scale",
+    }
+
+
+def test_without_encoders_it_takes_features_and_says_so(dual: DualEncoder, tmp_path: Path) -> None:
+    dual.save_pretrained(tmp_path)
+    loaded = DualEncoder.from_pretrained(tmp_path, load_encoders=False)
+    assert torch.equal(loaded.image_embeddings(features()), dual.image_embeddings(features()))
+    with pytest.raises(RuntimeError, match=r"no text encoder.*load_encoders=True"):
+        loaded.encode_text(TEXTS)
+    with pytest.raises(RuntimeError, match="no vision encoder"):
+        loaded.encode_image([])
+
+
+def test_missing_and_extra_keys_are_refused(dual: DualEncoder, tmp_path: Path) -> None:
+    dual.save_pretrained(tmp_path)
+    config, tensors = load_checkpoint(tmp_path)
+    del tensors["logit_scale"]
+    tensors["image_head.old"] = torch.zeros(2)
+    save_checkpoint(tmp_path, config, tensors)
+    with pytest.raises(CheckpointError) as caught:
+        DualEncoder.from_pretrained(tmp_path, load_encoders=False)
+    assert str(tmp_path) in str(caught.value)
+    assert "missing: logit_scale" in str(caught.value)
+    assert "extra: image_head.old" in str(caught.value)
+
+
+def test_encoders_of_another_width_are_refused(
+    dual: DualEncoder, tmp_path: Path, sentence: SentenceEncoder
+) -> None:
+    with pytest.raises(ValueError, match="all_minilm_l6_v2 has width 384, expected 768"):
+        DualEncoder(replace(dual.config, text_width=768), text=sentence)
+    with pytest.raises(ValueError, match=r"grid \(2, 2\), expected 1728 and \(4, 4\)"):
+        DualEncoder(replace(dual.config, grid=(4, 4)), vision=dual.vision)
+    with pytest.raises(ValueError, match="text features have width 768, expected 384"):
+        dual.text_embeddings(torch.zeros(2, 768))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "other"}, "not that of a dual_encoder"),
+        ({"pooling": "max"}, r"pooling is 'max', expected one of \['attention', 'perceiver'\]"),
+        ({"pooling": None}, "pooling is None"),
+        ({"new": 1}, r"the config has unknown fields \['new'\]"),
+        ({"pooling_config": {"depth": 1}}, r"pooling_config has unknown fields \['depth'\]"),
+        ({"pooling_config": None}, "pooling_config is None, expected an object"),
+        ({"text_encoder_config": {}}, "text_encoder_config: .* 'model'"),
+        ({"matryoshka_dims": [4, 8]}, "strictly descend"),
+    ],
+)
+def test_a_config_that_can_not_be_is_refused(
+    dual_config: DualEncoderConfig, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        DualEncoderConfig.from_dict(dual_config.to_dict() | change)
+
+
+def test_the_config_survives_json(dual_config: DualEncoderConfig) -> None:
+    assert DualEncoderConfig.from_dict(json.loads(json.dumps(dual_config.to_dict()))) == dual_config
+    assert asdict(dual_config)["init_logit_scale"] == pytest.approx(math.log(1 / 0.07))
+
+
+THIRD_PARTY = """
+from dataclasses import dataclass
+from edge_glass.encoders.base import Pooling
+
+class MeanPooling(Pooling):
+    def __init__(self, width):
+        super().__init__()
+        self.input_width = self.width = width
+        self.num_tokens = 1
+
+    def forward(self, features):
+        return features.mean(1, keepdim=True)
+
+@dataclass(frozen=True, kw_only=True)
+class MeanPoolingConfig:
+    unused: int = 0
+
+    def build(self, input_width, grid):
+        return MeanPooling(input_width)
+"""
+
+
+def test_a_third_partys_component_is_found_by_entry_point(
+    dual_config: DualEncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mean_pooling.py").write_text(THIRD_PARTY)
+    information = tmp_path / "mean_pooling-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mean-pooling\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(
+        "[edge_glass.pooling]\nmean = mean_pooling:MeanPoolingConfig\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    values = dual_config.to_dict() | {"pooling": "mean", "pooling_config": {"unused": 3}}
+    dual = DualEncoder(DualEncoderConfig.from_dict(values)).eval()
+    assert torch.equal(dual.pool(features()), features().mean(1, keepdim=True))
+    dual.save_pretrained(tmp_path / "model")
+    loaded = DualEncoder.from_pretrained(tmp_path / "model", load_encoders=False)
+    assert torch.equal(loaded.image_embeddings(features()), dual.image_embeddings(features()))
+    shutil.rmtree(information)
+    with pytest.raises(ValueError, match="a third party's needs its package installed"):
+        DualEncoder.from_pretrained(tmp_path / "model", load_encoders=False)
