@@ -243,7 +243,7 @@ def test_a_third_partys_component_is_found_by_entry_point(
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mean-pooling\nVersion: 1\n")
     (information / "entry_points.txt").write_text(
-        "[edge_glass.pooling]\nmean = mean_pooling:MeanPoolingConfig\n"
+        "[edge_glass.poolings]\nmean = mean_pooling:MeanPoolingConfig\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     values = dual_config.to_dict() | {"pooling": "mean", "pooling_config": {"unused": 3}}

@@ -154,7 +154,7 @@ TABLES = {
 def _find(kind: str, name: object, table: Mapping[str, type[Any]]) -> type[Any]:
     if isinstance(name, str) and name in table:
         return table[name]
-    group = f"edge_glass.{kind}"
+    group = f"edge_glass.{kind}s"
     found = {point.name: point for point in entry_points(group=group)}
     if not isinstance(name, str) or name not in found:
         raise ValueError(
