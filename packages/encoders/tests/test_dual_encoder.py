@@ -142,6 +142,21 @@ def test_from_pretrained_gives_the_model_that_was_saved(
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
+def test_build_draws_from_the_callers_seed_and_takes_the_encoders_on_demand(
+    dual_config: DualEncoderConfig,
+) -> None:
+    torch.manual_seed(5)
+    first = dual_config.build()
+    torch.manual_seed(5)
+    second = DualEncoder(dual_config)
+    assert first.vision is None
+    assert first.text is None
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+    whole = dual_config.build(load_encoders=True)
+    assert whole.encode_text(TEXTS).shape == (3, 24)
+
+
 def test_a_checkpoint_holds_no_frozen_weights(dual: DualEncoder, tmp_path: Path) -> None:
     dual.save_pretrained(tmp_path)
     names = set(load_checkpoint(tmp_path)[1])

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edge_glass.encoders.attention_pooling import check_probability
 from edge_glass.encoders.base import (
@@ -22,6 +22,9 @@ from edge_glass.encoders.base import (
 )
 from edge_glass.encoders.matryoshka import MatryoshkaProjection, ProjectionKind, check_dims
 from edge_glass.encoders.tables import POOLINGS, TEXT_ENCODERS, VISION_ENCODERS
+
+if TYPE_CHECKING:
+    from edge_glass.encoders.dual_encoder import DualEncoder
 
 MODEL = "dual_encoder"
 
@@ -74,6 +77,20 @@ class DualEncoderConfig:
             raise ValueError(
                 f"token_reduction is {self.token_reduction!r}, expected 'mean' or 'flatten'"
             )
+
+    def build(self, *, load_encoders: bool = False) -> DualEncoder:
+        """Builds the model with fresh weights, drawn from torch's global generator.
+
+        Args:
+            load_encoders: also builds the frozen encoders; training works on features without.
+
+        Raises:
+            ValueError: where an encoder's width or grid is not the one given here.
+        """
+        from edge_glass.encoders.dual_encoder import DualEncoder  # which imports this module
+
+        vision, text = self.build_encoders() if load_encoders else (None, None)
+        return DualEncoder(self, vision=vision, text=text)
 
     def build_head(self, input_width: int) -> MatryoshkaProjection:
         """Builds one of the two heads, with fresh weights."""
