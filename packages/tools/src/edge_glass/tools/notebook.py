@@ -103,7 +103,8 @@ def parse_notebook(text: str, path: Path) -> Notebook:
         if _skip(text, end) != len(text):
             raise json.JSONDecodeError("more text after the notebook's end", text, end)
     except json.JSONDecodeError as error:
-        what = "ends too early" if error.pos >= len(text.rstrip()) - 1 else "isn't valid JSON"
+        cut = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string")
+        what = "ends too early" if cut else "isn't valid JSON"
         raise NotebookError(
             f"{path}: {what} (line {error.lineno}, column {error.colno}: {error.msg}); "
             "restore it from a backup or from version control"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import libcst as cst
 
-from edge_glass.tools.patch.insertion import import_line, insert_statements
+from edge_glass.tools.patch.insertion import insert_statements
 from edge_glass.tools.patch.names import (
     NamedTransformer,
     NotebookNames,
@@ -54,12 +54,13 @@ class CollatePatch:
             transformer = _Collates(bound, used, tokenizers, cell.index)
             module = cell.visit(transformer)
             notes += transformer.notes
-            lines = []
-            for function in sorted(transformer.needed):
-                path = f"{MODULE}.{function}"
-                if path not in added.values() and names.bound_by(cell.index, path) is None:
-                    lines.append(import_line(MODULE, function, function))
-                    added[function] = path
+            missing = [
+                function
+                for function in sorted(transformer.needed - added.keys())
+                if names.bound_by(cell.index, f"{MODULE}.{function}") is None
+            ]
+            lines = [f"from {MODULE} import {', '.join(missing)}"] if missing else []
+            added |= {function: f"{MODULE}.{function}" for function in missing}
             if module.code != cell.text:
                 texts[cell.index] = insert_statements(module, lines).code
         return Rewrite(texts=texts, notes=notes)

@@ -31,6 +31,7 @@ class Component:
 
     name: str
     size: int | None  # bytes of its weights
+    dtype: str  # that these are counted in; float32 where the notebook doesn't say
     device_mapped: bool  # made with `device_map=`, or quantised, which needs one
     spreadable: bool  # its loader understands `device_map`
 
@@ -100,11 +101,13 @@ class Survey(NamedTransformer):
             self._parameters.setdefault(name, None)
         found = {}
         for name, count in self._parameters.items():
-            width = BYTES_PER_PARAMETER[self._dtype.get(name, "float32")]
+            dtype = self._dtype.get(name, "float32")
+            width = BYTES_PER_PARAMETER[dtype]
             size = None if count is None else int(count * width)
             found[name] = Component(
                 name=name,
                 size=size,
+                dtype=dtype,
                 device_mapped=name in self._mapped,
                 spreadable=name in self._spreadable,
             )

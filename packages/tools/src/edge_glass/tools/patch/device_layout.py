@@ -33,6 +33,14 @@ class Layout:
     variables: dict[str, str] = field(default_factory=dict)  # device -> variable
     meaning: dict[str, str] = field(default_factory=dict)  # variable -> device
 
+    def define(self, name: str, device: str) -> None:
+        """Note that from here on the variable `name` is `device`, and no other any more."""
+        for other in [other for other, variable in self.variables.items() if variable == name]:
+            if other != device:
+                del self.variables[other]
+        self.variables.setdefault(device, name)
+        self.meaning[name] = device
+
     def of(self, name: str | None) -> str | None:
         """Return the device of a model by its variable."""
         placed = self.placements.get(name) if name else None

@@ -16,7 +16,7 @@ import libcst as cst
 
 from edge_glass.tools.patch.components import Survey
 from edge_glass.tools.patch.device_layout import Layout, definition
-from edge_glass.tools.patch.insertion import insert_statements
+from edge_glass.tools.patch.insertion import insert_statements, leading
 from edge_glass.tools.patch.memory_plan import Device, Placement, plan
 from edge_glass.tools.patch.names import NotebookNames, dotted
 from edge_glass.tools.patch.placement import Placer
@@ -45,7 +45,9 @@ class DevicesPatch:
             survey = Survey([cell for cell in cells if called.search(cell.text)], names)
         placements = plan([component.need for component in components.values()], self.devices)
         notes = [
-            Note(-1, "note", f"{name}: {_where(placed)} ({placed.reason})")
+            Note(
+                -1, "note", f"{name} ({components[name].dtype}): {_where(placed)}, {placed.reason}"
+            )
             for name, placed in placements.items()
         ]
         layout = Layout(
@@ -55,18 +57,21 @@ class DevicesPatch:
             consumers=survey.consumers,
         )
         texts: dict[int, str] = {}
+        torch: str | None = None
         for cell in relevant:
-            torch = names.bound_before(cell.index, "torch") or _torch_in(cell)
-            placer = Placer(names.at(cell.index), layout, cell.index, torch)
+            torch = torch or names.bound_before(cell.index, "torch")
+            placer = Placer(names.at(cell.index), layout, cell.index, torch or _torch_in(cell))
             module = cell.visit(placer)
             notes += placer.notes
-            if placer.needed:
-                prefix = torch or "torch"
-                lines = [
-                    f"{layout.variables[device]} = {definition(device, prefix)}"
-                    for device in placer.needed
-                ]
-                module = insert_statements(module, ([] if torch else ["import torch"]) + lines)
+            lines = []
+            if placer.needs_import:
+                torch = "torch"
+                lines = ["import torch"]
+            name = torch or _torch_in(cell) or "torch"
+            for device in placer.needed:
+                lines.append(f"{layout.variables[device]} = {definition(device, name)}")
+            if lines:
+                module = insert_statements(module, lines)
             if module.code != cell.text:
                 texts[cell.index] = module.code
         return Rewrite(texts=texts, notes=notes)
@@ -78,9 +83,9 @@ def _where(placed: Placement) -> str:
 
 
 def _torch_in(cell: PythonCell) -> str | None:
-    """Return the name that the cell's own top-level imports give torch."""
-    for statement in cell.tree.body:
-        for small in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
+    """Return the name that the cell's leading imports give torch."""
+    for statement in leading(cell.tree):
+        for small in statement.body:
             for alias in small.names if isinstance(small, cst.Import) else ():
                 if dotted(alias.name) == "torch":
                     return alias.evaluated_alias or "torch"

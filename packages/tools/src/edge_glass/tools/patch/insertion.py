@@ -20,13 +20,10 @@ def import_line(module: str, name: str, alias: str) -> str:
     return f"from {module} import {name}" + ("" if alias == name else f" as {alias}")
 
 
-def insert_statements(
-    module: cst.Module, lines: Iterable[str], placeholder: str = "__eg_magic_"
-) -> cst.Module:
-    """Return `module` with statements added below its leading imports, docstring and magics."""
-    body = list(module.body)
-    place = 0
-    for number, statement in enumerate(body):
+def leading(module: cst.Module, placeholder: str = "__eg_magic_") -> list[cst.SimpleStatementLine]:
+    """Return the lines that a cell opens with: docstring, imports and masked magics."""
+    lines: list[cst.SimpleStatementLine] = []
+    for number, statement in enumerate(module.body):
         if not isinstance(statement, cst.SimpleStatementLine):
             break
         first = statement.body[0]
@@ -36,9 +33,15 @@ def insert_statements(
             heads = heads or (number == 0 and literal_string(first.value) is not None)
         if not heads:
             break
-        place = number + 1
+        lines.append(statement)
+    return lines
+
+
+def insert_statements(module: cst.Module, lines: Iterable[str]) -> cst.Module:
+    """Return `module` with statements added below its leading lines."""
+    place = len(leading(module))
     added = [cst.parse_statement(line, module.config_for_parsing) for line in lines]
-    return module.with_changes(body=[*body[:place], *added, *body[place:]])
+    return module.with_changes(body=[*module.body[:place], *added, *module.body[place:]])
 
 
 def with_keyword(args: list[cst.Arg], name: str, value: cst.BaseExpression) -> list[cst.Arg]:

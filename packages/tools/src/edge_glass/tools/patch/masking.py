@@ -19,7 +19,9 @@ from dataclasses import dataclass
 # The body of these cell magics is Python that runs in the notebook's own namespace.
 PYTHON_CELL_MAGICS = frozenset({"capture", "memit", "prun", "snakeviz", "time", "timeit"})
 # What follows these line magics is a Python statement.
-_PYTHON_LINE_MAGIC = re.compile(r"(%(?:time|timeit|prun|memit|snakeviz)[ \t]+)(?![-!%])(\S.*)")
+_PYTHON_LINE_MAGIC = re.compile(
+    r"(%(?:time|timeit|prun|memit|snakeviz)[ \t]+(?:-[a-zA-Z]+[ \t]*\d*[ \t]+)*)(?![!%])(\S.*)"
+)
 
 _ANY_MAGIC = re.compile(r"^\s*[%!?,;/]|\?[ \t]*$|\?[ \t]*#|=\s*[%!](?!=)", re.MULTILINE)
 _ASSIGNED = re.compile(r"([\w\s.,\[\]()*'\"]+?=\s*)([%!](?!=).*)")

@@ -140,7 +140,7 @@ def plan(needs: Sequence[Need], devices: Sequence[Device]) -> dict[str, Placemen
         elif need.size is None:
             # First named device: the one whoever wrote the command thinks of as the main one.
             placements[need.name] = Placement(
-                device=accelerators[0].name, reason="size unknown, not counted"
+                device=accelerators[0].name, reason="its size is unknown, not counted"
             )
         else:
             placements[need.name] = _place(need, need.size, accelerators, free)

@@ -23,7 +23,7 @@ _MACHINE = re.compile(
     r"^(?:/(?:home|Users|root|mnt|media|Volumes|content|kaggle|workspace|scratch|data|datasets|work)"
     r"(?:/|$)|~(?:\w+)?/|[A-Za-z]:[\\/]|\\\\)"
 )
-_RELEVANT = re.compile(r"[/\\]")
+_RELEVANT = re.compile(r"""["'][^"'\n]*[/\\]|["']\.\.["']|\bchdir\b""")
 _RELATIVE = re.compile(r"(?:\.{1,2}/)*[\w.-]+(?:/[\w.-]+)+/?|(?:\.{1,2}/)+[\w.-]*|\.\.")
 _CHDIR = re.compile(r"\bos\.chdir\s*\(|\bchdir\s*\(")
 _MARKERS = ("dvc.yaml", ".git", "pyproject.toml")
@@ -52,7 +52,7 @@ class PathsPatch:
     name: str = "paths"
 
     def rewrite(self, cells: Sequence[PythonCell], path: Path, /) -> Rewrite:
-        relevant = [cell for cell in cells if _RELEVANT.search(cell.text) or '".."' in cell.text]
+        relevant = [cell for cell in cells if _RELEVANT.search(cell.text)]
         root = (self.root or find_root(path)).resolve()
         project = _Project(root, path.resolve().parent, self.mapping)
         names = NotebookNames(relevant)

@@ -43,8 +43,17 @@ class Placer(NamedTransformer):
         self._targets: list[str] = []  # the variables that are being assigned
         self._calls: list[cst.Call] = []  # the calls that we're inside of
         self._created: dict[cst.Call, str] = {}  # calls that make or move a new model -> its name
+        self.needs_import = False  # of torch, in this cell
         self.needed: list[str] = []  # devices whose variable must be defined in this cell
         self.notes: list[Note] = []
+
+    def qualified(self, node: cst.BaseExpression | None) -> str | None:
+        """As the base, but torch is torch even where the notebook forgot to import it."""
+        found = super().qualified(node)
+        path = dotted(node) or ""
+        if found is None and path.startswith("torch.") and not self.is_local("torch"):
+            return path
+        return found
 
     # Assignments: device variables, and models being made.
 
@@ -70,14 +79,10 @@ class Placer(NamedTransformer):
                 updated_node.value, cst.Name
             )
             return cst.RemoveFromParent() if unmoved else updated_node
-        self._layout.variables.setdefault(device, name)
-        self._layout.meaning[name] = device
-        if self._torch is None:
-            self._note("left", original_node, "needs `import torch` above it")
-            return updated_node
+        self._layout.define(name, device)
         # A variable that held a string stays one: it may be printed or compared.
         whole = isinstance(original_node.value, cst.Call)
-        text = (definition if whole else choice)(device, self._torch)
+        text = (definition if whole else choice)(device, self._torch_name())
         new = updated_node.with_changes(value=cst.parse_expression(text))
         return self._changed(original_node, updated_node, new)
 
@@ -91,6 +96,17 @@ class Placer(NamedTransformer):
         if device == "cpu":  # `torch.device("cpu")` says it already; a mere "cpu" may be anything
             return "cpu" if isinstance(node.value, cst.Call) else None
         return device if device in self._layout.devices else self._layout.devices[0]
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine | cst.RemovalSentinel:
+        if len(original_node.body) == 1 and len(updated_node.body) == 1:
+            old, new = original_node.body[0], updated_node.body[0]
+            was_call = isinstance(old, cst.Expr) and isinstance(old.value, cst.Call)
+            if was_call and isinstance(new, cst.Expr) and isinstance(new.value, cst.Name):
+                # `model.cuda()` without its move is a line that does nothing
+                return cst.RemoveFromParent()
+        return updated_node
 
     # Calls: moves, factories, loaders.
 
@@ -173,10 +189,7 @@ class Placer(NamedTransformer):
         placed = self._layout.placements[model]
         wanted: dict[str, str] = {}
         if placed.spread:
-            if self._torch is None:
-                self._note("left", original, "needs `import torch` above it")
-                return updated
-            there = f"{self._torch}.cuda.device_count() > {placed.max_memory[-1][0]}"
+            there = f"{self._torch_name()}.cuda.device_count() > {placed.max_memory[-1][0]}"
             limits = ", ".join(f'{index}: "{limit}"' for index, limit in placed.max_memory)
             wanted["device_map"] = f'"auto" if {there} else {{"": "cpu"}}'
             wanted["max_memory"] = f"{{{limits}}} if {there} else None"
@@ -194,6 +207,11 @@ class Placer(NamedTransformer):
             args = with_keyword(args, name, cst.parse_expression(text))
         shown = ", ".join(f"{name}={text}" for name, text in wanted.items())
         return self._changed(given or original, updated, updated.with_changes(args=args), shown)
+
+    def _torch_name(self) -> str:
+        """Return the name of torch in this cell, which imports it if nothing has done so yet."""
+        self.needs_import = self.needs_import or self._torch is None
+        return self._torch or "torch"
 
     # What an expression says, and what to say instead.
 
@@ -220,8 +238,8 @@ class Placer(NamedTransformer):
         name = self._layout.variables.get(device)
         if name is None:
             name = "device_" + device.replace(":", "_")
-            self._layout.variables[device] = name
-            self._layout.meaning[name] = device
+            self._layout.define(name, device)
+            self._torch_name()
             self.needed.append(device)
         if self.is_local(name):
             self._note("left", node, f"the function has a `{name}` of its own")

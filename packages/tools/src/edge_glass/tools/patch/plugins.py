@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
-from edge_glass.tools.patch.rewrite import Patch
+if TYPE_CHECKING:  # it imports libcst, which `--help` can do without
+    from edge_glass.tools.patch.rewrite import Patch
 
 GROUP = "edge_glass.notebook_patches"
 

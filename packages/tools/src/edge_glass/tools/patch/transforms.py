@@ -194,12 +194,14 @@ def _size(call: cst.Call) -> str | None:
 
 
 def _as_tuple(text: str) -> str:
-    """Write a list literal as the tuple that the library's function takes."""
-    return (
-        f"({text[1:-1].strip().rstrip(',')})"
-        if text.startswith("[") and "for" not in text
-        else text
-    )
+    """Write a literal of numbers as the triple that the library's function takes."""
+    try:
+        numbers = list(ast.literal_eval(text))
+    except (ValueError, TypeError, SyntaxError):
+        return text  # a name, or something computed
+    if len(numbers) == 1:  # one number for all channels
+        return str(tuple(numbers * 3))
+    return f"({text.strip()[1:-1].strip().rstrip(',')})"
 
 
 def _differ(found: tuple[str, str], own: tuple[str, str]) -> bool:

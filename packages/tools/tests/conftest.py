@@ -1,0 +1,9 @@
+"""Lets tests import `corpus_cases`, the one module that several of them share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Import mode "importlib" leaves sys.path alone, because two packages may both have test_base.py.
+sys.path.insert(0, str(Path(__file__).parent))

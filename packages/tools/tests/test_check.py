@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_glass.tools.check import check_file
+
+MIB = 2**20
+
+
+def _notebook(tmp_path: Path, *cells: dict[str, Any], **changes: Any) -> Path:
+    full = [
+        {"cell_type": "code", "execution_count": None, "id": f"c{n}", "metadata": {},
+         "outputs": [], "source": "x = 1", **cell}
+        for n, cell in enumerate(cells)
+    ]  # fmt: skip
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    content = {"cells": full, "metadata": {"kernelspec": kernel}, "nbformat": 4,
+               "nbformat_minor": 5, **changes}  # fmt: skip
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def _stream(text: str) -> dict[str, Any]:
+    return {"outputs": [{"output_type": "stream", "name": "stdout", "text": text}]}
+
+
+def test_a_good_notebook_has_no_findings(tmp_path: Path) -> None:
+    path = _notebook(
+        tmp_path,
+        {"source": "%matplotlib inline\nimport os.path, json\nfrom pathlib import Path",
+         "execution_count": 1},
+        {"source": "from edge_glass.tools.notebook import read_notebook, Cell, _BOM\n"
+                   "from edge_glass.tools import patch", "execution_count": 2},
+        {"source": "%%bash\necho import nonsense"},
+        {"source": "print('data/x')", **_stream("artifacts/prepared and https://x.org/home/y\n")},
+    )  # fmt: skip
+    assert check_file(path, max_bytes=MIB) == []
+    assert check_file(path, max_bytes=MIB, execute=True) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "finding"),
+    [
+        ({"source": "import torchh"}, "import torchh: no such module"),
+        ({"source": "from torchh.nn import x"}, "from torchh.nn: no such module"),
+        ({"source": "if x:\n    from edge_glass.tools.nothing import x"}, "no such module"),
+        ({"source": "from edge_glass.tools.notebook import gone"}, "import gone: no such name"),
+        ({"source": "x = = 1"}, "cell 1 [c0] doesn't parse"),
+        ({"source": "hf = 'hf_" + "a" * 34 + "'"}, "holds a Hugging Face token"),
+        ({"source": "password = 'hunter2hunter2'"}, "holds a password"),
+        (_stream("key AKIA" + "A" * 16), "shows an AWS key in its output"),
+        (_stream("saved to /home/ann/run/x.png"), "a machine's path in its output: /home/ann"),
+        (_stream("C:\\Users\\Ann\\x"), "machine's path"),
+        ({"outputs": [{"output_type": "error", "ename": "KeyError", "evalue": "'k'",
+                       "traceback": []}]}, "cell 1 failed: KeyError: 'k'"),
+        ({"execution_count": 3}, "cell 1 ran as number 3, expected 1"),
+    ],
+)  # fmt: skip
+def test_findings(cell: dict[str, Any], finding: str, tmp_path: Path) -> None:
+    findings = check_file(_notebook(tmp_path, cell), max_bytes=MIB)
+    assert len(findings) == 1
+    assert finding in findings[0]
+
+
+def test_pictures_are_not_searched_for_secrets(tmp_path: Path) -> None:
+    data = {"image/png": "AKIA" + "A" * 16, "text/plain": "<Figure>"}
+    output = {"output_type": "display_data", "data": data, "metadata": {}}
+    assert check_file(_notebook(tmp_path, {"outputs": [output]}), max_bytes=MIB) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"metadata": {}}, "no kernel spec: metadata.kernelspec lacks name and display_name"),
+        ({"nbformat": 3, "worksheets": [{"cells": [], "metadata": {}}]}, "nbformat 3 is old"),
+    ],
+)
+def test_findings_on_the_whole(changes: dict[str, Any], finding: str, tmp_path: Path) -> None:
+    findings = check_file(_notebook(tmp_path, {}, **changes), max_bytes=MIB)
+    assert any(finding in each for each in findings)
+
+
+def test_invalid_size_and_not_a_notebook(tmp_path: Path) -> None:
+    path = _notebook(tmp_path, {"id": "not an id!"})
+    assert any("isn't valid nbformat 4.5" in each for each in check_file(path, max_bytes=MIB))
+    assert any(
+        "MiB, more than" in each for each in check_file(_notebook(tmp_path, {}), max_bytes=9)
+    )
+    path.write_text("{}")
+    (finding,) = check_file(path, max_bytes=MIB)
+    assert finding.startswith("isn't a notebook")
+
+
+def test_execution_failure_is_a_finding(tmp_path: Path) -> None:
+    path = _notebook(tmp_path, {"source": "1 / 0"})
+    before = path.read_bytes()
+    (finding,) = check_file(path, max_bytes=MIB, execute=True)
+    assert "cell 1 [c0] (`1 / 0`) raised ZeroDivisionError" in finding
+    assert path.read_bytes() == before

@@ -1,0 +1,86 @@
+"""Notebooks are run for real, in a kernel."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from edge_glass.tools.create.template import TemplateCell, assemble
+from edge_glass.tools.execute import ExecutionError, clean, execute_file
+
+
+def _write(path: Path, *sources: str) -> Path:
+    path.write_text(assemble([TemplateCell(kind="code", source=each) for each in sources]))
+    return path
+
+
+def test_same_bytes_twice_without_times_addresses_and_paths(tmp_path: Path) -> None:
+    path = _write(
+        tmp_path / "a.ipynb",
+        "import os, sys, time\nprint(os.getcwd(), object())\nprint('2024-05-06 07:08:09.5')",
+        "%time x = {'a', 'b', 'c', 'd'}\nprint(x)\nprint('to stderr', file=sys.stderr)",
+        "for n in range(3):\n    print(f'\\r{n}: 12.{n} it/s', end='', flush=True)",
+        "print('one', flush=True); time.sleep(0.1); print('two')",
+    )
+    first, second = tmp_path / "1.ipynb", tmp_path / "2.ipynb"
+    execute_file(path, first)
+    execute_file(path, second)
+    assert first.read_bytes() == second.read_bytes()
+    notebook = nbformat.read(first, as_version=4)
+    nbformat.validate(notebook)
+    outputs = [cell.outputs for cell in notebook.cells]
+    assert outputs[0][0].text == ". <object object at 0x…>\n<time>\n"
+    assert [output.name for output in outputs[1]] == ["stdout", "stderr"]
+    assert outputs[2] == []
+    assert [output.text for output in outputs[3]] == ["one\ntwo\n"]
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3, 4]
+
+
+def test_a_failing_cell_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.ipynb", "x = 1", "# what fails\ny = x / 0", "z = 1")
+    output = tmp_path / "out.ipynb"
+    with pytest.raises(ExecutionError, match=r"cell 2 \[\w+\] \(`# what fails`\) raised Zero") as e:
+        execute_file(path, output)
+    assert "division by zero" in str(e.value)
+    assert not output.exists()
+
+
+def test_a_slow_cell_is_named(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.ipynb", "x = 1", "import time; time.sleep(60)")
+    with pytest.raises(ExecutionError, match=r"cell 2 .* took more than 1 s"):
+        execute_file(path, path, timeout=1)
+
+
+def test_an_unknown_kernel_says_what_to_install(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.ipynb", "x = 1")
+    content = json.loads(path.read_text())
+    content["metadata"]["kernelspec"]["name"] = "none-such"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ExecutionError, match=r"no kernel 'none-such'.*\[kernel\]"):
+        execute_file(path, path)
+
+
+def _png(*chunks: tuple[bytes, bytes]) -> bytes:
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in chunks:
+        data += struct.pack(">I", len(body)) + kind + body
+        data += struct.pack(">I", zlib.crc32(kind + body))
+    return data
+
+
+def test_pictures_lose_their_metadata_only() -> None:
+    picture = [(b"IHDR", b"x" * 13), (b"IDAT", b"pixels"), (b"IEND", b"")]
+    marked = [picture[0], (b"tEXt", b"Software\0matplotlib"), (b"tIME", b"1234567"), *picture[1:]]
+    output = nbformat.v4.new_output(  # type: ignore[no-untyped-call]
+        "display_data", data={"image/png": base64.b64encode(_png(*marked)).decode()}
+    )
+    cell = nbformat.v4.new_code_cell("x", outputs=[output])  # type: ignore[no-untyped-call]
+    notebook = nbformat.v4.new_notebook(cells=[cell])  # type: ignore[no-untyped-call]
+    clean(notebook, root=Path("/nowhere"))
+    assert base64.b64decode(notebook.cells[0].outputs[0].data["image/png"]) == _png(*picture)
