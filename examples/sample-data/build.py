@@ -1,6 +1,6 @@
 """Build the sample data: ``python examples/sample-data/build.py [--out data] [--cache DIR]``.
 
-The same packages, pinned in ``packages.json``, give the same bytes.
+The same packages, pinned in ``packages.json``, give the same bytes, those of ``data.sha256``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from captions import describe
+from checksums import checksums, differences, read_checksums, write_checksums
 from concepts import MIN_TRAINING_HANDS, Concept, halves, held_out, is_kept, read_concepts
 from damage import damage_captions, damage_questions
 from hands import HELD_OUT_HAND, TRAINING_HANDS, Hand, IconifyHand, RasterHand
@@ -26,6 +27,7 @@ from tqdm import tqdm
 from writer import CAPTIONS, QUESTIONS, write
 
 HERE = Path(__file__).parent
+CHECKSUMS = HERE / "data.sha256"
 SEED = 0
 PICTURE_SIZE = 64  # pixels
 HELD_OUT_CONCEPTS = 0.26
@@ -133,24 +135,24 @@ def question_rows(
     tick: Callable[[], object],
 ) -> list[Row]:
     """Rows of one questions split, the questions of a scene side by side."""
-    rows = []
+    rows: list[Row] = []
     for index in range(count):
         scene = draw_scene(vocabulary, tuple(hands), SEED, split, index)
         path = f"{split}/{index:05d}.webp"
         image = {"bytes": encode(paint(scene, hands), SCENE_QUALITY), "path": path}
-        for question in ask(scene, vocabulary, SEED, split, index):
-            rows.append(
-                {
-                    "image_url": f"https://example.org/scenes/{path}",
-                    "question": question.question,
-                    "answer": question.answer,
-                    "messages": [question.question, question.answer],
-                    "image": image,
-                    "type": question.type,
-                    "split": split,
-                    "vendor": scene.hand,
-                }
-            )
+        rows.extend(
+            {
+                "image_url": f"https://example.org/scenes/{path}",
+                "question": question.question,
+                "answer": question.answer,
+                "messages": [question.question, question.answer],
+                "image": image,
+                "type": question.type,
+                "split": split,
+                "vendor": scene.hand,
+            }
+            for question in ask(scene, vocabulary, SEED, split, index)
+        )
         tick()
     damage_questions(rows, split, SEED)
     return rows
@@ -201,8 +203,23 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "edge-glass-npm"
     )
+    parser.add_argument(
+        "--accept",
+        action="store_true",
+        help="write data.sha256 anew, after a change of the builder",
+    )
     arguments = parser.parse_args()
     build(arguments.out, arguments.cache)
+    found = checksums(arguments.out)
+    if arguments.accept:
+        write_checksums(found, CHECKSUMS)
+    different = differences(found, read_checksums(CHECKSUMS))
+    if different:
+        sys.exit(
+            f"{arguments.out} differs from {CHECKSUMS.name}:\n  "
+            + "\n  ".join(different)
+            + "\nThe builder or a package (see README.md) is not the pinned one."
+        )
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from draws import digest
-from pictures import HTML, banner, truncated
+from pictures import banner, truncated, web_page
 
 Row = dict[str, Any]
 BLANK = " \t\n "
 PICTURE_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "truncated": truncated,
-    "html": lambda data: HTML,
+    "html": web_page,
     "aspect": banner,
 }
 TEXT_DAMAGE = {"empty": "", "blank": BLANK}

@@ -7,11 +7,12 @@ import io
 from PIL import Image
 
 QUALITY = 90
-SCENE_QUALITY = 85
+SCENE_QUALITY = 82
 HTML = (
     b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head>\n"
-    b"<body><h1>Not Found</h1><p>The requested picture is gone.</p></body></html>\n"
+    b"<body><h1>Not Found</h1><p>The requested picture (%d bytes) is gone.</p></body></html>\n"
 )
+START_OF_SCAN = b"\xff\xda"  # in a JPEG file: here the header ends and the pixels begin
 BANNER = (640, 8)  # pixels: a picture of absurd aspect
 
 
@@ -43,7 +44,14 @@ def truncated(data: bytes) -> bytes:
     """
     buffer = io.BytesIO()
     Image.open(io.BytesIO(data)).convert("RGB").save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()[: len(buffer.getvalue()) * 3 // 5]
+    jpeg = buffer.getvalue()
+    scan = jpeg.index(START_OF_SCAN)
+    return jpeg[: (scan + len(jpeg)) // 2]
+
+
+def web_page(data: bytes) -> bytes:
+    """What a server sends in place of a picture that is gone."""
+    return HTML.replace(b"%d", str(len(data)).encode())
 
 
 def banner(data: bytes) -> bytes:

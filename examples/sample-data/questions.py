@@ -44,100 +44,118 @@ def article(word: str) -> str:
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
-def ask_exists(scene: Scene, vocabulary: list[Word], rng: Random) -> Question | None:
-    """Half of the answers are yes; absent things come from the same words as present ones."""
-    present = sorted(scene.counts, key=lambda word: word.word)
-    absent = [word for word in vocabulary if word not in scene.counts]
-    answer = rng.random() < 0.5
-    word = rng.choice(present if answer else absent)
-    return Question(
-        type="exists",
-        question=f"is there {article(word.word)}?",
-        answer="yes" if answer else "no",
-    )
+@dataclass(frozen=True, kw_only=True)
+class Asker:
+    """Asks about one scene; a method a type, ``None`` where the scene does not allow it.
 
+    Attributes:
+        scene: what is asked about.
+        vocabulary: all words, for things that are not there.
+        rng: draws what is asked about.
+    """
 
-def ask_count(scene: Scene, vocabulary: list[Word], rng: Random) -> Question | None:
-    """Counts the repeated thing more often than the others, or most answers would be 1."""
-    present = sorted(scene.counts.items(), key=lambda item: (-item[1], item[0].word))
-    chosen = present[0] if rng.random() < REPEATED_PROB else rng.choice(present)
-    return Question(
-        type="count", question=f"how many {chosen[0].plural} are there?", answer=str(chosen[1])
-    )
+    scene: Scene
+    vocabulary: list[Word]
+    rng: Random
 
+    def exists(self) -> Question:
+        """Half of the answers are yes; absent things come from the same words as present ones."""
+        present = sorted(self.scene.counts, key=lambda word: word.word)
+        absent = [word for word in self.vocabulary if word not in self.scene.counts]
+        answer = self.rng.random() < 0.5
+        word = self.rng.choice(present if answer else absent)
+        return Question(
+            type="exists",
+            question=f"is there {article(word.word)}?",
+            answer="yes" if answer else "no",
+        )
 
-def ask_total(scene: Scene, vocabulary: list[Word], rng: Random) -> Question | None:
-    return Question(
-        type="total", question="how many objects are there?", answer=str(len(scene.objects))
-    )
+    def count(self) -> Question:
+        """Counts the repeated thing more often than the others, or most answers would be 1."""
+        present = sorted(self.scene.counts.items(), key=lambda item: (-item[1], item[0].word))
+        often = self.rng.random() < REPEATED_PROB
+        word, count = present[0] if often else self.rng.choice(present)
+        return Question(
+            type="count", question=f"how many {word.plural} are there?", answer=str(count)
+        )
 
+    def total(self) -> Question:
+        """All objects, whatever they are."""
+        return Question(
+            type="total",
+            question="how many objects are there?",
+            answer=str(len(self.scene.objects)),
+        )
 
-def ask_colour(scene: Scene, vocabulary: list[Word], rng: Random) -> Question | None:
-    return Question(type="colour", question="what colour is the background?", answer=scene.colour)
+    def colour(self) -> Question:
+        """The canvas behind the objects."""
+        return Question(
+            type="colour", question="what colour is the background?", answer=self.scene.colour
+        )
 
+    def position(self) -> Question:
+        """Only about quarters that are not empty."""
+        placed = self.rng.choice(self.scene.objects)
+        return Question(
+            type="position",
+            question=f"what is in the {QUARTERS[placed.quarter]}?",
+            answer=placed.word.word,
+        )
 
-def ask_position(scene: Scene, vocabulary: list[Word], rng: Random) -> Question | None:
-    placed = rng.choice(scene.objects)
-    return Question(
-        type="position",
-        question=f"what is in the {QUARTERS[placed.quarter]}?",
-        answer=placed.word.word,
-    )
+    def where(self) -> Question | None:
+        """Only for a thing that is there once: it has one place."""
+        single = [p for p in self.scene.objects if self.scene.counts[p.word] == 1]
+        if not single:
+            return None
+        placed = self.rng.choice(single)
+        return Question(
+            type="where",
+            question=f"where is the {placed.word.word}?",
+            answer=QUARTERS[placed.quarter],
+        )
 
+    def relation(self) -> Question | None:
+        """Only for a thing that is there once and has a neighbour in its row or column."""
+        found = []
+        for placed in self.scene.objects:
+            if self.scene.counts[placed.word] > 1:
+                continue
+            for relation, step in NEIGHBOURS.items():
+                quarter = placed.quarter + step
+                in_line = abs(step) == 2 or quarter // 2 == placed.quarter // 2
+                neighbour = self.scene.at(quarter) if in_line else None
+                if neighbour is not None:
+                    found.append((relation, placed.word, neighbour))
+        if not found:
+            return None
+        relation, word, neighbour = self.rng.choice(found)
+        return Question(
+            type="relation",
+            question=f"what is {relation} the {word.word}?",
+            answer=neighbour.word,
+        )
 
-def ask_where(scene: Scene, vocabulary: list[Word], rng: Random) -> Question | None:
-    """Only for a thing that is there once: it has one place."""
-    single = [placed for placed in scene.objects if scene.counts[placed.word] == 1]
-    if not single:
-        return None
-    placed = rng.choice(single)
-    return Question(
-        type="where",
-        question=f"where is the {placed.word.word}?",
-        answer=QUARTERS[placed.quarter],
-    )
+    def kind(self) -> Question:
+        """By place, not by name: "what kind of thing is the dog" needs no picture."""
+        placed = self.rng.choice(self.scene.objects)
+        return Question(
+            type="kind",
+            question=f"what kind of thing is in the {QUARTERS[placed.quarter]}?",
+            answer=placed.word.kind,
+        )
 
-
-def ask_relation(scene: Scene, vocabulary: list[Word], rng: Random) -> Question | None:
-    """Only for a thing that is there once and has a neighbour in its row or column."""
-    found = []
-    for placed in scene.objects:
-        if scene.counts[placed.word] > 1:
-            continue
-        for relation, step in NEIGHBOURS.items():
-            quarter = placed.quarter + step
-            same_row = quarter // 2 == placed.quarter // 2
-            neighbour = scene.at(quarter) if abs(step) == 2 or same_row else None
-            if neighbour is not None:
-                found.append((relation, placed.word, neighbour))
-    if not found:
-        return None
-    relation, word, neighbour = rng.choice(found)
-    return Question(
-        type="relation", question=f"what is {relation} the {word.word}?", answer=neighbour.word
-    )
-
-
-def ask_kind(scene: Scene, vocabulary: list[Word], rng: Random) -> Question | None:
-    """By place, not by name: "what kind of thing is the dog" needs no picture."""
-    placed = rng.choice(scene.objects)
-    return Question(
-        type="kind",
-        question=f"what kind of thing is in the {QUARTERS[placed.quarter]}?",
-        answer=placed.word.kind,
-    )
-
-
-ASKERS: dict[str, Callable[[Scene, list[Word], Random], Question | None]] = {
-    "exists": ask_exists,
-    "count": ask_count,
-    "total": ask_total,
-    "colour": ask_colour,
-    "position": ask_position,
-    "where": ask_where,
-    "relation": ask_relation,
-    "kind": ask_kind,
-}
+    def askers(self) -> dict[str, Callable[[], Question | None]]:
+        """The types by name."""
+        return {
+            "exists": self.exists,
+            "count": self.count,
+            "total": self.total,
+            "colour": self.colour,
+            "position": self.position,
+            "where": self.where,
+            "relation": self.relation,
+            "kind": self.kind,
+        }
 
 
 def ask(scene: Scene, vocabulary: list[Word], seed: int, split: str, index: int) -> list[Question]:
@@ -145,9 +163,10 @@ def ask(scene: Scene, vocabulary: list[Word], seed: int, split: str, index: int)
     rng = generator(seed, "questions", split, index)
     # Weighted sampling without replacement: the smallest of exponential waiting times come first.
     waits = {name: rng.expovariate(weight) for name, weight in WEIGHTS.items()}
+    askers = Asker(scene=scene, vocabulary=vocabulary, rng=rng).askers()
     questions: list[Question] = []
     for name in (*ALWAYS, *sorted(waits, key=lambda name: waits[name])):
-        question = ASKERS[name](scene, vocabulary, rng)
+        question = askers[name]()
         if question is not None and len(questions) < NUM_QUESTIONS:
             questions.append(question)
     return questions

@@ -49,9 +49,10 @@ def write(rows: list[dict[str, Any]], schema: pa.Schema, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(rows, schema=schema)
+    partial = path.with_suffix(".partial")
     pq.write_table(
         table,
-        path,
+        partial,
         row_group_size=len(rows),
         compression="zstd",
         compression_level=9,
@@ -60,3 +61,4 @@ def write(rows: list[dict[str, Any]], schema: pa.Schema, path: Path) -> None:
         data_page_version="2.0",
         write_statistics=False,
     )
+    partial.replace(path)
