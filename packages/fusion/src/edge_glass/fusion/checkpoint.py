@@ -77,7 +77,7 @@ def load_vlm_tensors(model: VisionLanguageModel, tensors: dict[str, Tensor], whe
             raise ValueError(f"{where} holds {key!r}, which belongs to no part of a model")
         groups[group][rest] = value
     for name, module in (("visual_tokens", model.visual_tokens), ("fusion", model.fusion)):
-        check_tensors(module.state_dict(), groups[name], f"{where}: {name}")
+        check_tensors(module.state_dict(), groups[name], where=f"{where}: {name}")
         module.load_state_dict(groups[name], strict=True)
     model.decoder.load_saved_state(groups["decoder"])
 
@@ -99,13 +99,14 @@ def load_vlm(folder: Path, *, load_vision_encoder: bool = True) -> VisionLanguag
         ConfigError: where the folder is of another kind or its config is not understood.
         ValueError: where weights and config disagree, naming the tensors.
     """
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     config, tensors = load_checkpoint(folder)
     where = str(folder / "config.json")
     if config.pop("format", None) != FORMAT:
         raise ConfigError(f"{where} is not of format {FORMAT}: is it a vision-language model?")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # not AutoTokenizer: beside some config.json it swaps the saved tokenizer for a model's own
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     model = build_vlm(config, tokenizer, where=where)
     load_vlm_tensors(model, tensors, str(folder / "model.safetensors"))
     if load_vision_encoder:

@@ -143,7 +143,7 @@ def build_model(params: Params, index: FeatureIndex) -> DualEncoder:
     vision = dataclasses.replace(
         params.vision_encoder.config, image_size=index.image_sizes["captions"]
     )
-    return DualEncoderConfig(
+    config = DualEncoderConfig(
         vision_encoder=params.vision_encoder.name,
         vision_encoder_config=vision,
         text_encoder=params.text_encoder.name,
@@ -155,4 +155,5 @@ def build_model(params: Params, index: FeatureIndex) -> DualEncoder:
         text_width=index.text_width,
         matryoshka_dims=params.align.matryoshka_dims,
         **dataclasses.asdict(params.align.head),
-    ).build()
+    )
+    return DualEncoder(config)

@@ -193,7 +193,7 @@ def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLa
             for name, value in tensors.items()
             if name.startswith("pooling.")
         }
-        check_tensors(pooling.state_dict(), own, f"{ALIGNED}: pooling")
+        check_tensors(pooling.state_dict(), own, where=f"{ALIGNED}: pooling")
         pooling.load_state_dict(own, strict=True)
     return model
 
