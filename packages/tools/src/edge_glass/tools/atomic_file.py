@@ -84,8 +84,17 @@ def replace_file(path: Path, old: bytes, new: bytes) -> Path:
     if read_file(path) != old:
         raise FileRefusedError(f"{path}: was changed by someone else meanwhile; run again")
     backup = backup_path(path)
-    write_file(backup, old)
-    write_file(path, new)
+    try:
+        # The old file itself under another name: its bytes are on the disk already, so nothing
+        # is copied or waited for, and the rename below leaves it with this name only.
+        os.link(path.resolve(), backup)
+    except OSError:  # a file system without hard links
+        write_file(backup, old)
+    try:
+        write_file(path, new)
+    except FileRefusedError:
+        backup.unlink()
+        raise
     return backup
 
 

@@ -7,6 +7,7 @@ from `edge_glass` are read from its source files, so that drift shows without a 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -41,18 +42,19 @@ def check_file(path: Path, *, max_bytes: int, execute: bool = False) -> list[str
         max_bytes: largest size of the file.
         execute: also run it, in memory; the file stays as it is.
     """
-    import nbformat
-
     try:
         notebook = read_notebook(path)
-        text = notebook.text.removeprefix("\ufeff")
-        content = nbformat.reads(text, as_version=nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]
     except (NotebookError, FileRefusedError) as error:
         return [str(error).removeprefix(f"{path}: ")]
-    except nbformat.ValidationError as error:
-        return [f"isn't valid: {error.message}"]
-    findings = [*_format(content), *_size(path, max_bytes), *_kernel(content)]
-    findings += [*_order(content), *_outputs(content), *_sources(notebook)]
+    if notebook.nbformat != 4:
+        return [
+            f"nbformat {notebook.nbformat} is old; `jupyter nbconvert --to notebook` converts it"
+        ]
+    content = json.loads(notebook.text.removeprefix("\ufeff"))
+    findings = [*_format(content), *_size(path, max_bytes)]
+    if findings:  # the rest relies on the format
+        return findings
+    findings = [*_kernel(content), *_order(content), *_outputs(content), *_sources(notebook)]
     if execute and not findings:
         from edge_glass.tools.execute import ExecutionError, execute_text
 
@@ -66,15 +68,12 @@ def check_file(path: Path, *, max_bytes: int, execute: bool = False) -> list[str
 def _format(content: Any) -> Iterator[str]:
     import nbformat
 
-    if content.nbformat != 4:
-        yield f"nbformat {content.nbformat} is old; `jupyter nbconvert --to notebook` converts it"
-        return
     with warnings.catch_warnings(record=True) as caught:  # nbformat warns of what it would repair
         warnings.simplefilter("always")
         try:
             nbformat.validate(content)
         except nbformat.ValidationError as error:
-            yield f"isn't valid nbformat 4.{content.nbformat_minor}: {error.message}"
+            yield f"isn't valid nbformat 4.{content.get('nbformat_minor')}: {error.message}"
     for warning in caught:
         yield f"isn't clean: {str(warning.message).splitlines()[0]}"
 
@@ -86,7 +85,7 @@ def _size(path: Path, max_bytes: int) -> Iterator[str]:
 
 
 def _kernel(content: Any) -> Iterator[str]:
-    kernel = content.metadata.get("kernelspec", {})
+    kernel = content["metadata"].get("kernelspec", {})
     missing = [key for key in ("name", "display_name") if not kernel.get(key)]
     if missing:
         yield f"has no kernel spec: metadata.kernelspec lacks {' and '.join(missing)}"
@@ -95,9 +94,9 @@ def _kernel(content: Any) -> Iterator[str]:
 def _order(content: Any) -> Iterator[str]:
     """The counts of executed cells must be 1, 2, 3, …: run once, from top to bottom."""
     expected = 1
-    for number, cell in enumerate(_cells(content), start=1):
-        count = cell.get("execution_count", cell.get("prompt_number"))
-        if cell.cell_type != "code" or count is None:
+    for number, cell in enumerate(content["cells"], start=1):
+        count = cell.get("execution_count")
+        if cell["cell_type"] != "code" or count is None:
             continue
         if count != expected:
             yield f"cell {number} ran as number {count}, expected {expected}: restart and run all"
@@ -106,10 +105,10 @@ def _order(content: Any) -> Iterator[str]:
 
 
 def _outputs(content: Any) -> Iterator[str]:
-    for number, cell in enumerate(_cells(content), start=1):
+    for number, cell in enumerate(content["cells"], start=1):
         for output in cell.get("outputs", []):
-            if output.output_type in ("error", "pyerr"):
-                yield f"cell {number} failed: {output.get('ename')}: {output.get('evalue')}"
+            if output["output_type"] == "error":
+                yield f"cell {number} failed: {output['ename']}: {output['evalue']}"
             text = "\n".join(_strings(output))
             for what, pattern in _SECRETS.items():
                 if pattern.search(text):
@@ -188,16 +187,12 @@ def _defines(spec: ModuleSpec, name: str) -> bool:
     return False
 
 
-def _cells(content: Any) -> list[Any]:
-    if content.nbformat >= 4:
-        return list(content.cells)
-    return [cell for sheet in content.get("worksheets", []) for cell in sheet.get("cells", [])]
-
-
 def _strings(value: Any) -> Iterator[str]:
     """Yield the texts in an output; pictures in base64 are no text."""
     if isinstance(value, str):
         yield value
+    elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+        yield "".join(value)  # one text, stored by lines
     elif isinstance(value, dict):
         for key, item in value.items():
             if not str(key).startswith("image/") or key == "image/svg+xml":

@@ -17,7 +17,6 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "tsne_points": (200, "pairs drawn in the map of the shared space"),
     "heat_map_pairs": (24, "pairs in the similarity heat map"),
     "examples": (5, "best and worst retrievals shown"),
-    "device": ("cpu", "cpu, cuda:0, …"),
 }
 
 
@@ -32,64 +31,61 @@ those of `metrics/evaluate_align.json`, computed again from the same features.
 # %% [markdown]
 ## Model and data
 
-Features come from the cache that `dvc repro encode` wrote: the frozen encoders don't run.
+Features come from the cache that `dvc repro encode` wrote: the frozen encoders don't run. The split
+is embedded by the code of `evaluate_align` itself, so the numbers below are its numbers.
 
 # %%
+from contextlib import chdir
 from pathlib import Path
 
-import torch
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.training.data.captions import caption_rows
+from edge_glass.training.stages.evaluate_align import embed_split
+from edge_glass.training.stages.prepare import PREPARED
 
 root = Path(project)
-model = DualEncoder.from_pretrained(root / model_folder, load_encoders=False).to(device)
-dims = list(model.image_head.dims)
+model = DualEncoder.from_pretrained(root / model_folder, load_encoders=False)
+with chdir(root):  # the stages' paths are the project's
+    embedded = embed_split(model, split, caption_rows("train", PREPARED))
+
+# %%
+dims = list(model.config.matryoshka_dims)
 dim = dim or max(dims)
-print(f"dims {dims}; pictures below use {dim}")
-
-# %%
-from edge_glass.training.data.features import (
-    gather,
-    prepared_rows,
-    text_features,
-    vision_features,
-)
-
-rows = prepared_rows("captions", split, root / "artifacts/prepared")
-captions = list(dict.fromkeys(row["canonical_caption"] for row in rows))
-group_of = {row["canonical_caption"]: row["group"] for row in rows}
-number = {group: place for place, group in enumerate(dict.fromkeys(group_of.values()))}
-image_groups = torch.tensor([number[row["group"]] for row in rows])
-text_groups = torch.tensor([number[group_of[caption]] for caption in captions])
-print(f"{split}: {len(rows)} pictures, {len(captions)} captions")
-
-# %%
-features_folder = root / "artifacts/features"
-vision = vision_features("captions", split, features_folder)
-row_of, texts = text_features(split, features_folder)
-
-with torch.no_grad():
-    parts = torch.tensor([row["image"] for row in rows]).split(256)
-    image = torch.cat(
-        [model.image_embeddings(gather(vision, part).to(device)).cpu() for part in parts]
-    )
-    of_captions = texts[[row_of[caption] for caption in captions]].float()
-    text = model.text_embeddings(of_captions.to(device)).cpu()
+captions = embedded.captions[: len(embedded.text)]
+print(f"{split}: {len(embedded.image)} pictures of {len(captions)} things")
+print(f"a picture chooses among {len(embedded.candidates)} captions")
+print(f"dims {dims}; the pictures below use {dim}")
 
 # %% [markdown]
 ## Recall@K, both ways, at every dim
 
-i2t: a picture looks for its caption. t2i: a caption looks for a picture of what it
-names; any one is right. `chance` is the mean over all orders of the candidates.
+i2t: a picture looks for its caption. t2i: a caption looks for a picture of what it names; any one
+is right. `chance` is the mean over all orders of the candidates.
 
 # %%
-from edge_glass.training.evaluation.retrieval import chance_metrics, retrieval_curve
+from edge_glass.training.evaluation.retrieval import chance_metrics, retrieval_metrics
+
+image_side = embedded.image, embedded.image_groups
+text_side = embedded.text, embedded.text_groups
+candidates = embedded.candidates, embedded.candidate_groups
+
+
+def recall(queries, answers, d):
+    return retrieval_metrics(queries[0][:, :d], answers[0][:, :d], queries[1], answers[1], ks)
+
+
+curve = {
+    d: {"i2t": recall(image_side, candidates, d), "t2i": recall(text_side, image_side, d)}
+    for d in dims
+}
+chance = {
+    "i2t": chance_metrics(image_side[1], candidates[1], ks),
+    "t2i": chance_metrics(text_side[1], image_side[1], ks),
+}
+
+# %%
 from IPython.display import Markdown
 
-curve = retrieval_curve(image, text, image_groups, text_groups, dims, ks)
-chance = {
-    "i2t": chance_metrics(image_groups, text_groups, ks),
-    "t2i": chance_metrics(text_groups, image_groups, ks),
-}
 columns = [(way, f"R@{k}") for way in ("i2t", "t2i") for k in ks]
 lines = ["| dim | " + " | ".join(f"{way} {name}" for way, name in columns) + " |"]
 lines += ["|---:" * (len(columns) + 1) + "|"]
@@ -120,15 +116,16 @@ t-SNE of both modalities: a line joins a picture and its caption. Short lines ar
 clouds side by side would mean that the modalities never met.
 
 # %%
+import torch
 from edge_glass.encoders.matryoshka import truncate
 from sklearn.manifold import TSNE
 
-unit_image, unit_text = truncate(image, dim), truncate(text, dim)
-caption_of = torch.tensor([captions.index(row["canonical_caption"]) for row in rows])
-step = max(1, len(rows) // tsne_points)
-picked = torch.arange(0, len(rows), step)[:tsne_points]
-points = torch.cat([unit_image[picked], unit_text[caption_of[picked]]]).numpy()
-places = TSNE(perplexity=min(30, len(picked) / 3), init="pca", random_state=0).fit_transform(points)
+image, text = truncate(embedded.image, dim), truncate(embedded.text, dim)
+step = max(1, len(image) // tsne_points)
+picked = torch.arange(0, len(image), step)[:tsne_points]
+points = torch.cat([image[picked], text[embedded.image_groups[picked]]]).numpy()
+tsne = TSNE(perplexity=min(30, len(picked) / 3), init="pca", random_state=0)
+places = tsne.fit_transform(points)
 
 # %%
 left, right = places[: len(picked)], places[len(picked) :]
@@ -147,10 +144,10 @@ Cosine similarity of a few pictures (rows) and captions (columns). The diagonal 
 the brightest of its row and column.
 
 # %%
-first = [next(n for n, row in enumerate(rows) if row["canonical_caption"] == c) for c in captions]
 every = max(1, len(captions) // heat_map_pairs)
 shown = list(range(0, len(captions), every))[:heat_map_pairs]
-similarity = unit_image[[first[c] for c in shown]] @ unit_text[shown].T
+first = [int((embedded.image_groups == group).nonzero()[0]) for group in shown]
+similarity = image[first] @ text[shown].T
 
 plt.figure(figsize=(9, 7), layout="constrained")
 plt.imshow(similarity, cmap="viridis")
@@ -171,9 +168,9 @@ import io
 import pyarrow.parquet as pq
 from PIL import Image
 
-pictures = pq.read_table(root / f"artifacts/prepared/captions/{split}.images.parquet")["bytes"]
-scores = unit_text @ unit_image.T
-right = text_groups[:, None] == image_groups[None, :]
+pictures = pq.read_table(root / PREPARED / f"captions/{split}.images.parquet")["bytes"]
+scores = text @ image.T
+right = embedded.text_groups[:, None] == embedded.image_groups[None, :]
 margin = scores.masked_fill(~right, -2).amax(1) - scores.masked_fill(right, -2).amax(1)
 order = margin.argsort(descending=True)
 
@@ -186,7 +183,7 @@ def show(queries, title):
     for line, query in zip(axes, queries.tolist()):
         line[0].set_title(captions[query][:90], loc="left", fontsize=8)
         for axis, found in zip(line, scores[query].topk(5).indices.tolist()):
-            axis.imshow(Image.open(io.BytesIO(pictures[rows[found]["image"]].as_py())))
+            axis.imshow(Image.open(io.BytesIO(pictures[int(embedded.rows.images[found])].as_py())))
             axis.set(xticks=[], yticks=[])
             color = "tab:green" if right[query, found] else "tab:red"
             plt.setp(axis.spines.values(), color=color, linewidth=2.5)

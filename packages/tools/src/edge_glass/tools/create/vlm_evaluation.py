@@ -15,7 +15,6 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "batch_size": (128, "questions answered at once; changes no answer"),
     "examples": (8, "questions shown with their pictures, right and wrong"),
     "compare": (True, "read `dvc exp show` for the comparison of fusions"),
-    "device": ("cpu", "cpu, cuda:0, …"),
 }
 
 
@@ -47,8 +46,8 @@ Markdown("\\n".join(lines))
 # %% [markdown]
 ## The model, and its answers
 
-Features come from the cache that `dvc repro encode` wrote. Shuffled: every question gets
-the picture half-way round the split, never its own.
+Features come from the cache that `dvc repro encode` wrote. Shuffled: every question gets the
+picture half-way round the split, never its own. Blind: features of zeros.
 
 # %%
 import torch
@@ -56,23 +55,23 @@ from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.data.features import gather, prepared_rows, vision_features
 
 model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
-model = model.to(device)
 rows = prepared_rows("questions", split, root / "artifacts/prepared")
 vision = vision_features("questions", split, root / "artifacts/features")
 print(f"{split}: {len(rows)} questions over {len(vision)} pictures")
 
 # %%
-def answers(image_of):
+def answers(image_of, scale=1.0):
     found = []
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
-        features = gather(vision, torch.tensor([image_of(row) for row in part])).to(device)
-        found += model.answer_features(features, [row["question"] for row in part])
+        features = gather(vision, torch.tensor([image_of(row) for row in part]))
+        found += model.answer_features(scale * features, [row["question"] for row in part])
     return found
 
 
 predictions = answers(lambda row: row["image"])
 shuffled = answers(lambda row: (row["image"] + len(vision) // 2) % len(vision))
+blind = answers(lambda row: row["image"], scale=0.0)
 
 # %% [markdown]
 ## Accuracy by type of question
@@ -86,6 +85,7 @@ majority = majority_answers([row["answer"] for row in train], [row["type"] for r
 scored = {
     "model": vqa_metrics(predictions, truths, types),
     "shuffled": vqa_metrics(shuffled, truths, types),
+    "blind": vqa_metrics(blind, truths, types),
     "majority": vqa_metrics(majority_predictions(majority, types), truths, types),
 }
 {name: round(result["accuracy"], 3) for name, result in scored.items()}
@@ -94,12 +94,12 @@ scored = {
 import matplotlib.pyplot as plt
 
 kinds = sorted(set(types), key=lambda kind: -scored["model"]["by_type"][kind])
-plt.figure(figsize=(8, 0.45 * len(kinds) + 1), layout="constrained")
-colors = {"model": "tab:blue", "shuffled": "0.6", "majority": "0.8"}
+plt.figure(figsize=(8, 0.55 * len(kinds) + 1), layout="constrained")
+colors = {"model": "tab:blue", "shuffled": "0.5", "blind": "0.65", "majority": "0.8"}
 for offset, (name, color) in enumerate(colors.items()):
     heights = [100 * scored[name]["by_type"][kind] for kind in kinds]
-    plt.barh([n + 0.27 * offset for n in range(len(kinds))], heights, 0.25, color=color, label=name)
-plt.yticks([n + 0.27 for n in range(len(kinds))], [f"{k} ({types.count(k)})" for k in kinds])
+    plt.barh([n + 0.2 * offset for n in range(len(kinds))], heights, 0.19, color=color, label=name)
+plt.yticks([n + 0.3 for n in range(len(kinds))], [f"{k} ({types.count(k)})" for k in kinds])
 plt.gca().invert_yaxis()
 plt.xlim(0, 100)
 plt.xlabel("exact match in %")
