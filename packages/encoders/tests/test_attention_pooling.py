@@ -25,7 +25,7 @@ def test_it_is_attention_of_learned_queries_to_normalised_projected_tokens() -> 
     torch.nn.init.normal_(pooling.queries)  # large, so that the attention is far from even
     assert pooling.positions is not None
     x = pooling.input_projection(F.layer_norm(features(), (20,)))
-    keys, values = pooling.key(x + pooling.positions), pooling.value(x)
+    keys, values = pooling.key(x) + pooling.positions, pooling.value(x)
     heads = []
     for part in torch.arange(16).split(4):  # the heads, one by one
         scores = pooling.queries[:, part] @ keys[:, :, part].transpose(1, 2) / 4**0.5
@@ -34,6 +34,24 @@ def test_it_is_attention_of_learned_queries_to_normalised_projected_tokens() -> 
     assert pooling(features()).shape == (2, 3, 16)
     # float32, sums in another order, before a layer norm
     torch.testing.assert_close(pooling(features()), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_without_a_bottleneck_a_query_is_a_weighted_mean_of_the_features() -> None:
+    pooling = build(width=None, key_dim=8, num_heads=2)
+    torch.nn.init.normal_(pooling.queries)
+    assert pooling.positions is not None
+    x = F.layer_norm(features(), (20,))
+    keys = pooling.key(x) + pooling.positions
+    heads = []
+    for part, values in zip(torch.arange(8).split(4), x.split(10, dim=-1), strict=True):
+        scores = pooling.queries[:, part] @ keys[:, :, part].mT / 4**0.5
+        heads.append(scores.softmax(-1) @ values)
+    expected = F.layer_norm(torch.cat(heads, -1), (20,))
+    assert pooling(features()).shape == (2, 3, 20)
+    # float32, sums in another order, before a layer norm
+    torch.testing.assert_close(pooling(features()), expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"width is 20.*num_heads, 3"):
+        build(width=None, key_dim=12, num_heads=3)
 
 
 def test_a_fresh_pooling_is_near_the_mean_over_the_patches() -> None:
@@ -91,6 +109,7 @@ def test_features_of_another_encoder_are_refused(shape: tuple[int, ...]) -> None
     [
         ({"num_heads": 5}, "multiple of num_heads, 5"),
         ({"num_queries": 0}, "num_queries is 0"),
+        ({"key_dim": 10, "num_heads": 4}, "multiple of num_heads, 4"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"width": 18, "num_heads": 2}, "multiple of 4 for positions"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tiny_pixmo import PARAMS, build_data
 
 

@@ -7,8 +7,8 @@ import io
 import pytest
 from PIL import Image
 
-from tiny_pixmo import picture
 from edge_glass.training.data.images import BadImage, check_shape, decode_image
+from tiny_pixmo import picture
 
 
 def encoded(size: tuple[int, int], kind: str) -> bytes:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tiny_pixmo import caption_rows, write_parquet
 from edge_glass.training.data.pixmo import DataError, parquet_files, read_rows
+from tiny_pixmo import caption_rows, write_parquet
 
 
 def test_rows_come_out_in_order(tmp_path: Path) -> None:

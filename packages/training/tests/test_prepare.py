@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tiny_pixmo import caption_rows, picture, question_rows, write_parquet
 from edge_glass.training.config import load_params
 from edge_glass.training.data.pixmo import DataError
 from edge_glass.training.stages import prepare
+from tiny_pixmo import caption_rows, picture, question_rows, write_parquet
 
 
 def large() -> bytes:

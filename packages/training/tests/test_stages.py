@@ -83,8 +83,8 @@ def test_the_whole_pipeline_runs_and_repeats(project: Path) -> None:
 
 
 def test_features_are_the_encoder_s(project: Path) -> None:
-    from tiny_pixmo import caption_rows
     from edge_glass.training.data.images import decode_image
+    from tiny_pixmo import caption_rows
 
     params = load_params(project / "params.yaml")
     prepare.run(params)
@@ -122,7 +122,7 @@ def test_interrupted_anywhere_equals_uninterrupted(
         with pytest.raises(KeyboardInterrupt):
             STAGES[stage].run(params)
         monkeypatch.setattr(Curves, "log", original)
-    assert Path(f"artifacts/state/{stage}/config.json").is_file()
+    assert Path(f"artifacts/state/{stage}/model.safetensors").is_file()
     STAGES[stage].run(params)
     assert tree(*outputs) == whole
 
@@ -138,7 +138,7 @@ def test_killed_equals_uninterrupted(stage: str, project: Path, params: dict[str
     command.append(stage.replace("_", "-"))
     subprocess.run(command, check=True)
     whole = tree(*outputs)
-    state = Path(f"artifacts/state/{stage}/config.json")
+    state = Path(f"artifacts/state/{stage}/model.safetensors")
     for wait in (0.0, 0.05, 0.2):
         process = subprocess.Popen(command)
         saved = state.stat().st_mtime_ns if state.exists() else 0

@@ -1,8 +1,9 @@
 """Attention pooling: learned queries gather a picture's patch tokens into a few.
 
-What is unusual: the tokens first go through a narrow bottleneck (``width``), which carries most of
-the cost and keeps a small training set from being learned by heart; and the queries start near
-zero, so that a fresh pooling is close to the mean over the patches, a good place to learn from.
+What is unusual: the queries start near zero, so that a fresh pooling is close to the mean over the
+patches, a good place to learn from; and with ``width`` None there are no value and output
+projections: each query is a weighted mean of the frozen features themselves, which keeps what they
+know of things that training never showed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edge_glass.encoders.base import Pooling
 from edge_glass.encoders.positions import sincos_positions
@@ -23,29 +23,36 @@ QUERY_INIT = 0.02
 
 
 class AttentionPooling(Pooling):
-    """Learned queries over projected patch tokens, one multi-head attention."""
+    """Learned queries over patch tokens, one multi-head attention."""
 
     positions: Tensor | None
 
     def __init__(
         self, config: AttentionPoolingConfig, input_width: int, grid: tuple[int, int]
     ) -> None:
-        """Draws the weights from torch's global generator."""
+        """Draws the weights from torch's global generator.
+
+        Raises:
+            ValueError: where the heads don't divide the width of the values.
+        """
         super().__init__()
-        width = config.width
+        narrow = config.width is not None
+        width = config.width or input_width
+        key_dim = config.key_dim or width
+        check_heads(width, config.num_heads)
         self.config = config
         self.input_width, self.width, self.num_tokens = input_width, width, config.num_queries
         self.grid = grid
         self.input_norm = nn.LayerNorm(input_width)
-        self.input_projection = nn.Linear(input_width, width)
-        self.queries = nn.Parameter(torch.empty(config.num_queries, width))
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.input_projection = nn.Linear(input_width, width) if narrow else nn.Identity()
+        self.queries = nn.Parameter(torch.empty(config.num_queries, key_dim))
+        self.key = nn.Linear(width, key_dim)
+        self.value = nn.Linear(width, width) if narrow else nn.Identity()
+        self.output = nn.Linear(width, width) if narrow else nn.Identity()
         self.output_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
         nn.init.uniform_(self.queries, -QUERY_INIT, QUERY_INIT)
-        positions = sincos_positions(grid, width) if config.positions else None
+        positions = sincos_positions(grid, key_dim) if config.positions else None
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N W"]:
@@ -54,14 +61,15 @@ class AttentionPooling(Pooling):
         heads = self.config.num_heads
         x = self.input_projection(self.dropout(self.input_norm(features)))  # (B, P, W)
         # Positions tell where to look (keys), and stay out of what is seen (values).
-        key_input = x if self.positions is None else x + self.positions
-        query = rearrange(self.queries, "n (h d) -> h n d", h=heads).expand(x.shape[0], -1, -1, -1)
-        key = rearrange(self.key(key_input), "b p (h d) -> b h p d", h=heads)
+        keys = self.key(x) if self.positions is None else self.key(x) + self.positions
+        query = rearrange(self.queries, "n (h d) -> h n d", h=heads)
+        key = rearrange(keys, "b p (h d) -> b h p d", h=heads)
         value = rearrange(self.value(x), "b p (h d) -> b h p d", h=heads)
-        pooled = F.scaled_dot_product_attention(query, key, value)
-        pooled = self.output(rearrange(pooled, "b h n d -> b n (h d)"))
-        tokens: Tensor = self.output_norm(pooled)
-        return tokens
+        # Written out: keys and values differ in width, and a query is the same for all pictures.
+        weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)  # (B, h, N, P)
+        pooled = self.output(rearrange(weights @ value, "b h n d -> b n (h d)"))
+        normed: Tensor = self.output_norm(pooled)
+        return normed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +78,18 @@ class AttentionPoolingConfig:
 
     Attributes:
         num_queries: pooled tokens a picture (N); more keep more detail and cost the decoder more.
-        width: numbers a pooled token, the bottleneck; a multiple of ``num_heads``.
-        num_heads: attention heads.
-        positions: adds fixed sines and cosines of row and column to the keys (width then a
+        width: numbers a pooled token, a multiple of ``num_heads``. A number narrower than the
+            features is a bottleneck; None lets the normalised features pass as they are.
+        key_dim: numbers a key and a query, by which places are chosen; the width where None.
+        num_heads: attention heads, each with its own choice of places for its part of the width.
+        positions: adds fixed sines and cosines of row and column to the keys (key_dim then a
             multiple of 4), so that a query can learn a place.
         dropout: share of the normalised inputs that is zeroed in training.
     """
 
     num_queries: int = 4
-    width: int = 384
+    width: int | None = 384
+    key_dim: int | None = None
     num_heads: int = 6
     positions: bool = True
     dropout: float = 0.0
@@ -89,12 +100,16 @@ class AttentionPoolingConfig:
         Raises:
             ValueError: where a field can't work.
         """
-        if min(self.num_queries, self.width, self.num_heads) < 1:
+        numbers = (self.num_queries, self.num_heads, self.width or 1, self.key_dim or 1)
+        if min(numbers) < 1:
             raise ValueError(
-                f"num_queries is {self.num_queries}, width {self.width}, num_heads "
-                f"{self.num_heads}: expected at least 1 each"
+                f"num_queries is {self.num_queries}, width {self.width}, key_dim {self.key_dim}, "
+                f"num_heads {self.num_heads}: expected at least 1 each"
             )
-        check_heads(self.width, self.num_heads)
+        if self.width is not None:
+            check_heads(self.width, self.num_heads)
+        if self.key_dim is not None:
+            check_heads(self.key_dim, self.num_heads)
         check_probability("dropout", self.dropout)
 
     def build(self, input_width: int, grid: tuple[int, int]) -> AttentionPooling:

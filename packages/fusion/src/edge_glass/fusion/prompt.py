@@ -20,7 +20,8 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
     encoded = tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, tokenize=True, return_dict=True
     )
-    return list(encoded["input_ids"])  # type: ignore[index,call-overload]
+    ids: list[int] = list(encoded["input_ids"])  # type: ignore[index,call-overload,arg-type]
+    return ids
 
 
 def example_ids(
@@ -31,8 +32,8 @@ def example_ids(
     Labels are -100 over the prompt; the answer and the end-of-sequence token are learned.
     """
     prompt = prompt_ids(tokenizer, question)
-    answer_ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
-    target = [*answer_ids, int(tokenizer.eos_token_id)]  # type: ignore[arg-type]
+    answer_ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    target = [*answer_ids, int(tokenizer.eos_token_id)]
     return prompt + target, [IGNORED] * len(prompt) + target
 
 

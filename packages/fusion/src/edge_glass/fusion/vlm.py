@@ -123,7 +123,7 @@ class VisionLanguageModel(nn.Module):
             fused.attention_mask,
             embed_next,
             max_new_tokens=self.max_new_tokens,
-            eos_token_id=int(self.tokenizer.eos_token_id),  # type: ignore[arg-type]
+            eos_token_id=int(self.tokenizer.eos_token_id),
             prefix_length=fused.prefix_length,
         )
 
@@ -136,7 +136,7 @@ class VisionLanguageModel(nn.Module):
             raise ValueError(f"{len(features)} pictures but {len(questions)} questions: pair them")
         prompts = [prompt_ids(self.tokenizer, question) for question in questions]
         pad = self.tokenizer.pad_token_id
-        input_ids, attention_mask = left_padded(prompts, int(pad))  # type: ignore[arg-type]
+        input_ids, attention_mask = left_padded(prompts, int(pad))
         answers = self.generate(features, input_ids, attention_mask)
         texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [text.strip() for text in texts]

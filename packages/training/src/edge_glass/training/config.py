@@ -251,19 +251,19 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         raise ConfigError(f"{where}: num_threads is {raw['num_threads']}, expected 1 or more")
     options = _pick(raw["datasets"], raw["data"], "data", f"{where}: datasets")
     data = validate(DatasetConfig, options, where=f"{where}: datasets.{raw['data']}")
-    choices = {kind: _choose(raw, kind, table, where) for kind, table in KINDS.items()}
-    stages: dict[str, Any] = {}
+    parts: dict[str, Any] = {
+        kind: _choose(raw, kind, table, where) for kind, table in KINDS.items()
+    }
     for stage, cls in STAGES.items():
         options = _pick(raw[stage], raw["scale"], "scale", f"{where}: {stage}")
-        stages[stage] = validate(cls, options, where=f"{where}: {stage}.{raw['scale']}")
+        parts[stage] = validate(cls, options, where=f"{where}: {stage}.{raw['scale']}")
     return Params(
         seed=raw["seed"],
         scale=raw["scale"],
         num_threads=raw["num_threads"],
         data_name=raw["data"],
         data=data,
-        **choices,
-        **stages,
+        **parts,
     )
 
 

@@ -24,6 +24,7 @@ class CaptionRows:
         features: (K, D) of the split's distinct texts.
         captions: M canonical captions, as text.
         group_names: name of each group, by its number.
+        labels: M classes to colour plots by, "" where the data name none.
     """
 
     images: Tensor
@@ -33,6 +34,7 @@ class CaptionRows:
     features: Tensor
     captions: list[str]
     group_names: list[str]
+    labels: list[str]
 
     def draw_texts(self, rows: Tensor, *, seed: int, step: int) -> Tensor:
         """Returns one caption's row for each of `rows`, drawn by (seed, step)."""
@@ -67,4 +69,5 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
         features=features,
         captions=[row["canonical_caption"] for row in rows],
         group_names=list(numbers),
+        labels=[row["label"] for row in rows],
     )

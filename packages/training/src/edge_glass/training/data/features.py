@@ -74,7 +74,7 @@ def gather(array: np.ndarray[Any, Any], rows: Tensor | np.ndarray[Any, Any]) -> 
     """
     features = torch.from_numpy(array[np.asarray(rows)]).float()
     if not torch.isfinite(features).all():
-        bad = (~torch.isfinite(features).flatten(1).all(dim=1)).nonzero()[0].item()
+        bad = int((~torch.isfinite(features).flatten(1).all(dim=1)).nonzero()[0])
         raise DataError(
             f"features of picture {int(np.asarray(rows)[bad])} are not finite: "
             "encode again with dtype float32"

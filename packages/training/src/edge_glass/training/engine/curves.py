@@ -20,10 +20,11 @@ class Curves:
     """
 
     def __init__(self, folder: Path, state: RunState) -> None:
-        from dvclive import Live
+        from dvclive.live import Live
 
         shutil.rmtree(folder, ignore_errors=True)
         self.state = state
+        self.folder = folder
         self.live: Any = Live(
             dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
         )
@@ -43,5 +44,6 @@ class Curves:
                 self.live.log_metric(name, float(value))
 
     def close(self) -> None:
-        """Ends the log."""
+        """Ends the log, and leaves the curves alone in the folder, for `dvc plots`."""
         self.live.end()
+        (self.folder / "metrics.json").unlink(missing_ok=True)

@@ -71,7 +71,7 @@ class StateFile:
         A fresh `RunState` is returned where there is no state, or it belongs to another
         configuration, code or data (which is said).
         """
-        if not (self.folder / "config.json").is_file():
+        if not (self.folder / "model.safetensors").is_file():
             return RunState()
         config, saved = load_checkpoint(self.folder)
         if config["fingerprint"] != self.fingerprint:

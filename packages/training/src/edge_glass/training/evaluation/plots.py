@@ -105,8 +105,9 @@ def recall_figure(
             panel.set_xscale("log", base=2)
             panel.set_xticks(dims, [str(dim) for dim in dims])
             panel.minorticks_off()
-            panel.set(title=split, xlabel="dimensions kept", ylim=(0, None))
+            panel.set(title=split, xlabel="dimensions kept")
         panels[0].set_ylabel(f"{metric} (%)")
+        panels[0].set_ylim(bottom=0)  # the axis is shared: the top is that of the highest panel
         handles, labels = panels[0].get_legend_handles_labels()
         if chance is not None:
             handles.append(_dashes())
@@ -168,11 +169,12 @@ def tsne_figure(
 ) -> None:
     """Draw pairs of pictures and captions (n, D) in the plane, joined, coloured by ``labels``.
 
-    The nine most frequent labels get a colour each, the others grey.
+    The nine most frequent labels get a colour each, the others (and "", no label) grey.
     """
     points = tsne(np.concatenate([image, text]))
     pictures, captions = points[: len(image)], points[len(image) :]
-    names = sorted(set(labels), key=lambda name: (-list(labels).count(name), name))[:9]
+    named = set(labels) - {""}
+    names = sorted(named, key=lambda name: (-list(labels).count(name), name))[:9]
     with _figure(path, (9.0, 6.4)) as figure:
         panel = figure.subplots()
         for picture, caption in zip(pictures, captions, strict=True):

@@ -206,7 +206,7 @@ def draw(
             title=f"Pictures and captions of {name}",
         )
         points = slice(0, config.tsne_points)
-        labels = [caption.split()[0] for caption in split.captions[points]]
+        labels = [split.rows.labels[row] for row in first[points].tolist()]
         tsne_figure(
             folder / f"tsne_{name}.png", image[points].numpy(), text[points].numpy(), labels
         )

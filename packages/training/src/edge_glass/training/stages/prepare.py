@@ -32,6 +32,7 @@ ROW_SCHEMAS = {
             ("transcripts", pa.list_(pa.string())),
             ("group", pa.string()),
             ("canonical_caption", pa.string()),
+            ("label", pa.string()),
         ]
     ),
     "questions": pa.schema(
@@ -85,6 +86,8 @@ class SplitWriter:
             # pictures of one group show one thing: they are no negatives of each other
             "group": row.get("concept") or identity,
             "canonical_caption": row.get("canonical_caption") or row["caption"].strip(),
+            # a class to colour plots by, where the data name one
+            "label": row.get("subgroup") or "",
         }
 
     def _flush(self) -> None:
@@ -126,9 +129,9 @@ def prepare_subset(
     for file in parquet_files(source):
         for row in progress(read_rows(file, subset), f"prepare {file.name}", total=None):
             read += 1
-            data = (row["image"] or {}).get("bytes")
+            data: bytes = (row["image"] or {}).get("bytes") or b""
             reason = text_problem(row, subset, config)
-            identity = image_id(data or b"")
+            identity = image_id(data)
             if identity not in verdicts:
                 verdicts[identity] = image_problem(data, config)
             reason = verdicts[identity] or reason
