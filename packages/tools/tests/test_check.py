@@ -32,7 +32,7 @@ def _stream(text: str) -> dict[str, Any]:
 def test_a_good_notebook_has_no_findings(tmp_path: Path) -> None:
     path = _notebook(
         tmp_path,
-        {"source": "%matplotlib inline\nimport os.path, json\nfrom pathlib import Path",
+        {"source": "%cd -q .\nimport os.path, json\nfrom pathlib import Path",
          "execution_count": 1},
         {"source": "from edge_glass.tools.notebook import read_notebook, Cell, _BOM\n"
                    "from edge_glass.tools import patch", "execution_count": 2},
