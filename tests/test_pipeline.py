@@ -18,14 +18,16 @@ SOURCES = {
     for source in ROOT.glob("packages/*/src")
     for path in source.rglob("*.py")
 }
-# Checks of the configuration, progress bars and locks change no byte of what a stage writes.
+# Checks of the configuration, progress, locks and errors change no byte of what a stage writes;
+# the folders stand in dvc.yaml itself.
 NO_EFFECT = {
+    "edge_glass.training.folders",
+    "edge_glass.training.data.error",
     "edge_glass.training.config",
     "edge_glass.fusion.config",
     "edge_glass.training.engine.progress",
     "edge_glass.training.engine.lock",
 }
-# Folders a stage names without being told which files: what they hold is chosen by name.
 STAGES = ["prepare", "encode", "align", "evaluate_align", "vlm_qa", "evaluate_vlm_qa"]
 
 
@@ -57,9 +59,7 @@ def reruns(change: dict[str, Any], tmp_path: Path) -> set[str]:
     after = copy.deepcopy(before)
     for path, value in change.items():
         *folders, last = path.split(".")
-        look_up(after, ".".join(folders))[last] = value if folders else None
-        if not folders:
-            after[last] = value
+        (look_up(after, ".".join(folders)) if folders else after)[last] = value
     old, new = resolved(before, tmp_path), resolved(after, tmp_path)
     changed = {
         name

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, traceback: str = "0") -> subprocess.CompletedProcess[str]:
     code = "from edge_glass.fusion.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "EDGE_GLASS_TRACEBACK": traceback},
     )
 
 
@@ -41,3 +46,10 @@ def test_a_broken_picture_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "page.png: not a readable picture" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_traceback_is_there_for_the_asking() -> None:
+    done = run("ask", "nowhere.png", "what is it?", traceback="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.strip().endswith("give the path of a picture file")

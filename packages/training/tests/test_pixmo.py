@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_glass.training.data.pixmo import DataError, parquet_files, read_rows
+from edge_glass.training.data.error import DataError
+from edge_glass.training.data.pixmo import parquet_files, read_rows
 from tiny_pixmo import caption_rows, write_parquet
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edge_glass.training.config import load_params
-from edge_glass.training.data.pixmo import DataError
+from edge_glass.training.data.error import DataError
 from edge_glass.training.stages import prepare
 from tiny_pixmo import caption_rows, picture, question_rows, write_parquet
 

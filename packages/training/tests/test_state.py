@@ -26,7 +26,7 @@ def fresh() -> tuple[nn.Linear, torch.optim.AdamW]:
 
 
 def test_going_on_equals_never_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_glass.training.engine.state.STATE_ROOT", tmp_path)
+    monkeypatch.setattr("edge_glass.training.engine.state.STATE", tmp_path)
     whole, optimizer = fresh()
     train(whole, optimizer, range(6))
 
@@ -45,7 +45,7 @@ def test_going_on_equals_never_stopping(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_another_fingerprint_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_glass.training.engine.state.STATE_ROOT", tmp_path)
+    monkeypatch.setattr("edge_glass.training.engine.state.STATE", tmp_path)
     model, optimizer = fresh()
     train(model, optimizer, range(1))
     tensors = dict(model.named_parameters())
@@ -58,7 +58,7 @@ def test_another_fingerprint_starts_anew(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_glass.training.engine.state.STATE_ROOT", tmp_path)
+    monkeypatch.setattr("edge_glass.training.engine.state.STATE", tmp_path)
     model, optimizer = fresh()
     StateFile("x", "mark").save(RunState(), {"weight": model.weight}, optimizer)
     with pytest.raises(ValueError, match=r"tensors differ .*tensor\.bias"):

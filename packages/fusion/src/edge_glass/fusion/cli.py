@@ -7,6 +7,7 @@ what it needs when it runs.
 from __future__ import annotations
 
 import json
+import os
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -64,12 +65,17 @@ def ask(
 
 
 def main() -> None:
-    """Runs the command line; an expected error prints one message and exits with status 1."""
+    """Runs the command line.
+
+    An error that a user can put right prints one message and exits with status 1; with
+    EDGE_GLASS_TRACEBACK=1 in the environment it comes with its traceback.
+    """
     for plugin in sorted(entry_points(group=COMMANDS_GROUP), key=lambda each: each.name):
         plugin.load()(app)
     try:
         app()
     except (ValueError, OSError) as error:
-        # what a user can put right comes as a message, without a traceback
+        if os.environ.get("EDGE_GLASS_TRACEBACK") == "1":
+            raise
         typer.echo(f"edge-glass: {error}", err=True)
         raise SystemExit(1) from error

@@ -41,7 +41,7 @@ from pathlib import Path
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.data.captions import caption_rows
 from edge_glass.training.stages.evaluate_align import embed_split
-from edge_glass.training.stages.prepare import PREPARED
+from edge_glass.training.folders import PREPARED
 
 root = Path(project)
 model = DualEncoder.from_pretrained(root / model_folder, load_encoders=False)

@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from edge_glass.training.data.pixmo import DataError
-
-FEATURES = Path("artifacts/features")
+from edge_glass.training.data.error import DataError
+from edge_glass.training.folders import FEATURES
 
 
 @dataclass(frozen=True, kw_only=True)

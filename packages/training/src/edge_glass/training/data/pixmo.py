@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edge_glass.training.data.error import DataError
+
 # columns that a row must have, as published, with the picture's bytes added by `fetch`
 REQUIRED = {
     "captions": {"image_url": "string", "caption": "string", "image": "struct"},
@@ -19,10 +21,6 @@ REQUIRED = {
         "image": "struct",
     },
 }
-
-
-class DataError(ValueError):
-    """Data that can't be used: names the file, the row and the reason."""
 
 
 def parquet_files(path: Path) -> list[Path]:

@@ -7,9 +7,8 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-STATE_ROOT = Path("artifacts/state")
+from edge_glass.training.folders import STATE
 
 
 @contextmanager
@@ -19,8 +18,8 @@ def stage_lock(stage: str) -> Iterator[None]:
     Raises:
         BlockingIOError: where another live process holds it, naming that process.
     """
-    STATE_ROOT.mkdir(parents=True, exist_ok=True)
-    path = STATE_ROOT / f"{stage}.lock"
+    STATE.mkdir(parents=True, exist_ok=True)
+    path = STATE / f"{stage}.lock"
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

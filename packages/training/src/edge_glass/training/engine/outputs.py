@@ -56,3 +56,14 @@ def write_json(path: Path, value: Any) -> None:
     """Writes JSON that diffs well: indented, keys in the order given, one newline at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def rounded(value: Any, digits: int = 4) -> Any:
+    """Rounds all floats of nested data, so that files diff well."""
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, dict):
+        return {key: rounded(each, digits) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(each, digits) for each in value]
+    return value

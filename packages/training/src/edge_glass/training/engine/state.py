@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.checkpoint import load_checkpoint, save_checkpoint
-from edge_glass.training.engine.lock import STATE_ROOT
 from edge_glass.training.engine.progress import say
+from edge_glass.training.folders import STATE
 
 
 @dataclass
@@ -44,7 +44,7 @@ class StateFile:
 
     def __init__(self, stage: str, fingerprint: str) -> None:
         self.stage = stage
-        self.folder = STATE_ROOT / stage
+        self.folder = STATE / stage
         self.fingerprint = fingerprint
 
     def save(

@@ -18,7 +18,6 @@ from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.training.config import Params, fingerprint
 from edge_glass.training.data.captions import caption_rows
 from edge_glass.training.data.features import (
-    FEATURES,
     FeatureIndex,
     gather,
     read_index,
@@ -34,10 +33,9 @@ from edge_glass.training.engine.optim import (
 from edge_glass.training.engine.order import step_batch
 from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.engine.state import StateFile, file_mark
+from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED
 from edge_glass.training.losses.matryoshka import MatryoshkaLoss
-from edge_glass.training.stages.prepare import PREPARED
 
-ALIGNED = Path("models/align")
 CURVES = Path("plots/align")
 MAX_LOGIT_SCALE = math.log(100.0)
 

@@ -18,10 +18,9 @@ import torch
 from edge_glass.encoders.base import TextEncoder, VisionEncoder
 from edge_glass.encoders.checkpoint import write_atomic
 from edge_glass.training.config import Params, fingerprint
-from edge_glass.training.data.features import FEATURES, FeatureIndex, prepared_rows
+from edge_glass.training.data.features import FeatureIndex, prepared_rows
 from edge_glass.training.data.images import decode_image
 from edge_glass.training.engine.determinism import make_deterministic
-from edge_glass.training.engine.lock import STATE_ROOT
 from edge_glass.training.engine.outputs import (
     output_folder,
     replace_folder,
@@ -29,7 +28,7 @@ from edge_glass.training.engine.outputs import (
     write_json,
 )
 from edge_glass.training.engine.progress import progress, say
-from edge_glass.training.stages.prepare import PREPARED
+from edge_glass.training.folders import FEATURES, PREPARED, STATE
 
 METRICS = Path("metrics/encode.json")
 
@@ -77,7 +76,7 @@ def run(params: Params) -> None:
 
 def _work_folder(params: Params) -> Path:
     """Returns the folder of this run, emptied if it belongs to another configuration."""
-    work = STATE_ROOT / "encode"
+    work = STATE / "encode"
     wanted = fingerprint(
         params, "data_name", "num_threads", "vision_encoder", "text_encoder", "encode"
     )

@@ -22,7 +22,7 @@ from edge_glass.training.data.captions import CaptionRows, caption_rows
 from edge_glass.training.data.features import gather, read_index, vision_features
 from edge_glass.training.data.images import decode_image
 from edge_glass.training.engine.determinism import make_deterministic
-from edge_glass.training.engine.outputs import output_folder, write_json
+from edge_glass.training.engine.outputs import output_folder, rounded, write_json
 from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.evaluation.bootstrap import bootstrap_interval
 from edge_glass.training.evaluation.plots import (
@@ -38,8 +38,7 @@ from edge_glass.training.evaluation.retrieval import (
     retrieval_ranks,
 )
 from edge_glass.training.evaluation.sheets import Retrieval, Retrieved, retrieval_sheet
-from edge_glass.training.stages.align import ALIGNED
-from edge_glass.training.stages.prepare import PREPARED
+from edge_glass.training.folders import ALIGNED, PREPARED
 
 METRICS = Path("metrics/evaluate_align.json")
 PLOTS = Path("plots/evaluate_align")
@@ -250,14 +249,3 @@ def spread(order: list[int], number: int) -> list[int]:
     """Returns up to `number` items evenly spread over the better half of an order."""
     half = order[: max(number, len(order) // 2)]
     return [half[place * len(half) // number] for place in range(min(number, len(half)))]
-
-
-def rounded(value: Any, digits: int = 4) -> Any:
-    """Rounds all floats of nested data, so that files diff well."""
-    if isinstance(value, float):
-        return round(value, digits)
-    if isinstance(value, dict):
-        return {key: rounded(each, digits) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(each, digits) for each in value]
-    return value

@@ -21,7 +21,7 @@ from edge_glass.training.config import Params
 from edge_glass.training.data.features import gather, prepared_rows, read_index, vision_features
 from edge_glass.training.data.images import decode_image
 from edge_glass.training.engine.determinism import make_deterministic
-from edge_glass.training.engine.outputs import output_folder, write_json
+from edge_glass.training.engine.outputs import output_folder, rounded, write_json
 from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.evaluation.plots import accuracy_figure, write_table
 from edge_glass.training.evaluation.sheets import Answered, answers_sheet
@@ -31,9 +31,7 @@ from edge_glass.training.evaluation.vqa import (
     majority_predictions,
     vqa_metrics,
 )
-from edge_glass.training.stages.evaluate_align import rounded
-from edge_glass.training.stages.prepare import PREPARED
-from edge_glass.training.stages.vlm_qa import MODEL
+from edge_glass.training.folders import PREPARED, VLM
 
 METRICS = Path("metrics/evaluate_vlm_qa.json")
 PLOTS = Path("plots/evaluate_vlm_qa")
@@ -44,7 +42,7 @@ def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_vlm_qa
     make_deterministic(params.num_threads)
-    model = VisionLanguageModel.from_pretrained(MODEL, load_vision_encoder=False)
+    model = VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False)
     train = prepared_rows("questions", "train", PREPARED)
     majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
     metrics: dict[str, Any] = {}

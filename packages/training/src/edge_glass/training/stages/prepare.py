@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edge_glass.training.config import Params
+from edge_glass.training.data.error import DataError
 from edge_glass.training.data.filters import image_problem, text_problem
-from edge_glass.training.data.pixmo import DataError, parquet_files, read_rows
+from edge_glass.training.data.pixmo import parquet_files, read_rows
 from edge_glass.training.data.splits import image_id, split_of
 from edge_glass.training.engine.outputs import output_folder, write_json
 from edge_glass.training.engine.progress import progress, say
+from edge_glass.training.folders import PREPARED
 
-PREPARED = Path("artifacts/prepared")
 METRICS = Path("metrics/prepare.json")
 
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("bytes", pa.binary())])

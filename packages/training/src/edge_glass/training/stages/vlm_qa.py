@@ -26,7 +26,6 @@ from edge_glass.training.data.collate import (
     pack_questions,
 )
 from edge_glass.training.data.features import (
-    FEATURES,
     FeatureIndex,
     gather,
     prepared_rows,
@@ -42,11 +41,9 @@ from edge_glass.training.engine.optim import (
 )
 from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.engine.state import StateFile, file_mark
+from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED, VLM
 from edge_glass.training.losses.causal_lm import causal_lm_loss
-from edge_glass.training.stages.align import ALIGNED
-from edge_glass.training.stages.prepare import PREPARED
 
-MODEL = Path("models/vlm_qa")
 CURVES = Path("plots/vlm_qa")
 
 
@@ -156,9 +153,9 @@ def run(params: Params) -> None:
     model.eval()
     if ema:
         with ema.applied():
-            model.save_pretrained(MODEL)
+            model.save_pretrained(VLM)
     else:
-        model.save_pretrained(MODEL)
+        model.save_pretrained(VLM)
     state_file.clear()
 
 
