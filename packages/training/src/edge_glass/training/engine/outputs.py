@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,6 +19,9 @@ def output_folder(final: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `final`; it takes final's place when the block succeeds.
 
     On an error (a full disk, bad data) the temporary folder goes and `final` stays as it was.
+
+    Raises:
+        OSError: where the disk is full, naming the folder and what to do.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     work = final.parent / f".{final.name}.partial"
@@ -25,8 +29,14 @@ def output_folder(final: Path) -> Iterator[Path]:
     work.mkdir()
     try:
         yield work
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(work, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise OSError(
+                errno.ENOSPC,
+                f"no space left on the disk while writing {final}; nothing was left half-written: "
+                f"free some space below {final.parent.resolve()}, then run the stage again",
+            ) from error
         raise
     sync_tree(work)
     replace_folder(work, final)

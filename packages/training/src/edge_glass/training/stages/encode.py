@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -113,6 +114,9 @@ def encode_images(
     array = np.lib.format.open_memmap(
         folder / "vision.npy", mode="w+", dtype=np.dtype(dtype), shape=shape
     )
+    with (folder / "vision.npy").open("rb+") as reserved:
+        # a full disk must be an error now: in a mapped file it would be a bus error later
+        os.posix_fallocate(reserved.fileno(), 0, os.fstat(reserved.fileno()).st_size)
     done = 0
     batches = file.iter_batches(batch_size=batch_size, columns=["bytes"])
     total = -(-shape[0] // batch_size)
