@@ -167,10 +167,11 @@ def test_labels_tell_the_versions(checkout: Checkout) -> None:
 def test_pipeline_gives_the_results_of_this_checkout(reproduced: Checkout) -> None:
     """The commit's results; or, on another model of CPU, those of `tox run -e repro` here."""
     assert (reproduced.folder / "data").is_dir(), "the data did not pull themselves"
-    changed = reproduced.git("diff", "--name-only").split()
+    # not `git diff`, which would write the index, as root
+    changed = reproduced.git("status", "--porcelain", "--untracked-files=no").splitlines()
     differ = [
         name
-        for name in changed
+        for name in (line[3:] for line in changed)
         if (reproduced.folder / name).read_bytes() != (ROOT / name).read_bytes()
     ]
     assert differ == []
