@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edge_glass.training.config import KINDS, parse_params
+from edge_glass.training.params import KINDS, parse_params
 
 RAW: dict[str, Any] = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
 

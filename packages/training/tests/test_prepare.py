@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from edge_glass.training.config import load_params
 from edge_glass.training.data.error import DataError
+from edge_glass.training.params import load_params
 from edge_glass.training.stages import prepare
 from tiny_pixmo import caption_rows, picture, question_rows, write_parquet
 

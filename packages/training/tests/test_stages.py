@@ -16,9 +16,9 @@ import pytest
 import torch
 import yaml
 
-from edge_glass.training.config import load_params
 from edge_glass.training.data.features import read_index, vision_features
 from edge_glass.training.engine.curves import Curves
+from edge_glass.training.params import load_params
 from edge_glass.training.stages import (
     align,
     encode,

@@ -72,8 +72,8 @@ def _run(stage: str, path: Path) -> None:
     from edge_glass.training.engine.determinism import set_environment
 
     set_environment()  # before anything imports torch
-    from edge_glass.training.config import load_params
     from edge_glass.training.engine.lock import stage_lock
+    from edge_glass.training.params import load_params
 
     params = load_params(path)
 

@@ -1,16 +1,12 @@
-"""`params.yaml` as typed, frozen data, checked whole before any work starts."""
+"""The configuration as typed, frozen data; `params.py` fills it from `params.yaml`."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from edge_glass.fusion.config import ConfigError, component, validate
 from edge_glass.fusion.visual_tokens import VisualTokensConfig
 
 
@@ -180,23 +176,6 @@ class Choice:
         return {"name": self.name, "options": self.options}
 
 
-STAGES: dict[str, type[Any]] = {
-    "prepare": PrepareConfig,
-    "encode": EncodeConfig,
-    "align": AlignConfig,
-    "evaluate_align": EvaluateAlignConfig,
-    "vlm_qa": VlmQaConfig,
-    "evaluate_vlm_qa": EvaluateVlmQaConfig,
-}
-KINDS = {
-    "vision_encoder": "vision_encoders",
-    "text_encoder": "text_encoders",
-    "pooling": "poolings",
-    "fusion": "fusions",
-    "decoder": "decoders",
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """The whole configuration, with the chosen options only."""
@@ -217,80 +196,6 @@ class Params:
     evaluate_align: EvaluateAlignConfig
     vlm_qa: VlmQaConfig
     evaluate_vlm_qa: EvaluateVlmQaConfig
-
-
-def load_params(path: Path) -> Params:
-    """Reads and checks the configuration file.
-
-    Raises:
-        ConfigError: naming the place, what was found and what is allowed.
-    """
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; run in the folder that holds it") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(raw, Mapping):
-        raise ConfigError(f"{path}: expected a table, found {type(raw).__name__}")
-    return parse_params(raw, where=str(path))
-
-
-def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
-    """Checks the plain content of a configuration file; see `load_params`."""
-    scalars = {"seed": int, "scale": str, "num_threads": int, "data": str}
-    allowed = [*scalars, "datasets", *KINDS, *KINDS.values(), *STAGES]
-    _check_keys(raw, allowed, where)
-    for name, kind in {**scalars, **dict.fromkeys(KINDS, str)}.items():
-        if type(raw[name]) is not kind:
-            raise ConfigError(
-                f"{where}: {name} is {raw[name]!r} ({type(raw[name]).__name__}), "
-                f"expected {kind.__name__}"
-            )
-    if raw["num_threads"] < 1:
-        raise ConfigError(f"{where}: num_threads is {raw['num_threads']}, expected 1 or more")
-    options = _pick(raw["datasets"], raw["data"], "data", f"{where}: datasets")
-    data = validate(DatasetConfig, options, where=f"{where}: datasets.{raw['data']}")
-    parts: dict[str, Any] = {
-        kind: _choose(raw, kind, table, where) for kind, table in KINDS.items()
-    }
-    for stage, cls in STAGES.items():
-        options = _pick(raw[stage], raw["scale"], "scale", f"{where}: {stage}")
-        parts[stage] = validate(cls, options, where=f"{where}: {stage}.{raw['scale']}")
-    return Params(
-        seed=raw["seed"],
-        scale=raw["scale"],
-        num_threads=raw["num_threads"],
-        data_name=raw["data"],
-        data=data,
-        **parts,
-    )
-
-
-def _check_keys(raw: Mapping[str, Any], allowed: list[str], where: str) -> None:
-    unknown = sorted(set(raw) - set(allowed))
-    if unknown:
-        raise ConfigError(f"{where}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed)}")
-    missing = [name for name in allowed if name not in raw]
-    if missing:
-        raise ConfigError(f"{where}: {', '.join(missing)} missing; add it")
-
-
-def _pick(table: Any, name: str, what: str, where: str) -> Mapping[str, Any]:
-    if not isinstance(table, Mapping) or name not in table:
-        known = ", ".join(map(str, table)) if isinstance(table, Mapping) else repr(table)
-        raise ConfigError(f"{where}: {what} is {name!r}, which is not there; choose one of {known}")
-    options: Mapping[str, Any] = table[name]
-    return options
-
-
-def _choose(raw: Mapping[str, Any], kind: str, table: str, where: str) -> Choice:
-    """Checks every option table of a kind, and returns the chosen one."""
-    options = _pick(raw[table], raw[kind], kind, f"{where}: {table}")
-    for name, each in raw[table].items():
-        component(kind, name, each, where=f"{where}: {table}.{name}")
-    config = component(kind, raw[kind], options, where=f"{where}: {table}.{raw[kind]}")
-    return Choice(name=raw[kind], options=dict(options), config=config)
 
 
 def fingerprint(params: Params, *names: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from edge_glass.fusion.config import ConfigError
-from edge_glass.training.config import fingerprint, load_params, parse_params
+from edge_glass.training.config import fingerprint
+from edge_glass.training.params import load_params, parse_params
 
 
 def test_the_repository_s_own_file_is_valid() -> None:

@@ -1,0 +1,112 @@
+"""`params.yaml` read and checked whole, before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edge_glass.fusion.config import ConfigError, component, validate
+from edge_glass.training.config import (
+    AlignConfig,
+    Choice,
+    DatasetConfig,
+    EncodeConfig,
+    EvaluateAlignConfig,
+    EvaluateVlmQaConfig,
+    Params,
+    PrepareConfig,
+    VlmQaConfig,
+)
+
+STAGES: dict[str, type[Any]] = {
+    "prepare": PrepareConfig,
+    "encode": EncodeConfig,
+    "align": AlignConfig,
+    "evaluate_align": EvaluateAlignConfig,
+    "vlm_qa": VlmQaConfig,
+    "evaluate_vlm_qa": EvaluateVlmQaConfig,
+}
+KINDS = {
+    "vision_encoder": "vision_encoders",
+    "text_encoder": "text_encoders",
+    "pooling": "poolings",
+    "fusion": "fusions",
+    "decoder": "decoders",
+}
+
+
+def load_params(path: Path) -> Params:
+    """Reads and checks the configuration file.
+
+    Raises:
+        ConfigError: naming the place, what was found and what is allowed.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; run in the folder that holds it") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{path}: expected a table, found {type(raw).__name__}")
+    return parse_params(raw, where=str(path))
+
+
+def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
+    """Checks the plain content of a configuration file; see `load_params`."""
+    scalars = {"seed": int, "scale": str, "num_threads": int, "data": str}
+    allowed = [*scalars, "datasets", *KINDS, *KINDS.values(), *STAGES]
+    _check_keys(raw, allowed, where)
+    for name, kind in {**scalars, **dict.fromkeys(KINDS, str)}.items():
+        if type(raw[name]) is not kind:
+            raise ConfigError(
+                f"{where}: {name} is {raw[name]!r} ({type(raw[name]).__name__}), "
+                f"expected {kind.__name__}"
+            )
+    if raw["num_threads"] < 1:
+        raise ConfigError(f"{where}: num_threads is {raw['num_threads']}, expected 1 or more")
+    options = _pick(raw["datasets"], raw["data"], "data", f"{where}: datasets")
+    data = validate(DatasetConfig, options, where=f"{where}: datasets.{raw['data']}")
+    parts: dict[str, Any] = {
+        kind: _choose(raw, kind, table, where) for kind, table in KINDS.items()
+    }
+    for stage, cls in STAGES.items():
+        options = _pick(raw[stage], raw["scale"], "scale", f"{where}: {stage}")
+        parts[stage] = validate(cls, options, where=f"{where}: {stage}.{raw['scale']}")
+    return Params(
+        seed=raw["seed"],
+        scale=raw["scale"],
+        num_threads=raw["num_threads"],
+        data_name=raw["data"],
+        data=data,
+        **parts,
+    )
+
+
+def _check_keys(raw: Mapping[str, Any], allowed: list[str], where: str) -> None:
+    unknown = sorted(set(raw) - set(allowed))
+    if unknown:
+        raise ConfigError(f"{where}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed)}")
+    missing = [name for name in allowed if name not in raw]
+    if missing:
+        raise ConfigError(f"{where}: {', '.join(missing)} missing; add it")
+
+
+def _pick(table: Any, name: str, what: str, where: str) -> Mapping[str, Any]:
+    if not isinstance(table, Mapping) or name not in table:
+        known = ", ".join(map(str, table)) if isinstance(table, Mapping) else repr(table)
+        raise ConfigError(f"{where}: {what} is {name!r}, which is not there; choose one of {known}")
+    options: Mapping[str, Any] = table[name]
+    return options
+
+
+def _choose(raw: Mapping[str, Any], kind: str, table: str, where: str) -> Choice:
+    """Checks every option table of a kind, and returns the chosen one."""
+    options = _pick(raw[table], raw[kind], kind, f"{where}: {table}")
+    for name, each in raw[table].items():
+        component(kind, name, each, where=f"{where}: {table}.{name}")
+    config = component(kind, raw[kind], options, where=f"{where}: {table}.{raw[kind]}")
+    return Choice(name=raw[kind], options=dict(options), config=config)
