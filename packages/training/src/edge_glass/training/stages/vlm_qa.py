@@ -16,6 +16,7 @@ from torch import Tensor
 from edge_glass.decoders.ema import ExponentialMovingAverage
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint
 from edge_glass.fusion.checkpoint import build_vlm
+from edge_glass.fusion.config import as_options
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.config import Params, fingerprint
@@ -171,12 +172,7 @@ def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLa
             "pooling": params.pooling.saved(),
             "fusion": params.fusion.saved(),
             "decoder": params.decoder.saved(),
-            "visual_tokens": {
-                "kind": config.visual_tokens.kind,
-                "width": config.visual_tokens.width,
-                "dropout": config.visual_tokens.dropout,
-                "train_pooling": config.visual_tokens.train_pooling,
-            },
+            "visual_tokens": as_options(config.visual_tokens),
             "max_new_tokens": config.max_new_tokens,
         },
         tokenizer,
