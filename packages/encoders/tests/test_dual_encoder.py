@@ -67,13 +67,71 @@ def test_encode_image_and_text_are_the_parts_in_order(
         pixels = dual.vision.preprocess(images)
         pictures = F.normalize(dual.image_embeddings(dual.vision(pixels)), dim=1)
         texts = F.normalize(dual.text_embeddings(dual.text.encode(TEXTS)), dim=1)
-    torch.testing.assert_close(dual.encode_image(images), pictures)
-    torch.testing.assert_close(dual.encode_text(TEXTS), texts)
     # batches of another size may sum in another order
-    torch.testing.assert_close(
-        dual.encode_image(images, batch_size=2), pictures, atol=1e-5, rtol=1e-5
-    )
+    for found, expected in (
+        (dual.encode_image(images), pictures),
+        (dual.encode_image(images, batch_size=2), pictures),
+        (dual.encode_text(TEXTS), texts),
+        (dual.encode_text(TEXTS, batch_size=3), texts),
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert dual.encode_image([]).shape == dual.encode_text([]).shape == (0, 24)
+    assert dual.encode_image([], truncate_dim=8).shape == (0, 8)
+
+
+@pytest.mark.parametrize("pooling", ["attention", "perceiver"])
+@pytest.mark.parametrize("batch_size", [None, 2, 7, 16])
+def test_a_picture_has_the_same_bits_alone_and_in_any_company(
+    dual_config: DualEncoderConfig,
+    efficientnet: EfficientNetLite0Encoder,
+    batch_size: int | None,
+    pooling: str,
+) -> None:
+    """Batches of one size: a plain batch of 16 differs from 16 batches of one."""
+    if pooling == "perceiver":
+        options = PerceiverConfig(num_latents=2, width=32, num_heads=4)
+        dual_config = replace(dual_config, pooling=pooling, pooling_config=options)
+    torch.manual_seed(0)
+    dual = DualEncoder(dual_config, vision=efficientnet).eval()
+    noise = torch.randint(0, 256, (19, 40, 50, 3), generator=torch.Generator().manual_seed(2))
+    images = [Image.fromarray(array) for array in noise.to(torch.uint8).numpy()]
+    alone = torch.cat([dual.encode_image([image], batch_size=batch_size) for image in images])
+    assert torch.equal(dual.encode_image(images, batch_size=batch_size), alone)
+    backwards = dual.encode_image(images[::-1], batch_size=batch_size)
+    assert torch.equal(backwards.flip(0), alone)
+    cut = dual.encode_image(images[3:12], batch_size=batch_size, truncate_dim=8)
+    assert torch.equal(cut, dual.encode_image(images, batch_size=batch_size, truncate_dim=8)[3:12])
+
+
+def test_a_text_has_the_same_bits_alone_and_in_any_company(dual: DualEncoder) -> None:
+    texts = [*TEXTS, "a much longer caption of a dog that runs after a ball", "x"]
+    alone = torch.cat([dual.encode_text([text]) for text in texts])
+    assert torch.equal(dual.encode_text(texts), alone)
+    assert torch.equal(dual.encode_text(texts[::-1]).flip(0), alone)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_size_below_one_is_refused(dual: DualEncoder, batch_size: int) -> None:
+    message = f"batch_size is {batch_size}, expected at least 1"
+    with pytest.raises(ValueError, match=message):
+        dual.encode_image([], batch_size=batch_size)
+    with pytest.raises(ValueError, match=message):
+        dual.encode_text(TEXTS, batch_size=batch_size)
+
+
+def test_encoders_are_added_one_by_one(
+    dual: DualEncoder, images: list[Image.Image], tmp_path: Path
+) -> None:
+    dual.save_pretrained(tmp_path)
+    loaded = DualEncoder.from_pretrained(tmp_path, load_encoders=False)
+    loaded.add_encoders(text=True)
+    assert torch.equal(loaded.encode_text(TEXTS), dual.encode_text(TEXTS))
+    assert loaded.vision is None
+    loaded.add_encoders(vision=True)
+    assert torch.equal(loaded.encode_image(images), dual.encode_image(images))
+    narrow = DualEncoder(replace(dual.config, text_width=100))
+    with pytest.raises(ValueError, match="has width 384, expected 100"):
+        narrow.add_encoders(text=True)
 
 
 @pytest.mark.parametrize("dim", [24, 8, 5, 1])
@@ -173,7 +231,7 @@ def test_without_encoders_it_takes_features_and_says_so(dual: DualEncoder, tmp_p
     dual.save_pretrained(tmp_path)
     loaded = DualEncoder.from_pretrained(tmp_path, load_encoders=False)
     assert torch.equal(loaded.image_embeddings(features()), dual.image_embeddings(features()))
-    with pytest.raises(RuntimeError, match=r"no text encoder.*load_encoders=True"):
+    with pytest.raises(RuntimeError, match=r"no text encoder.*add_encoders\(text=True\)"):
         loaded.encode_text(TEXTS)
     with pytest.raises(RuntimeError, match="no vision encoder"):
         loaded.encode_image([])

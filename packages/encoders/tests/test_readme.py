@@ -30,5 +30,5 @@ def test_the_example_runs(
     assert values["best"] in sorted(Path("pictures").iterdir())
     small = values["small"]
     assert isinstance(small, torch.Tensor)
-    assert small.shape == (3, 8)
+    assert small.shape == (3, 16)
     assert Path("models/copy/model.safetensors").is_file()

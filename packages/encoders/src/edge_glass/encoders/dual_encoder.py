@@ -5,7 +5,8 @@
 
 What is unusual: the frozen encoders are optional. Training works on their cached features and needs
 the pooling and the heads only, and a checkpoint holds these only; ``from_pretrained`` builds the
-encoders from their configs.
+encoders from their configs, or ``add_encoders`` the one that is needed. And a picture or a text
+gets the same bits alone and in any company, because every network runs on batches of one size.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.matryoshka import truncate
 
 DualEncoderT = TypeVar("DualEncoderT", bound="DualEncoder")
+ItemT = TypeVar("ItemT")
 FROZEN = ("vision.", "text.")
 
 
@@ -98,47 +100,77 @@ class DualEncoder(nn.Module):
         images: Sequence[Image.Image],
         *,
         truncate_dim: int | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
     ) -> Float[Tensor, "B d"]:
         """Embeds pictures: normalised, on the CPU, the first ``truncate_dim`` numbers.
 
         Args:
             images: of any size and mode.
             truncate_dim: a dim up to the largest Matryoshka dim; the largest where None.
-            batch_size: pictures encoded at once.
+            batch_size: pictures encoded at once; where None 1 on a CPU and 32 elsewhere. The last
+                batch is filled up, so that a picture's bits depend on this number (kernels sum in
+                another order) and on no other picture.
 
         Raises:
             RuntimeError: where the model was loaded without its encoders.
-            ValueError: where the dim is out of range, or a picture can't be shown as RGB.
+            ValueError: where the dim or the batch size is out of range, or a picture can't be shown
+                as RGB.
         """
         if self.vision is None:
             raise RuntimeError(_without("vision", "encode_image"))
-        self.config.check_truncate_dim(truncate_dim)
         device = self.logit_scale.device
+        size = _batch_size(batch_size, 1 if device.type == "cpu" else 32)
+        self.config.check_truncate_dim(truncate_dim)
+        parts = []
         with _evaluating(self):
-            parts = [
-                self.image_embeddings(self.vision(self.vision.preprocess(chunk).to(device))).cpu()
-                for chunk in _chunks(images, batch_size)
-            ]
-        empty = torch.empty(0, self.image_head.dims[0])
-        return truncate(torch.cat(parts) if parts else empty, truncate_dim)
+            for chunk in _chunks(images, size):
+                pixels = _filled(self.vision.preprocess(chunk), size).to(device)
+                embeddings = self.image_embeddings(self.vision(pixels)).cpu()
+                parts.append(truncate(embeddings, truncate_dim)[: len(chunk)])
+        return torch.cat(parts) if parts else self._no_embeddings(truncate_dim)
 
     @torch.no_grad()
     def encode_text(
-        self, texts: Sequence[str], *, truncate_dim: int | None = None
+        self, texts: Sequence[str], *, truncate_dim: int | None = None, batch_size: int = 1
     ) -> Float[Tensor, "B d"]:
         """Embeds texts: normalised, on the CPU, the first ``truncate_dim`` numbers.
 
+        Args:
+            texts: cut by the text encoder's tokenizer where they are too long.
+            truncate_dim: a dim up to the largest Matryoshka dim; the largest where None.
+            batch_size: texts encoded at once. One by one a text's bits depend on no other text; in
+                batches they are equal to 1e-5, because texts are padded to the longest.
+
         Raises:
             RuntimeError: where the model was loaded without its encoders.
-            ValueError: where the dim is out of range.
+            ValueError: where the dim or the batch size is out of range.
         """
         if self.text is None:
             raise RuntimeError(_without("text", "encode_text"))
+        size = _batch_size(batch_size, 1)
         self.config.check_truncate_dim(truncate_dim)
+        parts = []
         with _evaluating(self):
-            features = self.text.encode(texts).to(self.logit_scale.device)
-            return truncate(self.text_embeddings(features).cpu(), truncate_dim)
+            for chunk in _chunks(texts, size):
+                features = self.text.encode(chunk).to(self.logit_scale.device)
+                parts.append(truncate(self.text_embeddings(features).cpu(), truncate_dim))
+        return torch.cat(parts) if parts else self._no_embeddings(truncate_dim)
+
+    def add_encoders(self, *, vision: bool = False, text: bool = False) -> None:
+        """Builds a frozen encoder that is not there yet, on the model's device.
+
+        Raises:
+            ValueError: where its width or grid is not the one that the model was built for.
+        """
+        device = self.logit_scale.device
+        if vision and self.vision is None:
+            self.vision = self.config.vision_encoder_config.build().to(device)
+        if text and self.text is None:
+            self.text = self.config.text_encoder_config.build().to(device)
+        self.config.check_encoders(self.vision, self.text)
+
+    def _no_embeddings(self, truncate_dim: int | None) -> Tensor:
+        return torch.empty(0, truncate_dim or self.image_head.dims[0])
 
     def saved_state(self) -> dict[str, Tensor]:
         """Gives what a checkpoint must hold: all but the frozen encoders."""
@@ -170,7 +202,8 @@ class DualEncoder(nn.Module):
         Args:
             folder: of the checkpoint.
             load_encoders: also builds the frozen encoders, which ``encode_image`` and
-                ``encode_text`` need; without them it takes features.
+                ``encode_text`` need; without them it takes features, and ``add_encoders`` builds
+                one when it is needed.
 
         Raises:
             CheckpointError: where a file is missing or broken, or names or shapes don't agree.
@@ -197,13 +230,25 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def _chunks(images: Sequence[Image.Image], size: int) -> Iterator[Sequence[Image.Image]]:
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
+def _batch_size(asked: int | None, default: int) -> int:
+    if asked is not None and asked < 1:
+        raise ValueError(f"batch_size is {asked}, expected at least 1")
+    return asked or default
+
+
+def _chunks(items: Sequence[ItemT], size: int) -> Iterator[Sequence[ItemT]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _filled(pixels: Float[Tensor, "b 3 H W"], size: int) -> Float[Tensor, "B 3 H W"]:
+    """Repeats the first picture until the batch is full; what it becomes there is thrown away."""
+    missing = size - len(pixels)
+    return torch.cat([pixels, pixels[:1].expand(missing, -1, -1, -1)]) if missing else pixels
 
 
 def _without(part: str, method: str) -> str:
     return (
-        f"this model has no {part} encoder, which {method} needs: "
-        "load it with DualEncoder.from_pretrained(folder, load_encoders=True)"
+        f"this model has no {part} encoder, which {method} needs: load it with "
+        f"DualEncoder.from_pretrained(folder), or call add_encoders({part}=True)"
     )
