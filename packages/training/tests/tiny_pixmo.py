@@ -16,6 +16,7 @@ PARAMS: dict[str, Any] = {
     "seed": 0,
     "scale": "tiny",
     "num_threads": 1,
+    "device": "cpu",
     "data": "tiny",
     "datasets": {"tiny": {"captions": "data/captions", "questions": "data/questions"}},
     "vision_encoder": "efficientnet_lite0",
@@ -60,6 +61,9 @@ PARAMS: dict[str, Any] = {
             "optim": {"learning_rate": 0.003, "weight_decay": 0.1, "warmup_steps": 2},
             "log_steps": 2,
             "checkpoint_steps": 3,
+            "num_shards": 2,
+            "gradient_cache": True,
+            "validation_steps": 4,
         }
     },
     "evaluate_align": {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_glass.fusion.visual_tokens import VisualTokensConfig
+from edge_glass.training.data.augmentation import AugmentationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,15 @@ class AlignConfig:
         optim: the optimizer.
         log_steps: curves are written every so many steps.
         checkpoint_steps: the state for a resume is saved every so many steps.
+        num_shards: logical parts of a batch, a power of two; up to so many processes share a step.
+        gradient_cache: embeds each shard twice, so that one shard at a time is in memory; the
+            bytes are the same.
+        validation_steps: retrieval on the validation splits is scored every so many steps.
+        patience: stops after so many scores without a better one; None trains all steps.
+        checkpoint: what the stage hands on, the `best` score's weights or the `last`.
+        collapse_steps: a loss that is still that of chance after so many steps stops the run.
+        augmentation: changes pictures at random, and then encodes them at each step; None works
+            from the feature cache.
     """
 
     steps: int
@@ -113,6 +123,13 @@ class AlignConfig:
     optim: OptimConfig
     log_steps: int
     checkpoint_steps: int
+    num_shards: int = 1
+    gradient_cache: bool = False
+    validation_steps: int = 100
+    patience: int | None = None
+    checkpoint: Literal["best", "last"] = "best"
+    collapse_steps: int = 200
+    augmentation: AugmentationConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +200,7 @@ class Params:
     seed: int
     scale: str
     num_threads: int
+    device: Literal["cpu", "cuda"]
     data_name: str
     data: DatasetConfig
     vision_encoder: Choice

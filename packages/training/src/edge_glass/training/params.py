@@ -57,7 +57,7 @@ def load_params(path: Path) -> Params:
 
 def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
     """Checks the plain content of a configuration file; see `load_params`."""
-    scalars = {"seed": int, "scale": str, "num_threads": int, "data": str}
+    scalars = {"seed": int, "scale": str, "num_threads": int, "device": str, "data": str}
     allowed = [*scalars, "datasets", *KINDS, *KINDS.values(), *STAGES]
     _check_keys(raw, allowed, where)
     for name, kind in {**scalars, **dict.fromkeys(KINDS, str)}.items():
@@ -68,6 +68,8 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
             )
     if raw["num_threads"] < 1:
         raise ConfigError(f"{where}: num_threads is {raw['num_threads']}, expected 1 or more")
+    if raw["device"] not in ("cpu", "cuda"):
+        raise ConfigError(f"{where}: device is {raw['device']!r}, expected cpu or cuda")
     options = _pick(raw["datasets"], raw["data"], "data", f"{where}: datasets")
     data = validate(DatasetConfig, options, where=f"{where}: datasets.{raw['data']}")
     parts: dict[str, Any] = {
@@ -80,6 +82,7 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         seed=raw["seed"],
         scale=raw["scale"],
         num_threads=raw["num_threads"],
+        device=raw["device"],
         data_name=raw["data"],
         data=data,
         **parts,

@@ -6,6 +6,7 @@ A folder a split holds `vision.npy` (M, P, D) for its M pictures and, for captio
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from edge_glass.training.folders import FEATURES
 class FeatureIndex:
     """What is in the cache: widths, grids (rows, columns) and the encoders that made it."""
 
+    vision_encoder: str
+    text_encoder: str
     vision_width: int
     text_width: int
     grids: dict[str, tuple[int, int]]
@@ -41,8 +44,31 @@ def read_index(folder: Path = FEATURES) -> FeatureIndex:
     if not path.is_file():
         raise DataError(f"{path}: no feature cache there; run `dvc repro encode` first")
     raw = json.loads(path.read_text())
+    names = [each.name for each in dataclasses.fields(FeatureIndex)]
+    if sorted(raw) != sorted(names):
+        raise DataError(
+            f"{path}: found {', '.join(raw)}, expected {', '.join(names)}: the cache is another "
+            "version's; run `dvc repro encode` again"
+        )
     raw["grids"] = {subset: (grid[0], grid[1]) for subset, grid in raw["grids"].items()}
     return FeatureIndex(**raw)
+
+
+def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
+    """Checks that the cache is of the encoders that are asked for.
+
+    Raises:
+        DataError: where it is of others.
+    """
+    for kind, wanted, found, width in (
+        ("vision_encoder", vision, index.vision_encoder, index.vision_width),
+        ("text_encoder", text, index.text_encoder, index.text_width),
+    ):
+        if wanted != found:
+            raise DataError(
+                f"{FEATURES}: the feature cache is of {kind} {found} (width {width}), expected "
+                f"{wanted}: run `dvc repro encode` first"
+            )
 
 
 def vision_features(subset: str, split: str, folder: Path = FEATURES) -> np.ndarray[Any, Any]:
@@ -61,7 +87,14 @@ def vision_features(subset: str, split: str, folder: Path = FEATURES) -> np.ndar
 def text_features(split: str, folder: Path = FEATURES) -> tuple[dict[str, int], Tensor]:
     """Returns (text -> row, features (K, D) float32) of a caption split."""
     texts = json.loads((folder / "captions" / split / "texts.json").read_text())
-    array = np.load(folder / "captions" / split / "text.npy", allow_pickle=False)
+    path = folder / "captions" / split / "text.npy"
+    array = np.load(path, allow_pickle=False)
+    width = read_index(folder).text_width
+    if array.shape != (len(texts), width) or not np.isfinite(array).all():
+        raise DataError(
+            f"{path}: found text features of shape {array.shape}, expected ({len(texts)}, {width}) "
+            "finite numbers: run `dvc repro encode` again"
+        )
     return {text: row for row, text in enumerate(texts)}, torch.from_numpy(array)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edge_glass.training.engine.processes import Processes
 from edge_glass.training.engine.state import RunState
+
+SPEED = Path("logs")  # beside the pipeline: what depends on the clock is no stage's output
 
 
 class Curves:
@@ -17,19 +21,17 @@ class Curves:
         folder: where the curves go; emptied first, and a resumed run's history written again,
             so that a run that was killed leaves the same files as one that was not.
         state: the run's state, whose history grows with each record.
+        processes: only the main one writes.
     """
 
-    def __init__(self, folder: Path, state: RunState) -> None:
-        from dvclive.live import Live
-
-        shutil.rmtree(folder, ignore_errors=True)
-        self.state = state
-        self.folder = folder
-        self.live: Any = Live(
-            dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False
-        )
-        for record in state.history:
-            self._write(record)
+    def __init__(self, folder: Path, state: RunState, processes: Processes | None = None) -> None:
+        self.state, self.folder = state, folder
+        self.live: Any = None
+        if processes is None or processes.main:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.live = _live(folder)
+            for record in state.history:
+                self._write(record)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Adds one record at a step."""
@@ -38,12 +40,56 @@ class Curves:
         self._write(record)
 
     def _write(self, record: Mapping[str, float]) -> None:
-        self.live.step = int(record["step"])
-        for name, value in record.items():
-            if name != "step":
-                self.live.log_metric(name, float(value))
+        if self.live is not None:
+            self.live.step = int(record["step"])
+            for name, value in record.items():
+                if name != "step":
+                    self.live.log_metric(name, float(value))
 
     def close(self) -> None:
         """Ends the log, and leaves the curves alone in the folder, for `dvc plots`."""
-        self.live.end()
-        (self.folder / "metrics.json").unlink(missing_ok=True)
+        if self.live is not None:
+            self.live.end()
+            (self.folder / "metrics.json").unlink(missing_ok=True)
+
+
+class Speed:
+    """Logs samples/s under `logs/STAGE`, which git and the stage's outputs leave out.
+
+    Args:
+        stage: the stage's name.
+        state: of the run; one that goes on adds to its log.
+        processes: only the main one writes.
+    """
+
+    def __init__(self, stage: str, state: RunState, processes: Processes | None = None) -> None:
+        self.live: Any = None
+        self.counts: dict[str, float] = {}
+        self.since = time.perf_counter()
+        if processes is None or processes.main:
+            if state.step == 0:
+                shutil.rmtree(SPEED / stage, ignore_errors=True)
+            self.live = _live(SPEED / stage, resume=state.step > 0)
+
+    def count(self, samples: int, **others: int) -> None:
+        """Adds a step's samples, and other things by name, such as `tokens`."""
+        for name, number in {"samples": samples, **others}.items():
+            self.counts[name] = self.counts.get(name, 0) + number
+
+    def log(self, step: int) -> None:
+        """Writes the rates since the last record."""
+        now = time.perf_counter()
+        if self.live is not None:
+            self.live.step = step
+            for name, number in self.counts.items():
+                self.live.log_metric(f"{name}_per_second", number / (now - self.since))
+        self.counts, self.since = {}, now
+
+
+def _live(folder: Path, *, resume: bool = False) -> Any:
+    from dvclive.live import Live
+
+    return Live(
+        dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False,
+        resume=resume,
+    )  # fmt: skip

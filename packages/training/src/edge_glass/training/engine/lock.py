@@ -15,9 +15,14 @@ from edge_glass.training.folders import STATE
 def stage_lock(stage: str) -> Iterator[None]:
     """Holds the stage's lock; the kernel lets it go when the process ends, however it ends.
 
+    Of the processes that `torchrun` started the first one holds it for all.
+
     Raises:
         BlockingIOError: where another live process holds it, naming that process.
     """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
     STATE.mkdir(parents=True, exist_ok=True)
     path = STATE / f"{stage}.lock"
     with path.open("a+") as file:

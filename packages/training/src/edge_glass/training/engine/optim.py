@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edge_glass.training.config import OptimConfig
 
@@ -50,3 +50,18 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Sets every group's rate to its peak times `factor`."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
+
+
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float, where: str) -> Tensor:
+    """Scales all gradients so that their common norm is at most `max_norm`; returns that norm, ().
+
+    Raises:
+        ValueError: where the norm is not finite, before any weight is touched.
+    """
+    norm = nn.utils.clip_grad_norm_(list(parameters), max_norm)
+    if not torch.isfinite(norm):
+        raise ValueError(
+            f"{where}: the gradient's norm is {norm.item()}: lower learning_rate, or look at the "
+            "data of this step (features of an encoder need dtype float32 where float16 overflows)"
+        )
+    return norm

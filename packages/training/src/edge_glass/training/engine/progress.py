@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def _speaks() -> bool:
+    """Of the processes that `torchrun` started only the first one talks."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def progress(
@@ -15,12 +21,12 @@ def progress(
     """Yields the items under a tqdm bar, which is off where stderr is no terminal."""
     from tqdm import tqdm
 
-    yield from tqdm(
-        items, desc=description, total=total, initial=start, disable=not sys.stderr.isatty()
-    )
+    quiet = not (sys.stderr.isatty() and _speaks())
+    yield from tqdm(items, desc=description, total=total, initial=start, disable=quiet)
 
 
 def say(message: str) -> None:
     """Prints a line of a stage's report."""
-    sys.stdout.write(message + "\n")
-    sys.stdout.flush()
+    if _speaks():
+        sys.stdout.write(message + "\n")
+        sys.stdout.flush()

@@ -28,10 +28,12 @@ class RunState:
     Attributes:
         step: optimizer steps done.
         history: one record a logged step.
+        notes: numbers that a stage wants back after a restart, such as its best score.
     """
 
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    notes: dict[str, float] = field(default_factory=dict)
 
 
 class StateFile:
@@ -58,6 +60,7 @@ class StateFile:
             "fingerprint": self.fingerprint,
             "step": state.step,
             "history": json.dumps(state.history),
+            "notes": json.dumps(state.notes),
         }
         everything = {f"tensor.{name}": value for name, value in tensors.items()}
         for index, values in optimizer.state_dict()["state"].items():
@@ -95,7 +98,11 @@ class StateFile:
         description = optimizer.state_dict()
         optimizer.load_state_dict({**description, "state": states})
         say(f"{self.stage}: going on from step {config['step']}")
-        return RunState(step=config["step"], history=json.loads(config["history"]))
+        return RunState(
+            step=config["step"],
+            history=json.loads(config["history"]),
+            notes=json.loads(config["notes"]),
+        )
 
     def clear(self) -> None:
         """Removes the state, once the stage's outputs are in place."""

@@ -108,6 +108,10 @@ class MatryoshkaLoss:
             zip(self.dims, self.weights, strict=True), key=lambda pair: (pair[1] > 0, -pair[0])
         )[0]
 
+    def terms_at(self, step: int) -> dict[int, float]:
+        """Return the dims of a step and their weights, ascending."""
+        return self.terms(self.draw(step) if self.n_dims_per_step == 1 else None)
+
     def terms(self, dim: int | None = None) -> dict[int, float]:
         """Return each dim's weight, ascending: with one drawn ``dim``, or with all (None)."""
         if dim is None:
@@ -150,9 +154,7 @@ class MatryoshkaLoss:
         masked, row_weights = candidate_mask(
             image, text, image_ids, text_ids, keep_text, query_offset, num_queries
         )
-        terms = self.terms(
-            self.draw(step) if self.n_dims_per_step == 1 and step is not None else None
-        )
+        terms = self.terms() if step is None else self.terms_at(step)
         with torch.autocast(image.device.type, enabled=False):
             scale = logit_scale.to(image.dtype).exp()
             return incremental_info_nce(

@@ -61,6 +61,8 @@ def run(params: Params) -> None:
                 texts = json.loads((folder / "texts.json").read_text())
                 truncated[split] = text_encoder.share_truncated(texts)
     index = FeatureIndex(
+        vision_encoder=params.vision_encoder.name,
+        text_encoder=params.text_encoder.name,
         vision_width=encoder.width,
         text_width=text_encoder.width,
         grids=grids,
