@@ -22,6 +22,8 @@ from edge_glass.training.data.pictures import CachedPictures
 from edge_glass.training.params import load_params
 from edge_glass.training.stages import align, encode, prepare
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture(autouse=True)
 def _restore_torch() -> Any:
@@ -59,7 +61,7 @@ def test_encoding_on_line_gives_the_numbers_of_the_cache(
     encoded(project)
     online = configured(project, params, augmentation={})
     rows = torch.tensor([5, 0, 7])
-    found = align.open_pictures(online, read_index()).features(rows, step=3)
+    found = align.open_pictures(online, read_index(), CPU).features(rows, step=3)
     cached = CachedPictures("captions", "train").features(rows, step=3)
     # a unit in the last place of float16: convolutions of other batches add in another order
     torch.testing.assert_close(found, cached, rtol=2e-3, atol=2e-3)
@@ -78,7 +80,9 @@ def test_augmented_pictures_are_a_function_of_seed_step_and_row(
 ) -> None:
     encoded(project)
     options = {"min_area": 0.5, "brightness": 0.3, "rotation": 10.0}
-    pictures = align.open_pictures(configured(project, params, augmentation=options), read_index())
+    pictures = align.open_pictures(
+        configured(project, params, augmentation=options), read_index(), CPU
+    )
     rows = torch.tensor([2, 4])
     first = pictures.features(rows, step=1)
     assert torch.equal(first, pictures.features(rows, step=1))

@@ -13,7 +13,7 @@ from edge_glass.training.data.augmentation import AugmentationConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """Where the Parquet files of a data set lie: a file or a folder of files each."""
+    """Where a data set's Parquet files lie in the data folder: a file or a folder of files each."""
 
     captions: str
     questions: str
@@ -202,6 +202,7 @@ class Params:
     num_threads: int
     device: Literal["cpu", "cuda"]
     data_name: str
+    data_folder: str
     data: DatasetConfig
     vision_encoder: Choice
     text_encoder: Choice

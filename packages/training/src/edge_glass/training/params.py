@@ -57,7 +57,10 @@ def load_params(path: Path) -> Params:
 
 def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
     """Checks the plain content of a configuration file; see `load_params`."""
-    scalars = {"seed": int, "scale": str, "num_threads": int, "device": str, "data": str}
+    scalars = {
+        "seed": int, "scale": str, "num_threads": int, "device": str,
+        "data": str, "data_folder": str,
+    }  # fmt: skip
     allowed = [*scalars, "datasets", *KINDS, *KINDS.values(), *STAGES]
     _check_keys(raw, allowed, where)
     for name, kind in {**scalars, **dict.fromkeys(KINDS, str)}.items():
@@ -84,6 +87,7 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         num_threads=raw["num_threads"],
         device=raw["device"],
         data_name=raw["data"],
+        data_folder=raw["data_folder"],
         data=data,
         **parts,
     )

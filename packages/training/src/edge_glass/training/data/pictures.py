@@ -72,5 +72,6 @@ class AugmentedPictures:
             for row in rows.tolist()
         ]
         with torch.inference_mode():
-            features = self.encoder(self.encoder.preprocess(images)).numpy().astype(self.dtype)
+            pixels = self.encoder.preprocess(images).to(next(self.encoder.parameters()).device)
+            features = self.encoder(pixels).cpu().numpy().astype(self.dtype)
         return torch.from_numpy(features).float()

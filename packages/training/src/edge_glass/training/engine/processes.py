@@ -64,6 +64,27 @@ class Processes:
             dist.barrier()
 
 
+def find_device(device: str) -> torch.device:
+    """Returns the CPU, or this process's own GPU.
+
+    Args:
+        device: "cpu" or "cuda".
+
+    Raises:
+        ValueError: where there is no GPU.
+    """
+    if device == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError(
+            "device is cuda, but torch sees no GPU: set device: cpu in params.yaml, or install a "
+            "CUDA build of torch and the driver"
+        )
+    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(place)
+    return place
+
+
 @contextmanager
 def join_processes(device: str) -> Iterator[Processes]:
     """Joins the processes that `torchrun` started, if it did; gloo on the CPU, nccl on GPUs.
@@ -72,18 +93,10 @@ def join_processes(device: str) -> Iterator[Processes]:
         device: "cpu" or "cuda".
 
     Raises:
-        RuntimeError: where the device is not there.
+        ValueError: where the device is not there.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    place = torch.device("cpu")
-    if device == "cuda":
-        if not torch.cuda.is_available():
-            raise RuntimeError(
-                "device is cuda, but torch sees no GPU: set device: cpu in params.yaml, or install "
-                "a CUDA build of torch and the driver"
-            )
-        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(place)
+    place = find_device(device)
     if size == 1:
         yield Processes(device=place)
         return

@@ -62,7 +62,7 @@ def train(params: Params, processes: Processes) -> None:
     index = read_index()
     check_encoders(index, vision=params.vision_encoder.name, text=params.text_encoder.name)
     rows = caption_rows("train", PREPARED)
-    pictures = open_pictures(params, index)
+    pictures = open_pictures(params, index, device)
     validation = validation_splits(index.splits["captions"], PREPARED)
 
     # model
@@ -172,14 +172,14 @@ def train(params: Params, processes: Processes) -> None:
         state_file.clear()
 
 
-def open_pictures(params: Params, index: FeatureIndex) -> Pictures:
+def open_pictures(params: Params, index: FeatureIndex, device: torch.device) -> Pictures:
     """Returns the training pictures: from the cache, or changed and encoded at each step."""
     if params.align.augmentation is None:
         return CachedPictures("captions", "train")
     size = index.image_sizes["captions"]
     return AugmentedPictures(
         PREPARED / "captions" / "train.images.parquet",
-        params.vision_encoder.config.build(image_size=size),
+        params.vision_encoder.config.build(image_size=size).to(device),
         params.align.augmentation,
         dtype=params.encode.dtype,
         seed=params.seed,

@@ -28,6 +28,7 @@ from edge_glass.training.engine.outputs import (
     sync_tree,
     write_json,
 )
+from edge_glass.training.engine.processes import find_device
 from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 
@@ -37,15 +38,16 @@ METRICS = Path("metrics/encode.json")
 def run(params: Params) -> None:
     """Runs the stage."""
     make_deterministic(params.num_threads)
+    device = find_device(params.device)
     work = _work_folder(params)
     config = params.encode
     sizes = {"captions": config.caption_image_size, "questions": config.question_image_size}
-    text_encoder = params.text_encoder.config.build()
+    text_encoder = params.text_encoder.config.build().to(device)
     splits: dict[str, list[str]] = {}
     grids: dict[str, tuple[int, int]] = {}
     truncated: dict[str, float] = {}
     for subset, size in sizes.items():
-        encoder = params.vision_encoder.config.build(image_size=size)
+        encoder = params.vision_encoder.config.build(image_size=size).to(device)
         grids[subset] = encoder.grid
         paths = sorted((PREPARED / subset).glob("*.images.parquet"))
         splits[subset] = [path.name.removesuffix(".images.parquet") for path in paths]
@@ -81,7 +83,7 @@ def _work_folder(params: Params) -> Path:
     """Returns the folder of this run, emptied if it belongs to another configuration."""
     work = STATE / "encode"
     wanted = fingerprint(
-        params, "data_name", "num_threads", "vision_encoder", "text_encoder", "encode"
+        params, "data_name", "num_threads", "device", "vision_encoder", "text_encoder", "encode"
     )
     wanted += "".join(
         # the pictures, by what prepare wrote of them
@@ -113,6 +115,7 @@ def encode_images(
     """Writes vision.npy (M, P, D) for the M pictures of a prepared file."""
     file = pq.ParquetFile(path)
     shape = (file.metadata.num_rows, encoder.grid[0] * encoder.grid[1], encoder.width)
+    device = next(encoder.parameters()).device
     array = np.lib.format.open_memmap(
         folder / "vision.npy", mode="w+", dtype=np.dtype(dtype), shape=shape
     )
@@ -125,8 +128,8 @@ def encode_images(
     for batch in progress(batches, f"encode {path.name}", total=total):
         images = [decode_image(data) for data in batch.column("bytes").to_pylist()]
         with torch.inference_mode():
-            features = encoder(encoder.preprocess(images))
-        array[done : done + len(images)] = features.numpy()
+            features = encoder(encoder.preprocess(images).to(device))
+        array[done : done + len(images)] = features.cpu().numpy()
         done += len(images)
     array.flush()
 
@@ -141,4 +144,4 @@ def encode_texts(split: str, encoder: TextEncoder, folder: Path) -> None:
     write_json(folder / "texts.json", ordered)
     with torch.inference_mode():
         features = encoder.encode(ordered)
-    np.save(folder / "text.npy", features.float().numpy(), allow_pickle=False)
+    np.save(folder / "text.npy", features.float().cpu().numpy(), allow_pickle=False)

@@ -112,7 +112,7 @@ def run(params: Params) -> None:
     split_of_image: dict[str, str] = {}
     with output_folder(PREPARED) as work:
         for subset in ("captions", "questions"):
-            source = Path(getattr(params.data, subset))
+            source = Path(params.data_folder) / getattr(params.data, subset)
             report[subset] = prepare_subset(params, subset, source, work, split_of_image)
     write_json(METRICS, report)
 
