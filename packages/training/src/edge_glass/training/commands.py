@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from edge_glass.training.data.fetch.command import fetch
+
 ParamsOption = Annotated[Path, typer.Option("--params", help="The configuration file.")]
 DEFAULT_PARAMS = Path("params.yaml")
 
 
 def register(app: typer.Typer) -> None:
     """Adds the stages to the command line."""
-    for command in (prepare, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa):
+    for command in (fetch, prepare, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa):
         app.command()(command)
 
 

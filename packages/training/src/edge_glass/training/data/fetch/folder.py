@@ -1,0 +1,116 @@
+"""The output folder of a fetch: what lies where, one process at a time, whole files only."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Paths below the output folder.
+
+    `shards/` and `manifest.parquet` are the result; `work/` is what a later start goes on from.
+    """
+
+    root: Path
+
+    @property
+    def shards(self) -> Path:
+        return self.root / "shards"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifest.parquet"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.json"
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    @property
+    def plan(self) -> Path:
+        return self.work / "plan.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.work / "journal.log"
+
+    @property
+    def packs(self) -> Path:
+        return self.work / "packs"
+
+    def slice(self, number: int) -> Path:
+        """The input rows of one shard, without pictures."""
+        return self.work / "slices" / f"{number:05d}.parquet"
+
+    def shard(self, number: int, count: int) -> Path:
+        """One shard of the result."""
+        return self.shards / f"{number:05d}-of-{count:05d}.parquet"
+
+    def make(self) -> None:
+        """Makes the folders."""
+        for folder in (self.shards, self.packs, self.work / "slices"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes out; the kernel lets go when this one ends, however it ends.
+
+        Raises:
+            BlockingIOError: where another live process works here, naming it.
+        """
+        self.make()
+        path = self.work / "lock"
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                owner = file.read().strip() or "another process"
+                raise BlockingIOError(
+                    f"{self.root}: a fetch is already running there ({owner}): wait for it to "
+                    "end, or choose another folder"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; it takes its place, synced, when the block succeeds.
+
+    For files too large to be handed over as bytes.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

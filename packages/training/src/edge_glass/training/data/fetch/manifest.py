@@ -1,0 +1,88 @@
+"""The manifest: one row a picture, in input order, with what became of it.
+
+Times stand here and nowhere else: the shards' bytes don't depend on when something was fetched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edge_glass.training.data.fetch.folder import Folder, replacing
+from edge_glass.training.data.fetch.index import Index, url_hash
+from edge_glass.training.data.fetch.ledger import Ledger
+
+SCHEMA = pa.schema(
+    [
+        ("url", pa.string()),
+        ("url_hash", pa.string()),  # SHA-256 of the url, hex
+        ("status", pa.string()),  # ok, dead (404, 410), failed, refused, pending
+        ("reason", pa.string()),  # why it is not ok
+        ("attempts", pa.int32()),  # requests in the run that settled it
+        ("time", pa.timestamp("ms", tz="UTC")),
+        ("source", pa.string()),  # web or mirror
+        ("bytes", pa.int64()),
+        ("sha256", pa.string()),  # of the bytes, hex
+        ("sha256_matches", pa.bool_()),  # null where nothing was published or checked
+        ("perceptual_hash", pa.uint64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("rows", pa.int32()),  # input rows that name it
+    ]
+)
+BATCH = 8192
+
+
+@dataclass(kw_only=True)
+class Totals:
+    """Sums over the manifest."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    mirrored: int = 0
+    mismatches: int = 0
+
+
+def write_manifest(folder: Folder, index: Index, ledger: Ledger) -> Totals:
+    """Writes the manifest from the journal, a batch in memory at a time."""
+    totals = Totals()
+    named = index.row_picture[index.row_picture >= 0]
+    rows = np.bincount(named, minlength=index.count)
+    urls = index.urls()
+    with replacing(folder.manifest) as path, pq.ParquetWriter(path, SCHEMA) as writer:
+        while batch := list(islice(urls, BATCH)):
+            entries = []
+            for picture, url in batch:
+                entry = _entry(ledger, picture)
+                _add(totals, entry)
+                entry |= {"url": url, "url_hash": url_hash(url), "rows": int(rows[picture])}
+                entries.append(entry)
+            writer.write_table(pa.Table.from_pylist(entries, SCHEMA))
+    return totals
+
+
+def _entry(ledger: Ledger, picture: int) -> dict[str, Any]:
+    record = ledger.record(picture)
+    if record is None:
+        return {"status": "pending", "attempts": 0}
+    entry = {name: record.get(name) for name in SCHEMA.names}
+    return {**entry, "time": datetime.fromtimestamp(record["time"], UTC)}
+
+
+def _add(totals: Totals, entry: dict[str, Any]) -> None:
+    totals.statuses[entry["status"]] += 1
+    if entry["status"] == "ok":
+        totals.bytes += entry["bytes"]
+        totals.mirrored += entry["source"] == "mirror"
+        totals.mismatches += entry["sha256_matches"] is False
+    elif entry.get("reason"):
+        totals.reasons[entry["reason"]] += 1

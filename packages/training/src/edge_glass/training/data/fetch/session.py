@@ -1,0 +1,105 @@
+"""One run of `edge-glass fetch`, from the lock to the summary."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from pathlib import Path
+
+from edge_glass.training.data.fetch.config import FetchConfig
+from edge_glass.training.data.fetch.fetcher import Fetcher
+from edge_glass.training.data.fetch.folder import Folder
+from edge_glass.training.data.fetch.index import Index
+from edge_glass.training.data.fetch.journal import Journal
+from edge_glass.training.data.fetch.ledger import Ledger
+from edge_glass.training.data.fetch.manifest import write_manifest
+from edge_glass.training.data.fetch.meter import Meter
+from edge_glass.training.data.fetch.slices import plan_input
+from edge_glass.training.data.fetch.store import Store
+from edge_glass.training.data.fetch.summary import Summary, summarise
+from edge_glass.training.engine.progress import say
+
+
+class StoppedError(Exception):
+    """A signal asked to stop, and everything that was fetched is kept."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+def fetch(source: Path, out: Path, config: FetchConfig, *, subset: str | None = None) -> Summary:
+    """Fetches the pictures of a Parquet file, going on where an earlier run ended.
+
+    Args:
+        source: a Parquet file with `image_url`, or a folder of such files.
+        out: the output folder, made where it does not exist.
+        config: what is allowed.
+        subset: the PixMo sub-set whose columns the source must have.
+
+    Raises:
+        DataError: where the source or the folder can't be used.
+        StoppedError: where SIGINT or SIGTERM came.
+        OSError: where the disk is full, or another fetch works in the folder.
+    """
+    folder = Folder(out)
+    with folder.lock():
+        plan = plan_input(source, folder, config.rows_per_shard, subset)
+        index = Index(folder, plan, with_sha256=config.image_sha256 != "off")
+        with Journal(folder.journal) as journal:
+            ledger = Ledger(folder, index, journal)
+            ledger.begin(config)
+            if journal.damaged:
+                say(f"fetch: {journal.damaged} damaged lines of {folder.journal} are left out")
+            _run(config, folder, index, ledger, journal)
+            totals = write_manifest(folder, index, ledger)
+        return summarise(folder, index, totals)
+
+
+def _run(
+    config: FetchConfig, folder: Folder, index: Index, ledger: Ledger, journal: Journal
+) -> None:
+    todo = int(ledger.todo.sum())
+    if todo < index.count:
+        say(f"fetch: {index.count - todo} of {index.count} pictures are settled, {todo} to do")
+    if not todo and ledger.written.all():
+        return
+    store = Store(folder, index, ledger, journal)
+    meter = Meter(todo)
+
+    async def work() -> None:
+        fetcher = Fetcher(
+            config=config, folder=folder, index=index, ledger=ledger, store=store, meter=meter
+        )
+        await _until_stopped(fetcher, meter)
+
+    try:
+        asyncio.run(work())
+    finally:
+        meter.close()
+        store.close()
+
+
+async def _until_stopped(fetcher: Fetcher, meter: Meter) -> None:
+    task = asyncio.create_task(fetcher.run())
+    stopped_by: list[int] = []
+
+    def stop(number: int) -> None:
+        stopped_by.append(number)
+        task.cancel()
+
+    if threading.current_thread() is threading.main_thread():  # others get no signals
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopped_by:
+            raise
+        raise StoppedError(
+            stopped_by[0],
+            f"stopped: {meter.kept} pictures of this run are kept, {meter.total - meter.done} are "
+            "to do; the same command goes on from here",
+        ) from None

@@ -1,0 +1,163 @@
+"""Rows of any PixMo sub-set as question-answer pairs, by fixed templates.
+
+Coordinates are 0 to 100 of width and height with one decimal, points go top down and then left to
+right, and the answer is Molmo's notation:
+`<point x="10.0" y="20.5" alt="cup">cup</point>`, or, for more than one,
+`<points x1="10.0" y1="20.5" x2="30.1" y2="5.0" alt="cup">cup</points>`; none: `There are none.`
+Which template a row gets is a function of (seed, row number): no order, no process, no rerun
+changes it. Of pixmo-count only the counts are used: its points are in no stated unit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+POINT_TEMPLATES = (
+    "Point to {label}.",
+    "Where in the picture is {label}? Point to it.",
+    "Show me {label} by pointing.",
+    "Point out each {label} in the picture.",
+    "Locate {label} with points.",
+)
+COUNT_TEMPLATES = (
+    "How many {label} are there?",
+    "How many {label} are in the picture?",
+    "Count {label}.",
+    "What is the number of {label} in the picture?",
+    "Give the count of {label}.",
+)
+NO_POINTS = "There are none."
+TURN = re.compile(r"\s*\[(USER|ASSISTANT)\]\s*")
+
+
+class RowError(ValueError):
+    """A row that makes no pair; `reason` is a short name to count by."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionAnswer:
+    """One pair; `type` is what scores are grouped by."""
+
+    question: str
+    answer: str
+    type: str
+
+
+def question_answers(
+    subset: str, row: Mapping[str, Any], *, seed: int, index: int
+) -> list[QuestionAnswer]:
+    """Returns the pairs of one row.
+
+    Args:
+        subset: a name of `schemas.SUBSETS` other than pixmo-cap, which has captions.
+        row: its columns.
+        seed: of the run.
+        index: the row's number in its sub-set, which draws the template together with the seed.
+
+    Raises:
+        RowError: "empty_label", "count_mismatch", "point_outside" or "question_answer_mismatch".
+    """
+    if subset == "pixmo-points":
+        label, points = _label(row), point_list(row["points"])
+        if row["count"] is not None and row["count"] != len(points):
+            raise RowError("count_mismatch", f"count is {row['count']}, points are {len(points)}")
+        ask = POINT_TEMPLATES[draw(seed, index, "point", len(POINT_TEMPLATES))]
+        pointing = QuestionAnswer(
+            question=ask.format(label=label), answer=point_answer(label, points), type="point"
+        )
+        return [pointing, _counting(label, len(points), seed, index)]
+    if subset == "pixmo-count":
+        return [_counting(_label(row), row["count"], seed, index)]
+    if subset == "pixmo-docs":
+        asked, answered = row["questions"]["question"] or [], row["questions"]["answer"] or []
+        if len(asked) != len(answered):
+            raise RowError(
+                "question_answer_mismatch", f"{len(asked)} questions, {len(answered)} answers"
+            )
+        return [
+            QuestionAnswer(question=question, answer=answer, type="document")
+            for question, answer in zip(asked, answered, strict=True)
+        ]
+    if subset == "pixmo-cap-qa":
+        return dialogue(row["question"] or "", row["answer"] or "")
+    if subset == "pixmo-ask-model-anything":
+        pair = QuestionAnswer(
+            question=row["question"] or "", answer=row["answer"] or "", type="anything"
+        )
+        return [pair]
+    raise ValueError(f"{subset!r} holds no questions, points or counts")
+
+
+def dialogue(question: str, answer: str) -> list[QuestionAnswer]:
+    """Cuts pixmo-cap-qa's `[USER] … [ASSISTANT] … [USER] … [ASSISTANT]` into its turns."""
+    parts = TURN.split(question.strip())
+    # split gives: text before the first mark, then mark, text, mark, text …
+    turns = [
+        (mark, text.strip()) for mark, text in zip(parts[1::2], parts[2::2], strict=True) if text
+    ]
+    if not turns:
+        return [QuestionAnswer(question=parts[0], answer=answer.strip(), type="caption")]
+    turns.append(("ASSISTANT", answer.strip()))
+    return [
+        QuestionAnswer(question=asked, answer=said, type="caption")
+        for (first, asked), (second, said) in pairwise(turns)
+        if (first, second) == ("USER", "ASSISTANT")
+    ]
+
+
+def point_list(points: Any) -> list[tuple[float, float]]:
+    """Reads both layouts of points, and returns (x, y) top down, then left to right.
+
+    Raises:
+        RowError: "point_outside" where a point is not within 0 to 100.
+    """
+    if isinstance(points, Mapping):
+        pairs = list(zip(points["x"] or [], points["y"] or [], strict=True))
+    else:
+        pairs = [(point["x"], point["y"]) for point in points or []]
+    for x, y in pairs:
+        if x is None or y is None or not (0 <= x <= 100 and 0 <= y <= 100):
+            raise RowError("point_outside", f"({x}, {y}) is not within 0 to 100")
+    return sorted(pairs, key=lambda pair: (pair[1], pair[0]))
+
+
+def point_answer(label: str, points: list[tuple[float, float]]) -> str:
+    """Writes points in Molmo's notation."""
+    if not points:
+        return NO_POINTS
+    name = html.escape(label)
+    if len(points) == 1:
+        ((x, y),) = points
+        return f'<point x="{x:.1f}" y="{y:.1f}" alt="{name}">{name}</point>'
+    places = " ".join(f'x{i}="{x:.1f}" y{i}="{y:.1f}"' for i, (x, y) in enumerate(points, 1))
+    return f'<points {places} alt="{name}">{name}</points>'
+
+
+def draw(seed: int, index: int, purpose: str, choices: int) -> int:
+    """Draws a number below `choices`: a function of its arguments and of nothing else."""
+    digest = hashlib.sha256(f"{seed}:{index}:{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % choices
+
+
+def _counting(label: str, count: int | None, seed: int, index: int) -> QuestionAnswer:
+    if count is None or count < 0:
+        raise RowError("count_mismatch", f"count is {count}")
+    ask = COUNT_TEMPLATES[draw(seed, index, "count", len(COUNT_TEMPLATES))]
+    return QuestionAnswer(question=ask.format(label=label), answer=str(count), type="count")
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    label = (row["label"] or "").strip()
+    if not label:
+        raise RowError("empty_label", "nothing to point to")
+    return str(label)
