@@ -157,7 +157,7 @@ def test_a_dim_out_of_range_is_refused_before_any_work(dual: DualEncoder, dim: i
 def test_encoding_leaves_dropout_out_and_the_mode_as_it_was(
     dual_config: DualEncoderConfig, sentence: SentenceEncoder
 ) -> None:
-    dual = DualEncoder(replace(dual_config, dropout=0.5), text=sentence).train()
+    dual = DualEncoder(replace(dual_config, text_dropout=0.5), text=sentence).train()
     assert torch.equal(dual.encode_text(TEXTS), dual.encode_text(TEXTS))
     assert dual.training
     assert dual.text_head.dropout.training

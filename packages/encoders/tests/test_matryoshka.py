@@ -35,7 +35,7 @@ def test_the_mlp_is_beside_the_linear_map_and_starts_at_zero() -> None:
     linear = F.linear(x, projection.linear.weight, projection.linear.bias)
     assert torch.equal(projection(x), linear)
     assert projection.mlp is not None
-    _, first, _, _, last = projection.mlp
+    _, first, _, last = projection.mlp
     torch.nn.init.normal_(last.weight)
     hidden = F.gelu(F.linear(F.layer_norm(x, (10,)), first.weight, first.bias))
     expected = linear + hidden @ last.weight.T

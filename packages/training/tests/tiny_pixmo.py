@@ -58,7 +58,7 @@ PARAMS: dict[str, Any] = {
             "contrastive_weight": 1.0,
             "matryoshka_weight": 1.0,
             "text_dropout": 0.2,
-            "head": {"dropout": 0.1},
+            "head": {"image_dropout": 0.1, "text_dropout": 0.1},
             "optim": {"learning_rate": 0.003, "weight_decay": 0.1, "warmup_steps": 2},
             "log_steps": 2,
             "checkpoint_steps": 3,

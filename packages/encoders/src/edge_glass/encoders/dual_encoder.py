@@ -64,8 +64,8 @@ class DualEncoder(nn.Module):
         self.text = text
         self.pooling = config.pooling_config.build(config.image_width, config.grid)
         flat = self.pooling.num_tokens if config.token_reduction == "flatten" else 1
-        self.image_head = config.build_head(self.pooling.width * flat)
-        self.text_head = config.build_head(config.text_width)
+        self.image_head = config.build_head(self.pooling.width * flat, config.image_dropout)
+        self.text_head = config.build_head(config.text_width, config.text_dropout)
         self.logit_scale = nn.Parameter(torch.tensor(config.init_logit_scale))
 
     def pool(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B N W"]:

@@ -42,7 +42,7 @@ class DualEncoderConfig:
         matryoshka_dims: strictly descending; the first is the width of the embeddings.
         projection: ``linear``, or ``mlp``, which adds a two-layer MLP to each head.
         hidden_width: of the MLP; the largest dim where None.
-        dropout: share of a head's inputs that is zeroed in training.
+        image_dropout, text_dropout: share of a head's inputs that is zeroed in training.
         token_reduction: ``mean`` over a picture's visual tokens, or ``flatten``.
         init_logit_scale: logarithm of the inverse temperature at the start; CLIP's 1 / 0.07.
     """
@@ -59,7 +59,8 @@ class DualEncoderConfig:
     matryoshka_dims: tuple[int, ...]
     projection: ProjectionKind = "linear"
     hidden_width: int | None = None
-    dropout: float = 0.0
+    image_dropout: float = 0.0
+    text_dropout: float = 0.0
     token_reduction: Literal["mean", "flatten"] = "mean"
     init_logit_scale: float = math.log(1 / 0.07)
 
@@ -70,7 +71,8 @@ class DualEncoderConfig:
             ValueError: where a field can't work.
         """
         check_dims(self.matryoshka_dims)
-        check_probability("dropout", self.dropout)
+        check_probability("image_dropout", self.image_dropout)
+        check_probability("text_dropout", self.text_dropout)
         if self.projection not in ("linear", "mlp"):
             raise ValueError(f"projection is {self.projection!r}, expected 'linear' or 'mlp'")
         if self.token_reduction not in ("mean", "flatten"):
@@ -92,14 +94,14 @@ class DualEncoderConfig:
         vision, text = self.build_encoders() if load_encoders else (None, None)
         return DualEncoder(self, vision=vision, text=text)
 
-    def build_head(self, input_width: int) -> MatryoshkaProjection:
+    def build_head(self, input_width: int, dropout: float) -> MatryoshkaProjection:
         """Builds one of the two heads, with fresh weights."""
         return MatryoshkaProjection(
             input_width,
             self.matryoshka_dims,
             kind=self.projection,
             hidden_width=self.hidden_width,
-            dropout=self.dropout,
+            dropout=dropout,
         )
 
     def build_encoders(self) -> tuple[VisionEncoder, TextEncoder]:

@@ -61,7 +61,6 @@ class MatryoshkaProjection(nn.Module):
                 nn.LayerNorm(input_width),
                 nn.Linear(input_width, hidden_width),
                 nn.GELU(),
-                nn.Dropout(dropout),
                 last,
             )
 

@@ -78,7 +78,8 @@ class HeadConfig:
 
     projection: Literal["linear", "mlp"] = "linear"
     hidden_width: int | None = None
-    dropout: float = 0.0
+    image_dropout: float = 0.0
+    text_dropout: float = 0.0
     token_reduction: Literal["mean", "flatten"] = "mean"
     init_logit_scale: float = 2.659  # ln(1 / 0.07), as in CLIP
 
