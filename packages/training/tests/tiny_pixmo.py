@@ -17,6 +17,8 @@ PARAMS: dict[str, Any] = {
     "scale": "tiny",
     "num_threads": 1,
     "device": "cpu",
+    "launch": "tree",
+    "launches": {"tree": {}, "ddp": {}},
     "data": "tiny",
     "data_folder": "data",
     "datasets": {"tiny": {"captions": "captions", "questions": "questions"}},
@@ -83,6 +85,9 @@ PARAMS: dict[str, Any] = {
             "optim": {"learning_rate": 0.003, "weight_decay": 0.1, "warmup_steps": 2},
             "log_steps": 2,
             "checkpoint_steps": 3,
+            "num_shards": 2,
+            "validation_steps": 4,
+            "validation_questions": 8,
         }
     },
     "evaluate_vlm_qa": {"tiny": {"batch_size": 7, "sheet_questions": 4}},

@@ -159,6 +159,15 @@ class VlmQaConfig:
         optim: the optimizer; its rate is the decoder's.
         log_steps: curves are written every so many steps.
         checkpoint_steps: the state for a resume is saved every so many steps.
+        num_shards: logical parts of a batch, a power of two: gradients accumulate over them, one
+            at a time in memory, and up to so many processes share a step.
+        max_length: at most so many tokens of questions and answers at once; what is longer by
+            itself is left out and counted.
+        num_workers: processes that read ahead; the bytes are the same.
+        validation_steps: answers on the validation splits are scored every so many steps; 0 never.
+        validation_questions: of each validation split, evenly spread.
+        patience: stops after so many scores without a better one; None trains all steps.
+        checkpoint: what the stage hands on, the `best` score's weights or the `last`.
     """
 
     steps: int
@@ -172,6 +181,13 @@ class VlmQaConfig:
     optim: OptimConfig
     log_steps: int
     checkpoint_steps: int
+    num_shards: int = 1
+    max_length: int = 1024
+    num_workers: int = 0
+    validation_steps: int = 0
+    validation_questions: int = 128
+    patience: int | None = None
+    checkpoint: Literal["best", "last"] = "best"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +196,36 @@ class EvaluateVlmQaConfig:
 
     batch_size: int
     sheet_questions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchConfig:
+    """How the processes of `vlm_qa` come about.
+
+    Attributes:
+        num_processes: that the command starts by itself on this machine. Under `torchrun` (several
+            machines, say) it counts for nothing: the command joins what there is.
+    """
+
+    num_processes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.num_processes < 1:
+            raise ValueError(f"num_processes is {self.num_processes}, expected 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepSpeedLaunchConfig(LaunchConfig):
+    """DeepSpeed's file besides; sizes and clipping in it are filled in from `vlm_qa`."""
+
+    config: str
+
+
+LAUNCHES: dict[str, type[LaunchConfig]] = {
+    "tree": LaunchConfig,
+    "ddp": LaunchConfig,
+    "deepspeed_zero2": DeepSpeedLaunchConfig,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +248,7 @@ class Params:
     scale: str
     num_threads: int
     device: Literal["cpu", "cuda"]
+    launch: Choice
     data_name: str
     data_folder: str
     data: DatasetConfig

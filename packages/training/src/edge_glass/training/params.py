@@ -10,6 +10,7 @@ import yaml
 
 from edge_glass.fusion.config import ConfigError, component, validate
 from edge_glass.training.config import (
+    LAUNCHES,
     AlignConfig,
     Choice,
     DatasetConfig,
@@ -59,9 +60,9 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
     """Checks the plain content of a configuration file; see `load_params`."""
     scalars = {
         "seed": int, "scale": str, "num_threads": int, "device": str,
-        "data": str, "data_folder": str,
+        "launch": str, "data": str, "data_folder": str,
     }  # fmt: skip
-    allowed = [*scalars, "datasets", *KINDS, *KINDS.values(), *STAGES]
+    allowed = [*scalars, "launches", "datasets", *KINDS, *KINDS.values(), *STAGES]
     _check_keys(raw, allowed, where)
     for name, kind in {**scalars, **dict.fromkeys(KINDS, str)}.items():
         if type(raw[name]) is not kind:
@@ -86,6 +87,7 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         scale=raw["scale"],
         num_threads=raw["num_threads"],
         device=raw["device"],
+        launch=_choose_launch(raw, where),
         data_name=raw["data"],
         data_folder=raw["data_folder"],
         data=data,
@@ -108,6 +110,19 @@ def _pick(table: Any, name: str, what: str, where: str) -> Mapping[str, Any]:
         raise ConfigError(f"{where}: {what} is {name!r}, which is not there; choose one of {known}")
     options: Mapping[str, Any] = table[name]
     return options
+
+
+def _choose_launch(raw: Mapping[str, Any], where: str) -> Choice:
+    """Checks every way to launch, and returns the chosen one."""
+    options = _pick(raw["launches"], raw["launch"], "launch", f"{where}: launches")
+    configs = {}
+    for name, each in raw["launches"].items():
+        if name not in LAUNCHES:
+            raise ConfigError(
+                f"{where}: launches.{name} is not known; known: {', '.join(LAUNCHES)}"
+            )
+        configs[name] = validate(LAUNCHES[name], each, where=f"{where}: launches.{name}")
+    return Choice(name=raw["launch"], options=dict(options), config=configs[raw["launch"]])
 
 
 def _choose(raw: Mapping[str, Any], kind: str, table: str, where: str) -> Choice:
