@@ -88,6 +88,16 @@ def test_long_texts_stay_in_their_cells(tmp_path: Path) -> None:
     np.testing.assert_array_equal(short[:, neighbour], longer[:, neighbour])
 
 
+def test_notes_of_query_and_candidate_are_drawn(tmp_path: Path) -> None:
+    for name, note, of_candidate in (("a", "", ""), ("b", "rank 3", ""), ("c", "", "rank 3")):
+        found = [Retrieved(content=blue(), score=0.5, right=True, note=of_candidate)]
+        retrieval_sheet(
+            tmp_path / name, [Retrieval(query="a car", results=found, note=note)], "Notes"
+        )
+    pictures = {(tmp_path / name).read_bytes() for name in "abc"}
+    assert len(pictures) == 3
+
+
 def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     for name in ("one.png", "new folder/two.png"):
         answers_sheet(tmp_path / name, [answered(place > 2) for place in range(6)], "Answers")

@@ -68,7 +68,12 @@ def test_the_whole_pipeline_runs_and_repeats(project: Path) -> None:
     assert [name for name in seen[0] if seen[0][name] != seen[1][name]] == []
 
     retrieval = json.loads(Path("metrics/evaluate_align.json").read_text())["val"]
-    assert set(retrieval) == {"16", "8", "chance", "R@1_interval"}
+    assert set(retrieval) == {"16", "8", "untruncated", "kept", "chance", "R@1_interval"}
+    assert retrieval["untruncated"] == retrieval["16"]
+    assert retrieval["kept"]["16"] == {"i2t": 1.0, "t2i": 1.0}
+    kept = retrieval["8"]["i2t"]["R@1"] / retrieval["16"]["i2t"]["R@1"]
+    # from rounded numbers
+    assert retrieval["kept"]["8"]["i2t"] == pytest.approx(kept, abs=2e-3)
     assert retrieval["chance"]["i2t"]["R@1"] == 1 / 8
     assert 0 <= retrieval["16"]["i2t"]["R@1"] <= retrieval["16"]["i2t"]["R@5"] <= 1
     answers = json.loads(Path("metrics/evaluate_vlm_qa.json").read_text())["val"]
@@ -80,6 +85,20 @@ def test_the_whole_pipeline_runs_and_repeats(project: Path) -> None:
     right = sum(json.loads(line)["right"] for line in lines)
     assert answers["accuracy"] == pytest.approx(right / 32, abs=1e-4)
     assert not Path("artifacts/state/align").exists()
+
+
+def test_retrieval_is_the_same_at_any_batch_and_block_size(
+    project: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_until("vlm_qa", project)
+    seen = set()
+    for batch, block_size in ((256, 1024), (1, 1024), (7, 5), (256, 1)):
+        monkeypatch.setattr(evaluate_align, "BATCH", batch)
+        params["evaluate_align"]["tiny"]["block_size"] = block_size
+        (project / "params.yaml").write_text(yaml.safe_dump(params))
+        evaluate_align.run(load_params(project / "params.yaml"))
+        seen.add(Path("metrics/evaluate_align.json").read_bytes())
+    assert len(seen) == 1
 
 
 def test_features_are_the_encoder_s(project: Path) -> None:

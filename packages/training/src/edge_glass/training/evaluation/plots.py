@@ -26,6 +26,7 @@ Floats = NDArray[np.floating]
 
 DIRECTIONS = {"i2t": "image to text", "t2i": "text to image"}
 _BLUE, _ORANGE, _GREY = "#2166ac", "#e08214", "#8c8c8c"
+_GROUPS = [f"C{place}" for place in (0, 1, 2, 3, 4, 5, 6, 8, 9)]  # C7 is grey, as "other" is
 _SETTINGS = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -79,6 +80,8 @@ def recall_figure(
 ) -> None:
     """Draw recall against the embeddings' dimension, a panel a split, a line a direction.
 
+    A dotted line stands at the un-truncated embeddings' value.
+
     Args:
         path: PNG to write.
         curves: of `retrieval_curve`, by split.
@@ -86,15 +89,21 @@ def recall_figure(
         metric: key of the metrics, such as "R@1".
         intervals: by split, dim and direction, the ends of a confidence interval.
     """
-    with _figure(path, (0.8 + 4.0 * len(curves), 3.9)) as figure:
-        panels = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
-        for panel, (split, curve) in zip(panels, curves.items(), strict=True):
+    columns = 2 if len(curves) > 3 else len(curves)  # four in a row are too small to read on a page
+    rows = -(-len(curves) // columns)
+    with _figure(path, (0.8 + 4.2 * columns, 1.0 + 2.9 * rows)) as figure:
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        panels = grid.ravel()
+        for panel in panels[len(curves) :]:
+            panel.set_visible(False)
+        for panel, (split, curve) in zip(panels, curves.items(), strict=False):
             dims = sorted(curve)
             for direction, colour, marker in (("i2t", _BLUE, "o"), ("t2i", _ORANGE, "s")):
                 values = [100 * curve[dim][direction][metric] for dim in dims]
                 panel.plot(
                     dims, values, color=colour, marker=marker, ms=5, label=DIRECTIONS[direction]
                 )
+                panel.axhline(values[-1], color=colour, lw=1, ls=":", alpha=0.8)
                 if intervals is not None:
                     ends = [intervals[split][dim][direction] for dim in dims]
                     low, high = (100 * np.array(side) for side in zip(*ends, strict=True))
@@ -105,14 +114,19 @@ def recall_figure(
             panel.set_xscale("log", base=2)
             panel.set_xticks(dims, [str(dim) for dim in dims])
             panel.minorticks_off()
-            panel.set(title=split, xlabel="dimensions kept")
-        panels[0].set_ylabel(f"{metric} (%)")
+            panel.set(title=split)
+        for panel in grid[-1]:
+            panel.set_xlabel("dimensions kept")
+        for panel in grid[:, 0]:
+            panel.set_ylabel(f"{metric} (%)")
         panels[0].set_ylim(bottom=0)  # the axis is shared: the top is that of the highest panel
         handles, labels = panels[0].get_legend_handles_labels()
+        handles.append(_line(":"))
+        labels.append("un-truncated")
         if chance is not None:
-            handles.append(_dashes())
+            handles.append(_line((0, (4, 3))))
             labels.append("chance")
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
         figure.suptitle("Retrieval against embedding dimension")
 
 
@@ -178,12 +192,12 @@ def tsne_figure(
     with _figure(path, (9.0, 6.4)) as figure:
         panel = figure.subplots()
         for picture, caption in zip(pictures, captions, strict=True):
-            panel.plot(*zip(picture, caption, strict=True), color="#d9d9d9", lw=0.6, zorder=1)
+            panel.plot(*zip(picture, caption, strict=True), color="#e4e4e4", lw=0.6, zorder=1)
         for name in [*names, None]:
             chosen = np.array([label == name if name else label not in names for label in labels])
             if not chosen.any():
                 continue
-            colour = f"C{names.index(name)}" if name else "#b3b3b3"
+            colour = _GROUPS[names.index(name)] if name else "#c4c4c4"
             shown = _shortened(name, 26) if name else "other"
             for places, marker, label in ((pictures, "o", shown), (captions, "^", None)):
                 panel.scatter(
@@ -197,7 +211,8 @@ def tsne_figure(
                     alpha=0.85,
                     zorder=2,
                 )
-        panel.set(title=title, xticks=[], yticks=[], aspect="equal")
+        panel.set(title=title, xticks=[], yticks=[])
+        panel.set_aspect("equal", adjustable="datalim")  # fills the panel
         panel.grid(visible=False)
         panel.spines[:].set_visible(False)
         figure.legend(loc="outside right center", title="● picture   ▲ caption", alignment="left")
@@ -251,11 +266,11 @@ def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     write_atomic(path, content.getvalue())
 
 
-def _dashes() -> Any:
+def _line(style: Any) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=_GREY, lw=1, ls=(0, (4, 3)))
+    return Line2D([], [], color=_GREY, lw=1, ls=style)
 
 
 def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+    return text if len(text) <= length else text[: length - 1].rstrip(" .,;:") + "…"

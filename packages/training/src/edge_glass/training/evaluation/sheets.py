@@ -38,6 +38,7 @@ class Retrieved:
     content: Image.Image | str
     score: float
     right: bool
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ def retrieval_sheet(path: Path, retrievals: Sequence[Retrieval], title: str) -> 
 
     Args:
         path: PNG to write.
-        retrievals: the rows; their ``note`` stands below the query ("rank 17").
+        retrievals: the rows; their ``note`` stands below the query, a candidate's beside its score
+            ("rank 17").
         title: headline.
 
     Raises:
@@ -134,7 +136,9 @@ def _candidate(sheet: Image.Image, draw: ImageDraw.ImageDraw, box: Box, result: 
         paste(sheet, result.content, _inside(box, _FRAME))
     _frame(draw, box, result.right)
     _mark(draw, box[0], box[3] + 5, result.right)
-    draw.text((box[0] + _MARK + 6, box[3] + 4), f"{result.score:.2f}", FAINT, font(13))
+    draw.text(
+        (box[0] + _MARK + 6, box[3] + 4), f"{result.score:.2f}  {result.note}", FAINT, font(13)
+    )
 
 
 def _inside(box: Box, margin: int) -> Box:

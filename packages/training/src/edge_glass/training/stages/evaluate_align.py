@@ -88,13 +88,16 @@ def run(params: Params) -> None:
         }
         metrics[name] = {
             **{str(dim): curve for dim, curve in curves[name].items()},
+            "untruncated": curves[name][dims[0]],
+            "kept": {str(dim): share for dim, share in shares_kept(curves[name]).items()},
             "chance": chance,
             "R@1_interval": {str(dim): ends for dim, ends in intervals[name].items()},
         }
-        best = curves[name][dims[0]]
+        best, kept = curves[name][dims[0]], shares_kept(curves[name])[dims[-1]]
         say(
             f"evaluate_align {name}: R@1 at {dims[0]} dims {best['i2t']['R@1']:.3f} image to text, "
-            f"{best['t2i']['R@1']:.3f} text to image"
+            f"{best['t2i']['R@1']:.3f} text to image; {dims[-1]} dims keep {kept['i2t']:.0%} and "
+            f"{kept['t2i']:.0%} of it"
         )
     write_json(METRICS, rounded(metrics))
     with output_folder(PLOTS) as folder:
@@ -117,7 +120,8 @@ def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSp
         numbers = list(range(len(text)))
         candidates = text
         if seen:
-            others = [group for group in train.group_names if group not in set(rows.group_names)]
+            own = set(rows.group_names)
+            others = [group for group in train.group_names if group not in own]
             more, more_captions = _captions(model, train, others)
             candidates = torch.cat([text, more])
             captions = captions + more_captions
@@ -176,6 +180,18 @@ def score(
     return curve, intervals
 
 
+def shares_kept(curve: dict[int, Any]) -> dict[int, dict[str, float]]:
+    """Returns what share of the un-truncated R@1 each dim keeps, by direction."""
+    full = curve[max(curve)]
+    return {
+        dim: {
+            way: each["R@1"] / full[way]["R@1"] if full[way]["R@1"] else 0.0
+            for way, each in ways.items()
+        }
+        for dim, ways in curve.items()
+    }
+
+
 def draw(
     splits: dict[str, EmbeddedSplit],
     curves: dict[str, Any],
@@ -196,56 +212,64 @@ def draw(
         if not name.startswith("val"):
             continue
         first = _first_of_each_group(split)
-        image, text = truncate(split.image[first]), truncate(split.text)
-        few = slice(0, 24)
+        few = spread(list(range(len(first))), 24)
+        image, text = truncate(split.image[first[few]]), truncate(split.text[few])
         similarity_figure(
             folder / f"similarity_{name}.png",
-            (image[few] @ text[few].T).numpy(),
-            split.captions[few],
-            title=f"Pictures and captions of {name}",
+            (image @ text.T).numpy(),
+            [split.captions[row] for row in few],
+            title=f"{len(few)} pictures and captions of {name}",
         )
-        points = slice(0, config.tsne_points)
-        labels = [split.rows.labels[row] for row in first[points].tolist()]
+        points = first[: config.tsne_points]
         tsne_figure(
-            folder / f"tsne_{name}.png", image[points].numpy(), text[points].numpy(), labels
+            folder / f"tsne_{name}.png",
+            truncate(split.image[points]).numpy(),
+            truncate(split.text[: len(points)]).numpy(),
+            [split.rows.labels[row] for row in points.tolist()],
+            title=f"Pictures and captions of {name} in one space (t-SNE)",
         )
         sheet(split, name, folder)
 
 
 def _first_of_each_group(split: EmbeddedSplit) -> Tensor:
-    groups = split.image_groups.tolist()
-    return torch.tensor([groups.index(number) for number in split.text_groups.tolist()])
+    """The row of each group's first picture, in the order of `text_groups`."""
+    rows = enumerate(split.image_groups.tolist())
+    first = {group: row for row, group in reversed(list(rows))}
+    return torch.tensor([first[group] for group in split.text_groups.tolist()])
 
 
 def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
     """Writes the best and the worst text-to-image retrievals as pictures."""
     text, image = truncate(split.text), truncate(split.image)
-    similarity = text @ image.T
     ranks = retrieval_ranks(split.text, split.image, split.text_groups, split.image_groups)
     order = sorted(range(len(text)), key=lambda row: (int(ranks[row]), row))
     data = pq.read_table(PREPARED / "captions" / f"{name}.images.parquet")["bytes"]
-    for kind, chosen in (("best", spread(order, 6)), ("worst", order[-6:])):
+
+    def shown(place: int, row: int, scores: Tensor, note: str = "") -> Retrieved:
+        return Retrieved(
+            content=decode_image(data[int(split.rows.images[place])].as_py()),
+            score=float(scores[place]),
+            right=int(split.image_groups[place]) == int(split.text_groups[row]),
+            note=note,
+        )
+
+    better = order[: max(6, len(order) // 2)]
+    for kind, chosen in (("best", spread(better, 6)), ("worst", order[-6:])):
         retrievals = []
         for row in chosen:
-            top = similarity[row].topk(5)
-            results = [
-                Retrieved(
-                    content=decode_image(data[int(split.rows.images[place])].as_py()),
-                    score=value,
-                    right=int(split.image_groups[place]) == int(split.text_groups[row]),
-                )
-                for value, place in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-            ]
-            retrievals.append(
-                Retrieval(
-                    query=split.captions[row], results=results, note=f"rank {int(ranks[row])}"
-                )
-            )
+            scores = image @ text[row]
+            top = scores.topk(min(5, len(scores))).indices.tolist()
+            results = [shown(place, row, scores) for place in top]
+            if not any(result.right for result in results):  # then what was looked for stands last
+                right = (split.image_groups == split.text_groups[row]).nonzero()[:, 0]
+                wanted = int(right[scores[right].argmax()])
+                results.append(shown(wanted, row, scores, f"rank {int(ranks[row])}"))
+            note = f"rank {int(ranks[row])}"
+            retrievals.append(Retrieval(query=split.captions[row], results=results, note=note))
         title = f"Text to image on {name}: {kind} ranks"
         retrieval_sheet(folder / f"{kind}_{name}.png", retrievals, title)
 
 
-def spread(order: list[int], number: int) -> list[int]:
-    """Returns up to `number` items evenly spread over the better half of an order."""
-    half = order[: max(number, len(order) // 2)]
-    return [half[place * len(half) // number] for place in range(min(number, len(half)))]
+def spread(items: list[int], number: int) -> list[int]:
+    """Returns up to `number` items, evenly spread over all."""
+    return [items[place * len(items) // number] for place in range(min(number, len(items)))]
