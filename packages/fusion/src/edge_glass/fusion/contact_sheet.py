@@ -133,7 +133,7 @@ def _wrapped(text: str, face: Font, width: int) -> list[str]:
 def _cut(line: str, face: Font, width: int) -> str:
     if face.getlength(line) <= width:
         return line
-    kept = line.removesuffix("…").rstrip()
+    kept = line.removesuffix("…").rstrip(" .")
     while kept and face.getlength(kept + "…") > width:
-        kept = kept[:-1].rstrip()
+        kept = kept[:-1].rstrip(" .")
     return kept + "…"
