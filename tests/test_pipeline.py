@@ -88,6 +88,8 @@ def reruns(change: dict[str, Any], tmp_path: Path) -> set[str]:
         ({"fusion": "gated"}, {"vlm_qa", "evaluate_vlm_qa"}),
         ({"decoder": "qwen2_5_tiny"}, {"vlm_qa", "evaluate_vlm_qa"}),
         ({"fusions.gated.gate_init": 0.3}, set()),
+        ({"launch": "ddp"}, {"vlm_qa", "evaluate_vlm_qa"}),
+        ({"launches.ddp.num_processes": 4}, set()),
         ({"evaluate_align.sample.block_size": 7}, {"evaluate_align"}),
         ({"pooling": "perceiver"}, {"align", "evaluate_align", "vlm_qa", "evaluate_vlm_qa"}),
         ({"encode.sample.dtype": "float32"}, set(STAGES) - {"prepare"}),

@@ -55,6 +55,9 @@ def vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Train fusion and decoder to answer questions about pictures.
 
     Example: edge-glass vlm-qa
+
+    In several processes as `launch` in params.yaml says, or under torchrun:
+    torchrun --standalone --nproc_per_node=4 --no-python edge-glass vlm-qa
     """
     _run("vlm_qa", params)
 
@@ -78,6 +81,10 @@ def _run(stage: str, path: Path) -> None:
     from edge_glass.training.params import load_params
 
     params = load_params(path)
+    if stage == "vlm_qa":
+        from edge_glass.training.engine.launch_start import start_processes
+
+        start_processes(params.launch, params.num_threads)
 
     with stage_lock(stage):
         import_module(f"edge_glass.training.stages.{stage}").run(params)

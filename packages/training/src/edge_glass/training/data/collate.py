@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from edge_glass.fusion.prefix import PADDING
-from edge_glass.fusion.prompt import IGNORED, example_ids
 from torch import Tensor
 
+from edge_glass.fusion.prefix import PADDING
+from edge_glass.fusion.prompt import IGNORED, example_ids
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.engine.order import epoch_order
 
@@ -51,26 +52,62 @@ class QuestionBatch:
 
 
 def pack_questions(
-    rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, max_questions: int
-) -> list[PackedQuestions]:
-    """Groups rows (image, question, answer) by picture, at most `max_questions` together."""
+    rows: Sequence[dict[str, Any]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_questions: int,
+    max_length: int,
+) -> tuple[list[PackedQuestions], Counter[str]]:
+    """Groups rows (image, question, answer) by picture, in the order of the pictures.
+
+    Args:
+        rows: one a question.
+        tokenizer: the decoder's.
+        max_questions: at most so many questions together.
+        max_length: at most so many tokens together.
+
+    Returns:
+        The packed questions, and how many rows were left out for which reason: "empty answer", or
+        "longer than max_length" where a question and its answer are so by themselves.
+
+    Raises:
+        ValueError: where no row is left.
+    """
     by_image: dict[int, list[tuple[list[int], list[int]]]] = {}
+    skipped: Counter[str] = Counter()
     for row in rows:
+        if not (row["answer"] or "").strip():
+            skipped["empty answer"] += 1
+            continue
         ids = example_ids(tokenizer, row["question"], row["answer"])
+        if len(ids[0]) > max_length:
+            skipped["longer than max_length"] += 1
+            continue
         by_image.setdefault(row["image"], []).append(ids)
     packed = []
     for image, examples in by_image.items():
-        for start in range(0, len(examples), max_questions):
-            part = examples[start : start + max_questions]
-            packed.append(
-                PackedQuestions(
-                    image=image,
-                    input_ids=tuple(token for ids, _ in part for token in ids),
-                    labels=tuple(label for _, labels in part for label in labels),
-                    segment_ids=tuple(number for number, (ids, _) in enumerate(part) for _ in ids),
-                )
-            )
-    return packed
+        part: list[tuple[list[int], list[int]]] = []
+        for example in examples:
+            full = sum(len(ids) for ids, _ in part) + len(example[0]) > max_length
+            if part and (full or len(part) == max_questions):
+                packed.append(_packed(image, part))
+                part = []
+            part.append(example)
+        packed.append(_packed(image, part))
+    if not packed:
+        raise ValueError(
+            f"no question is left of {len(rows)} ({dict(skipped)}): raise vlm_qa.max_length, now "
+            f"{max_length}, or look at the data"
+        )
+    return packed, skipped
+
+
+def _packed(image: int, examples: list[tuple[list[int], list[int]]]) -> PackedQuestions:
+    return PackedQuestions(
+        image=image,
+        input_ids=tuple(token for ids, _ in examples for token in ids),
+        labels=tuple(label for _, labels in examples for label in labels),
+        segment_ids=tuple(number for number, (ids, _) in enumerate(examples) for _ in ids),
+    )
 
 
 def collate_questions(samples: Sequence[PackedQuestions], pad_token_id: int) -> QuestionBatch:

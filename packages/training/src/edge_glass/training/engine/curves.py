@@ -76,11 +76,13 @@ class Speed:
         for name, number in {"samples": samples, **others}.items():
             self.counts[name] = self.counts.get(name, 0) + number
 
-    def log(self, step: int) -> None:
-        """Writes the rates since the last record."""
+    def log(self, step: int, **values: float) -> None:
+        """Writes the rates since the last record, and other values that won't repeat."""
         now = time.perf_counter()
         if self.live is not None:
             self.live.step = step
+            for name, value in values.items():
+                self.live.log_metric(name, value)
             for name, number in self.counts.items():
                 self.live.log_metric(f"{name}_per_second", number / (now - self.since))
         self.counts, self.since = {}, now

@@ -70,5 +70,6 @@ def set_gradients(parameters: list[Tensor], flat: Tensor) -> None:
     start = 0
     for parameter in parameters:
         count = parameter.numel()
-        parameter.grad = flat[start : start + count].view_as(parameter)
+        part = flat[start : start + count].view_as(parameter)
+        parameter.grad = part.to(parameter.dtype)  # the part itself where nothing is to convert
         start += count

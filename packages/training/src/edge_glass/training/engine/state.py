@@ -53,9 +53,15 @@ class StateFile:
         self,
         state: RunState,
         tensors: Mapping[str, Tensor],
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | None,
     ) -> None:
-        """Writes a state in one step: after a kill the previous one is still there, whole."""
+        """Writes a state in one step: after a kill the previous one is still there, whole.
+
+        Args:
+            state: step, history and notes.
+            tensors: weights and averages.
+            optimizer: None where its state is kept elsewhere.
+        """
         config = {
             "fingerprint": self.fingerprint,
             "step": state.step,
@@ -63,12 +69,15 @@ class StateFile:
             "notes": json.dumps(state.notes),
         }
         everything = {f"tensor.{name}": value for name, value in tensors.items()}
-        for index, values in optimizer.state_dict()["state"].items():
+        moments = {} if optimizer is None else optimizer.state_dict()["state"]
+        for index, values in moments.items():
             for name, value in values.items():
                 everything[f"optimizer.{index}.{name}"] = value
         save_checkpoint(self.folder, config, everything)
 
-    def restore(self, tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> RunState:
+    def restore(
+        self, tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None
+    ) -> RunState:
         """Fills `tensors` and `optimizer` in place and returns the state to go on from.
 
         A fresh `RunState` is returned where there is no state, or it belongs to another
@@ -90,13 +99,14 @@ class StateFile:
         with torch.no_grad():
             for name, value in tensors.items():
                 value.copy_(saved[f"tensor.{name}"])
-        states: dict[int, dict[str, Any]] = {}
-        for name, value in saved.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".")
-                states.setdefault(int(index), {})[key] = value
-        description = optimizer.state_dict()
-        optimizer.load_state_dict({**description, "state": states})
+        if optimizer is not None:
+            states: dict[int, dict[str, Any]] = {}
+            for name, value in saved.items():
+                if name.startswith("optimizer."):
+                    _, index, key = name.split(".")
+                    states.setdefault(int(index), {})[key] = value
+            description = optimizer.state_dict()
+            optimizer.load_state_dict({**description, "state": states})
         say(f"{self.stage}: going on from step {config['step']}")
         return RunState(
             step=config["step"],

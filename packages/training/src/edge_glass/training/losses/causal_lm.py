@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from edge_glass.fusion.vlm import VisionLanguageModel
 
 IGNORED = -100  # label of prompt, padding and visual prefix, as in transformers
 
@@ -60,3 +66,47 @@ def causal_lm_loss(
         for hidden in hidden_states
     ]
     return sum(losses[1:], losses[0]) / len(losses), len(answers)
+
+
+class AnswerLoss(nn.Module):
+    """A vision-language model and its loss as one module: all that a step computes is one forward.
+
+    Wrappers that watch a module's forward and backward (DDP, DeepSpeed) then see everything.
+    Weights stay float32; on a GPU products run in bfloat16. Not DeepSpeed's or a module's own
+    bfloat16, which would round norms and the projector's weights too.
+
+    Args:
+        model: what is trained.
+        label_smoothing: see `causal_lm_loss`.
+        use_bfloat16: whether products run in it.
+    """
+
+    def __init__(
+        self, model: VisionLanguageModel, *, label_smoothing: float, use_bfloat16: bool
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.label_smoothing, self.use_bfloat16 = label_smoothing, use_bfloat16
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Returns the context that the model runs in, in training and in validation."""
+        kind = next(self.model.parameters()).device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.use_bfloat16)
+
+    def forward(
+        self,
+        features: Float[Tensor, "B P D"],
+        input_ids: Int[Tensor, "B T"],
+        segment_ids: Int[Tensor, "B T"],
+        labels: Int[Tensor, "B T"],
+    ) -> Float[Tensor, ""]:
+        """Returns the summed loss of the labelled tokens; arguments as the model's forward."""
+        with self.autocast():
+            output = self.model(features, input_ids, segment_ids, labels)
+            loss, _ = causal_lm_loss(
+                self.model.decoder.project,
+                output.hidden_states,
+                output.labels,
+                label_smoothing=self.label_smoothing,
+            )
+        return loss

@@ -1,17 +1,21 @@
 """Stage `vlm_qa`: visual tokens, fusion and decoder learn to answer questions about pictures.
 
 Read from top to bottom: data, model, optimizer, resume, loop, save. Vision comes from the feature
-cache; the pooling, where one is used, from `align`.
+cache; the pooling, where one is used, from `align`. Several processes (see `engine/launch.py` for
+what each launch does) work on shares of the batch's logical shards.
 """
 
 from __future__ import annotations
 
+import resource
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from edge_glass.decoders.ema import ExponentialMovingAverage
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint
@@ -20,54 +24,88 @@ from edge_glass.fusion.config import as_options
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.config import Params, fingerprint
-from edge_glass.training.data.collate import (
-    PackedQuestions,
-    bucketed_batches,
-    collate_questions,
-    pack_questions,
-)
+from edge_glass.training.data.batches import BatchPlan, QuestionSet, ShardSampler
+from edge_glass.training.data.collate import PackedQuestions, pack_questions
 from edge_glass.training.data.features import (
     FeatureIndex,
-    gather,
     prepared_rows,
     read_index,
     vision_features,
 )
-from edge_glass.training.engine.curves import Curves
+from edge_glass.training.engine.best import Best
+from edge_glass.training.engine.curves import Curves, Speed
 from edge_glass.training.engine.determinism import make_deterministic, reseed
+from edge_glass.training.engine.launch import Launch, open_launch
 from edge_glass.training.engine.optim import (
     build_adamw,
     learning_rate_factor,
     set_learning_rate,
 )
+from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.progress import progress, say
+from edge_glass.training.engine.reduce import TreeSum
 from edge_glass.training.engine.state import StateFile, file_mark
+from edge_glass.training.evaluation.vqa_validation import validation_accuracy, validation_questions
 from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED, VLM
-from edge_glass.training.losses.causal_lm import causal_lm_loss
+from edge_glass.training.losses.causal_lm import AnswerLoss
 
 CURVES = Path("plots/vlm_qa")
+FINGERPRINT = (
+    "seed", "num_threads", "device", "data_name", "vision_encoder", "pooling", "fusion", "decoder",
+    "vlm_qa",
+)  # fmt: skip
 
 
 def run(params: Params) -> None:
     """Runs the stage."""
     config = params.vlm_qa
     make_deterministic(params.num_threads)
+    with (
+        join_processes(params.device) as processes,
+        open_launch(
+            params.launch,
+            processes,
+            num_shards=config.num_shards,
+            shard_size=config.batch_size // config.num_shards,
+            max_grad_norm=config.optim.max_grad_norm,
+        ) as launch,
+    ):
+        train(params, processes, launch)
+
+
+def train(params: Params, processes: Processes, launch: Launch) -> None:
+    """Trains, in one of the processes of a run."""
+    config = params.vlm_qa
 
     # data
+    index = read_index()
     rows = prepared_rows("questions", "train", PREPARED)
-    features = vision_features("questions", "train")
-    texts = [text for row in rows for text in (row["question"], row["answer"])]
+    texts = [text for row in rows for text in (row["question"], row["answer"]) if text]
     tokenizer = params.decoder.config.build_tokenizer(texts)
-    samples = pack_questions(rows, tokenizer, config.max_questions)
-    batches = BatchOrder(samples, config.batch_size, params.seed)
+    samples, skipped = pack_questions(rows, tokenizer, config.max_questions, config.max_length)
+    for reason, count in sorted(skipped.items()):
+        say(f"vlm_qa: {count} of {len(rows)} questions left out: {reason}")
+    plan = BatchPlan(samples, config.batch_size, config.num_shards, params.seed)
+    validation = validation_questions(
+        index.splits["questions"] if config.validation_steps else [],
+        PREPARED,
+        tokenizer,
+        number=config.validation_questions,
+        max_length=config.max_length,
+    )
 
     # model
     reseed(params.seed, "vlm_qa", "init")
-    model = build_model(params, read_index(), tokenizer)
-    ema = ExponentialMovingAverage(model, config.ema_decay) if config.ema_decay else None
+    model = build_model(params, index, tokenizer).train().to(processes.device)
+    objective = AnswerLoss(
+        model,
+        label_smoothing=config.label_smoothing,
+        use_bfloat16=processes.device.type == "cuda",
+    )
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
-    say(f"vlm_qa: {len(rows)} questions over {len(samples)} rows, {count / 1e6:.2f} M trained")
+    say(f"vlm_qa: {len(rows) - skipped.total()} questions over {len(samples)} rows, "
+        f"{count / 1e6:.2f} M trained")  # fmt: skip
 
     # optimizer
     optimizer = build_adamw(
@@ -78,86 +116,86 @@ def run(params: Params) -> None:
         ],
         config.optim,
     )
+    launch.prepare(objective, optimizer)
+
+    # what is validated and handed on: the averaged weights, where there are any
+    ema = ExponentialMovingAverage(model, config.ema_decay) if config.ema_decay else None
+    averages: dict[str, Tensor] = ema.state_dict() if ema else {}
+    best = Best(averages or trained, config.patience)
 
     # resume
-    names = (
-        "seed",
-        "num_threads",
-        "data_name",
-        "vision_encoder",
-        "pooling",
-        "fusion",
-        "decoder",
-        "vlm_qa",
-    )
-    mark = fingerprint(params, *names) + file_mark(
+    mark = fingerprint(params, *FINGERPRINT) + file_mark(
         PREPARED / "questions", FEATURES / "index.json", ALIGNED / "config.json"
     )
-    state_file = StateFile("vlm_qa", mark)
-    tensors: dict[str, Tensor] = dict(trained)
-    if ema:
-        tensors.update({f"ema.{name}": value for name, value in ema.state_dict().items()})
-    state = state_file.restore(tensors, optimizer)
-    curves = Curves(CURVES, state)
+    state_file = StateFile("vlm_qa", f"{mark}\n{launch.mark(params.launch)}")
+    others = {**{f"ema.{name}": value for name, value in averages.items()}, **best.saved()}
+    state = launch.restore(state_file, trained, others)
+    batches = launch.prepare_loader(
+        question_loader(params, plan, samples, tokenizer, state.step, processes)
+    )
+    curves = Curves(CURVES, state, processes)
+    speed = Speed("vlm_qa", state, processes)
     if state.step == 0:
         show_supervision(samples[0], tokenizer)
 
     # loop
-    model.train()
     for step in progress(range(state.step, config.steps), "vlm_qa", total=config.steps,
                          start=state.step):  # fmt: skip
-        batch = collate_questions(
-            [samples[index] for index in batches.at(step)], tokenizer.pad_token_id
-        )
-        reseed(params.seed, "vlm_qa", step)
+        if best.enough(state):
+            say(f"vlm_qa: no better validation score since step {state.notes['best_step']:.0f}")
+            break
         factor = learning_rate_factor(
             step, steps=config.steps, warmup_steps=config.optim.warmup_steps
         )
-        set_learning_rate(optimizer, factor)
-        output = model(
-            gather(features, batch.images), batch.input_ids, batch.segment_ids, batch.labels
-        )
-        loss_sum, num_tokens = causal_lm_loss(
-            model.decoder.project,
-            output.hidden_states,
-            output.labels,
-            label_smoothing=config.label_smoothing,
-        )
-        loss = loss_sum / num_tokens
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(trained.values(), config.optim.max_grad_norm)
-        optimizer.step()
+        set_learning_rate(launch.optimizer, factor)
+        num_labelled, losses = plan.num_labelled(step), TreeSum()
+        for shard in launch.shards:
+            batch = next(batches)
+            reseed(params.seed, "vlm_qa", step, shard)
+            with launch.shard():
+                loss = launch.objective(**batch) / num_labelled
+                launch.backward(loss)
+            losses.add(loss.detach()[None])
+        norm = launch.step(config.optim.max_grad_norm, f"vlm_qa, step {step}")
         if ema:
             ema.update()
         state.step = step + 1
+        useful = plan.num_useful(step)
+        speed.count(config.batch_size, tokens=useful)
+        count_padding(state.notes, useful, plan.num_padded(step))
         if state.step % config.log_steps == 0:
             curves.log(
                 state.step,
                 {
-                    "loss": loss.item(),
+                    "loss": launch.loss(losses),
                     "grad_norm": norm.item(),
                     "learning_rate": config.optim.learning_rate * factor,
-                    "useful_token_share": batch.useful_share,
+                    "useful_token_share": useful_share(state.notes),
                 },
             )
-        if not torch.isfinite(norm):
-            raise ValueError(
-                f"vlm_qa: the gradient's norm is {norm.item()} at step {state.step}: lower "
-                "learning_rate, or look at the data of this step"
-            )
+            speed.log(state.step, peak_memory_gb=peak_memory(processes.device))
+        if validation and (state.step % config.validation_steps == 0 or state.step == config.steps):
+            with ema.applied() if ema else nullcontext(), objective.autocast():
+                accuracy = validation_accuracy(model, validation, processes)
+            best.update(accuracy["mean"], state)
+            curves.log(state.step, {f"accuracy_{name}": each for name, each in accuracy.items()})
         if state.step % config.checkpoint_steps == 0:
-            state_file.save(state, tensors, optimizer)
+            launch.save(state_file, state, trained, others)
 
     # save
     curves.close()
-    model.eval()
-    if ema:
-        with ema.applied():
+    processes.wait()
+    say(f"vlm_qa: {useful_share(state.notes):.3f} of the tokens were useful, the others padding; "
+        f"peak memory {peak_memory(processes.device):.2f} GB")  # fmt: skip
+    if processes.main:
+        use_best = config.checkpoint == "best" and bool(validation)
+        if use_best:
+            say(f"vlm_qa: best at step {state.notes['best_step']:.0f}, "
+                f"exact match {state.notes['best_score']:.3f}")  # fmt: skip
+        model.eval()
+        with best.applied() if use_best else nullcontext(), ema.applied() if ema else nullcontext():
             model.save_pretrained(VLM)
-    else:
-        model.save_pretrained(VLM)
-    state_file.clear()
+        state_file.clear()
 
 
 def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLanguageModel:
@@ -191,25 +229,26 @@ def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLa
     return model
 
 
-class BatchOrder:
-    """Which samples a step takes, a function of (seed, step) alone."""
-
-    def __init__(self, samples: list[PackedQuestions], batch_size: int, seed: int) -> None:
-        self.lengths = [len(sample.input_ids) for sample in samples]
-        self.batch_size = batch_size
-        self.seed = seed
-        self._epoch = -1
-        self._batches: list[list[int]] = []
-
-    def at(self, step: int) -> list[int]:
-        """Returns the sample numbers of a step."""
-        epoch, place = divmod(step, len(self.lengths) // self.batch_size)
-        if epoch != self._epoch:
-            self._batches = bucketed_batches(
-                self.lengths, self.batch_size, seed=self.seed, epoch=epoch
-            )
-            self._epoch = epoch
-        return self._batches[place]
+def question_loader(
+    params: Params,
+    plan: BatchPlan,
+    samples: list[PackedQuestions],
+    tokenizer: Any,
+    start: int,
+    processes: Processes,
+) -> DataLoader[Any]:
+    """Returns the shards of all steps from `start` on."""
+    config = params.vlm_qa
+    questions = QuestionSet(
+        samples, vision_features("questions", "train"), int(tokenizer.pad_token_id)
+    )
+    return DataLoader(
+        questions,
+        batch_sampler=ShardSampler(plan, start, config.steps, processes),
+        collate_fn=questions.collate,
+        num_workers=config.num_workers,
+        persistent_workers=config.num_workers > 0,
+    )
 
 
 def show_supervision(sample: PackedQuestions, tokenizer: Any) -> None:
@@ -218,3 +257,24 @@ def show_supervision(sample: PackedQuestions, tokenizer: Any) -> None:
     learned = tokenizer.decode(ids[labels != IGNORED].tolist())
     say(f"vlm_qa: reads   {tokenizer.decode(ids.tolist())}")
     say(f"vlm_qa: learns  {learned}")
+
+
+def count_padding(notes: dict[str, float], useful: int, padded: int) -> None:
+    """Adds a step's tokens to what the run has seen; they are part of its state."""
+    notes["useful_tokens"] = notes.get("useful_tokens", 0.0) + useful
+    notes["padded_tokens"] = notes.get("padded_tokens", 0.0) + padded
+
+
+def useful_share(notes: dict[str, float]) -> float:
+    """Returns the share of the tokens so far that were no padding."""
+    return notes.get("useful_tokens", 0.0) / max(1.0, notes.get("padded_tokens", 0.0))
+
+
+def peak_memory(device: torch.device) -> float:
+    """Returns the most memory in use so far in this process, in GB (of the GPU, where it has one).
+
+    It is not reproducible, so that it goes to no stage's output.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts KiB
