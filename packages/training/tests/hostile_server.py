@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 YEARS = 10 * 365 * 24 * 3600
+GZIP_BOMB = gzip.compress(bytes(16 * 2**20), compresslevel=1)
 
 
 def picture(number: int, size: tuple[int, int] = (24, 20), kind: str = "PNG") -> bytes:
@@ -165,8 +166,7 @@ class HostileServer:
         if kind == "huge-length":
             return await self._send(writer, 200, b"", {"Content-Length": str(10**11)})
         if kind == "gzip-bomb":
-            packed = gzip.compress(bytes(200 * 2**20), compresslevel=1)
-            return await self._send(writer, 200, packed, {"Content-Encoding": "gzip"})
+            return await self._send(writer, 200, GZIP_BOMB, {"Content-Encoding": "gzip"})
         if kind == "bomb":
             return await self._send(writer, 200, bomb())
         if kind == "busy":  # 429 once, and come back in ten years

@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
     "concurrency": 16,
     "backoff": 0.01,
     "max_retry_after": 0.05,
-    "total_timeout": 1.0,
+    "total_timeout": 20.0,
     "max_attempts": 4,
     "rows_per_shard": 5,
     "max_bytes": 2**20,

@@ -9,11 +9,11 @@ Source: Neal Krawetz, "Kind of Like That", hackerfactor.com, 2013.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from PIL import Image
 
 WIDTH, HEIGHT = 9, 8
-# first to a small square, whose rotation costs nothing
-SIDE = 72
 EXIF_ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -24,31 +24,37 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (5, 6, 7, 8)
 
 
 def perceptual_hash(image: Image.Image) -> int:
     """Returns the hash of a decoded picture as it is shown: turned as EXIF says, on white."""
-    turn = TURNS.get(image.getexif().get(EXIF_ORIENTATION, 1))
-    if image.mode in ("P", "PA", "RGBA", "LA", "La", "RGBa") or "transparency" in image.info:
-        small = image.convert("RGBA").resize((SIDE, SIDE), Image.Resampling.BOX)
-        grey = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("L")
-    elif image.mode in ("L", "RGB", "CMYK", "YCbCr"):
-        small = image.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
-        grey = small.convert("L")
-    elif image.mode.startswith(("I", "F")):  # 16 bits a grey
-        small = image.convert("I").convert("F").resize((SIDE, SIDE), Image.Resampling.BOX)
-        grey = small.point(lambda level: level * (1 / 256)).convert("L")
-    else:  # 1 bit and the like
-        grey = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX).convert("L")
-    if turn is not None:
-        grey = grey.transpose(turn)
-    pixels = grey.resize((WIDTH, HEIGHT), Image.Resampling.BOX).tobytes()
+    has_exif = "exif" in image.info or image.format == "TIFF"
+    orientation = image.getexif().get(EXIF_ORIENTATION, 1) if has_exif else 1
+    grey = _shrink(image, (HEIGHT, WIDTH) if orientation in SIDEWAYS else (WIDTH, HEIGHT))
+    if orientation in TURNS:
+        grey = grey.transpose(TURNS[orientation])
+    pixels = grey.tobytes()
     bits = 0
     for row in range(HEIGHT):
-        for column in range(WIDTH - 1):
-            left = row * WIDTH + column
-            bits = bits << 1 | (pixels[left + 1] > pixels[left])
+        line = pixels[row * WIDTH : (row + 1) * WIDTH]
+        for left, right in pairwise(line):
+            bits = bits << 1 | (right > left)
     return bits
+
+
+def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Returns the greys of a picture of any mode at a size."""
+    box = Image.Resampling.BOX
+    if image.mode in ("P", "PA", "RGBA", "LA", "La", "RGBa") or "transparency" in image.info:
+        small = image.convert("RGBA").resize(size, box)
+        return Image.alpha_composite(Image.new("RGBA", size, "white"), small).convert("L")
+    if image.mode.startswith(("I", "F")):  # 16 bits a grey
+        small = image.convert("I").convert("F").resize(size, box)
+        return small.point(lambda level: level * (1 / 256)).convert("L")
+    if image.mode not in ("L", "RGB", "CMYK", "YCbCr"):
+        image = image.convert("RGB")
+    return image.resize(size, box, reducing_gap=2.0).convert("L")
 
 
 def hash_distance(one: int, other: int) -> int:

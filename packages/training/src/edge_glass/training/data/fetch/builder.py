@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 
 from edge_glass.training.data.fetch.ledger import Ledger
 from edge_glass.training.data.fetch.pool import Pool
-from edge_glass.training.data.fetch.shards import ShardResult, ShardTask, build_shard
+from edge_glass.training.data.fetch.shards import ShardTask, build_shard
 from edge_glass.training.data.fetch.store import Store
 
 
@@ -46,11 +46,11 @@ class Builder:
             return  # a lost picture was taken back meanwhile: it is asked for again later
         task: ShardTask = await loop.run_in_executor(self._disk, self._store.shard_task, shard)
         result = await self._pool.run(build_shard, task)
-        assert isinstance(result, ShardResult)
         if result.lost:
             await self._reopen(shard, result.lost)
             return
-        offset = await loop.run_in_executor(self._disk, self._store.wrote_shard, shard, result.size)
+        offset = self._store.append_shard(shard, result.size)
+        # the packs go only when the journal can't forget the shard any more
+        await loop.run_in_executor(self._disk, self._store.sync)
         self._ledger.wrote(shard, offset)
-        free = self._ledger.free_homes(self._store.pack_homes())
-        await loop.run_in_executor(self._disk, self._store.remove_packs, free)
+        await loop.run_in_executor(self._disk, self._store.free_packs)

@@ -29,7 +29,15 @@ class Client:
 
     def __init__(self, config: FetchConfig) -> None:
         self._config = config
+        self._timeout = self._within(config.total_timeout)
         self._large = asyncio.Semaphore(LARGE_AT_A_TIME)
+
+    def _within(self, total: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=total,
+            sock_connect=self._config.connect_timeout,
+            sock_read=self._config.read_timeout,
+        )
 
     async def __aenter__(self) -> Client:
         config = self._config
@@ -46,11 +54,6 @@ class Client:
                 "Accept": "image/*,*/*;q=0.5",
                 "Accept-Encoding": "identity",  # pictures are compressed already
             },
-            timeout=aiohttp.ClientTimeout(
-                total=None,  # `get` sets one for all redirects together
-                sock_connect=config.connect_timeout,
-                sock_read=config.read_timeout,
-            ),
             trust_env=False,
         )
         return self
@@ -70,8 +73,7 @@ class Client:
             FetchError: with the reason, and whether to try again.
         """
         try:
-            async with asyncio.timeout(self._config.total_timeout):
-                return await self._follow(url)
+            return await self._follow(url)
         except TimeoutError as error:
             raise FetchError("timeout", str(error), retry=True) from None
         except AddressError as error:
@@ -90,10 +92,11 @@ class Client:
             raise FetchError("bad_response", str(error), retry=True) from None
 
     async def _follow(self, text: str) -> bytes:
-        url = _parse(text)
+        url, timeout = _parse(text), self._timeout
+        end = time.monotonic() + self._config.total_timeout
         for _ in range(self._config.max_redirects + 1):
             check_url(url, allow_private=self._config.allow_private)
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
                 if response.status == 200:
                     return await self._read(response)
                 if response.status not in REDIRECTS:
@@ -106,6 +109,9 @@ class Client:
                 url = url.join(_parse(place, base=True))
             except ValueError as error:
                 raise FetchError("redirect_nowhere", f"{url} names {place!r}: {error}") from None
+            # the time is for all of them together
+            left = max(0.001, end - time.monotonic())
+            timeout = self._within(left)
         raise FetchError("too_many_redirects", f"more than {self._config.max_redirects}")
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:

@@ -1,6 +1,6 @@
 """The fetch itself: mirrors, then the network; judge, keep, write shards, all at the same time.
 
-    frontier -> workers (client) -> inbox -> judges (pool) -> store -> ledger -> builder
+    frontier -> workers (client) -> inbox -> judges (pool: keeper) -> store, ledger -> builder
 
 A picture that fails goes back to the frontier or is recorded as failed; one that is kept may
 complete a shard. Every step is bounded, so that memory does not grow with the input.
@@ -17,16 +17,16 @@ from typing import Any
 from edge_glass.training.data.fetch.builder import Builder
 from edge_glass.training.data.fetch.client import Client
 from edge_glass.training.data.fetch.config import FetchConfig
-from edge_glass.training.data.fetch.failure import FetchError
+from edge_glass.training.data.fetch.failure import FetchError, Status
 from edge_glass.training.data.fetch.folder import Folder
 from edge_glass.training.data.fetch.frontier import Frontier, Item
 from edge_glass.training.data.fetch.inbox import Inbox
 from edge_glass.training.data.fetch.index import Index
-from edge_glass.training.data.fetch.journal import Record
+from edge_glass.training.data.fetch.journal import encode
+from edge_glass.training.data.fetch.keeper import Arrival, Batch, Rejection
 from edge_glass.training.data.fetch.ledger import Ledger
 from edge_glass.training.data.fetch.meter import Meter
 from edge_glass.training.data.fetch.mirrors import mirrored_pictures
-from edge_glass.training.data.fetch.picture import Verdict
 from edge_glass.training.data.fetch.pool import Pool
 from edge_glass.training.data.fetch.retry import backoff
 from edge_glass.training.data.fetch.slices import read_column
@@ -55,7 +55,7 @@ class Fetcher:
         self._passed = -1
         self._from_mirror: set[int] = set()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
-        self._pool = Pool(config.processes, config.max_pixels)
+        self._pool = Pool(config.processes)
         self._builder = Builder(
             store=store,
             ledger=ledger,
@@ -100,7 +100,7 @@ class Fetcher:
             await feed(inbox)
             inbox.close()
 
-        await _together([fed(), *(self._judge(inbox) for _ in range(self._pool.size))])
+        await _together([fed(), *(self._judge(inbox) for _ in range(self._pool.batches))])
 
     async def _feed_from_mirrors(self, inbox: Inbox) -> None:
         def wanted(hashed: str) -> int:
@@ -133,52 +133,44 @@ class Fetcher:
                 finally:
                     self._frontier.release(item)
             except FetchError as failure:
-                await self._failed(item, failure)
+                self._failed(item, failure)
             else:
                 await inbox.put(item, body)
 
     async def _judge(self, inbox: Inbox) -> None:
-        while batch := await inbox.take():
-            verdicts = await self._pool.check([body for _, body in batch])
-            good: list[tuple[Record, bytes | None]] = []
-            for (item, body), verdict in zip(batch, verdicts, strict=True):
-                try:
-                    good.append((self._accept(item, body, verdict), body))
-                except FetchError as failure:
-                    await self._failed(item, failure)
-            await self._keep(good)
+        while waiting := await inbox.take():
+            verdicts = await self._pool.keep(self._batch(waiting))
+            kept: list[tuple[Item, bytes]] = []
+            for (item, _), verdict in zip(waiting, verdicts, strict=True):
+                if isinstance(verdict, bytes):
+                    kept.append((item, verdict))
+                else:
+                    self._failed(item, _rejected(verdict))
+            self._settle([item for item, _ in kept], "ok", None, [line for _, line in kept])
+            if self._store.sync_due():
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._disk, self._store.sync)
 
-    def _accept(self, item: Item, body: bytes, verdict: Verdict) -> Record:
-        """Returns the record of a good picture; raises FetchError for another."""
-        if verdict.reason is not None:
-            bomb = verdict.reason == "image_bomb"
-            raise FetchError(
-                verdict.reason,
-                verdict.detail,
-                status="refused" if bomb else "failed",
-                # a server that states no length can cut a body and nobody notices before
-                retry=verdict.reason == "truncated_image",
-            )
-        expected = self._index.expected_sha256(item.picture)
-        matches = None if expected is None else expected == verdict.sha256
-        if matches is False and self._config.image_sha256 == "strict":
-            raise FetchError("sha256_mismatch", f"found {verdict.sha256}, published {expected}")
-        return {
-            "picture": item.picture,
-            "status": "ok",
-            "attempts": item.attempt,
-            "time": time.time(),
-            "source": "web" if item.attempt else "mirror",
-            "bytes": len(body),
-            "sha256": verdict.sha256,
-            "sha256_matches": matches,
-            "perceptual_hash": verdict.perceptual_hash,
-            "width": verdict.width,
-            "height": verdict.height,
-            "format": verdict.format,
-        }
+    def _batch(self, waiting: list[tuple[Item, bytes]]) -> Batch:
+        homes, expected = self._index.last_shard, self._index.expected_sha256
+        return Batch(
+            packs=self._folder.packs,
+            run=self._store.run,
+            max_pixels=self._config.max_pixels,
+            strict=self._config.image_sha256 == "strict",
+            arrivals=[
+                Arrival(
+                    item.picture,
+                    int(homes[item.picture]),
+                    item.attempt,
+                    expected(item.picture),
+                    body,
+                )
+                for item, body in waiting
+            ],
+        )
 
-    async def _failed(self, item: Item, failure: FetchError) -> None:
+    def _failed(self, item: Item, failure: FetchError) -> None:
         if not item.attempt:  # from a mirror: the network will be asked
             self._meter.rejected += 1
             self._from_mirror.discard(item.picture)
@@ -200,25 +192,27 @@ class Fetcher:
             self._meter.retries += 1
             self._frontier.retry(item, delay)
             return
-        record = {
-            "picture": item.picture,
-            "status": failure.status,
-            "reason": failure.reason,
-            "attempts": item.attempt,
-            "time": time.time(),
-            "source": "web",
-        }
-        await self._keep([(record, None)])
+        line = encode(
+            {
+                "picture": item.picture,
+                "status": failure.status,
+                "reason": failure.reason,
+                "attempts": item.attempt,
+                "time": time.time(),
+                "source": "web",
+            }
+        )
+        self._settle([item], failure.status, failure.reason, [line])
 
-    async def _keep(self, entries: list[tuple[Record, bytes | None]]) -> None:
-        loop = asyncio.get_running_loop()
-        offsets = await loop.run_in_executor(self._disk, self._store.commit, entries)
-        for (record, _), offset in zip(entries, offsets, strict=True):
-            for shard in self._ledger.settle(record, offset):
+    def _settle(
+        self, items: list[Item], status: Status, reason: str | None, lines: list[bytes]
+    ) -> None:
+        for item, offset in zip(items, self._store.append(lines), strict=True):
+            for shard in self._ledger.settle(item.picture, status, offset):
                 self._build(shard)
-            self._meter.settled(record.get("reason"))
-            self._from_mirror.discard(record["picture"])
+            self._from_mirror.discard(item.picture)
             self._frontier.settle()
+        self._meter.settled(len(items), reason)
 
     def _build(self, shard: int) -> None:
         self._frontier.hold()
@@ -233,6 +227,17 @@ class Fetcher:
             self._meter.reopened()
             if picture <= self._passed:  # otherwise the source comes by it yet
                 self._frontier.add(picture, known[picture] or "")
+
+
+def _rejected(rejection: Rejection) -> FetchError:
+    reason = rejection.reason
+    return FetchError(
+        reason,
+        rejection.detail,
+        status="refused" if reason == "image_bomb" else "failed",
+        # a server that states no length can cut a body and nobody notices before
+        retry=reason == "truncated_image",
+    )
 
 
 async def _together(coroutines: list[Coroutine[Any, Any, None]]) -> None:

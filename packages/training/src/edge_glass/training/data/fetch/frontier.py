@@ -19,6 +19,7 @@ class Item:
     picture: int
     url: str
     attempt: int = 0
+    host: _Host | None = None
 
 
 @dataclass(slots=True)
@@ -60,11 +61,12 @@ class Frontier:
 
     def release(self, item: Item) -> None:
         """Frees the host's place; the picture is not settled by that."""
-        host = self._hosts[_host_of(item.url)]
+        host = item.host
+        assert host is not None
         host.active -= 1
         self._list(host)
         if not host.waiting and not host.active and host.paused_until <= self._loop.time():
-            del self._hosts[host.name]
+            self._hosts.pop(host.name, None)
 
     def settle(self) -> None:
         """Takes one picture, or one hold, off the count of what is open."""
@@ -100,7 +102,7 @@ class Frontier:
         return host
 
     def _push(self, item: Item) -> None:
-        host = self._host(item.url)
+        host = item.host = self._host(item.url)
         if item.attempt:  # it has waited already
             host.waiting.appendleft(item)
         else:

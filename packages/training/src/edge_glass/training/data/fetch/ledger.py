@@ -82,17 +82,17 @@ class Ledger:
         self.remaining = np.bincount(self._index.pair_shard[open_pairs], minlength=shards)
         self.written = np.array([not self._stale(shard) for shard in range(shards)])
 
-    def settle(self, record: Record, offset: int) -> list[int]:
-        """Takes a picture's record; returns the shards that are now complete and not written."""
-        picture = record["picture"]
-        self._note(offset, record)
+    def settle(self, picture: int, status: str, offset: int) -> list[int]:
+        """Takes a new record's place; returns the shards now complete and not written."""
+        self.status[picture] = CODES[status]
+        self.offset[picture] = offset
         if not self.todo[picture]:
             return []
         self.todo[picture] = False
         complete = []
         for shard in self._index.shards_of(picture):
             self.remaining[shard] -= 1
-            if record["status"] == "ok":
+            if status == "ok":
                 self.written[shard] = False
             if not self.remaining[shard] and not self.written[shard]:
                 complete.append(shard)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from edge_glass.training.data.fetch.folder import Folder, replacing
 from edge_glass.training.data.fetch.index import Index, url_hash
+from edge_glass.training.data.fetch.journal import Record
 from edge_glass.training.data.fetch.ledger import Ledger
 
 SCHEMA = pa.schema(
@@ -56,29 +56,25 @@ def write_manifest(folder: Folder, index: Index, ledger: Ledger) -> Totals:
     """Writes the manifest from the journal, a batch in memory at a time."""
     totals = Totals()
     named = index.row_picture[index.row_picture >= 0]
-    rows = np.bincount(named, minlength=index.count)
+    rows = np.bincount(named, minlength=index.count).tolist()
     urls = index.urls()
     with replacing(folder.manifest) as path, pq.ParquetWriter(path, SCHEMA) as writer:
         while batch := list(islice(urls, BATCH)):
-            entries = []
+            columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
             for picture, url in batch:
-                entry = _entry(ledger, picture)
-                _add(totals, entry)
-                entry |= {"url": url, "url_hash": url_hash(url), "rows": int(rows[picture])}
-                entries.append(entry)
-            writer.write_table(pa.Table.from_pylist(entries, SCHEMA))
+                record = ledger.record(picture) or {"status": "pending", "attempts": 0}
+                _add(totals, record)
+                record["url"], record["url_hash"] = url, url_hash(url)
+                record["rows"] = rows[picture]
+                if "time" in record:
+                    record["time"] = int(record["time"] * 1000)
+                for name, column in columns.items():
+                    column.append(record.get(name))
+            writer.write_table(pa.table(columns, schema=SCHEMA))
     return totals
 
 
-def _entry(ledger: Ledger, picture: int) -> dict[str, Any]:
-    record = ledger.record(picture)
-    if record is None:
-        return {"status": "pending", "attempts": 0}
-    entry = {name: record.get(name) for name in SCHEMA.names}
-    return {**entry, "time": datetime.fromtimestamp(record["time"], UTC)}
-
-
-def _add(totals: Totals, entry: dict[str, Any]) -> None:
+def _add(totals: Totals, entry: Record) -> None:
     totals.statuses[entry["status"]] += 1
     if entry["status"] == "ok":
         totals.bytes += entry["bytes"]

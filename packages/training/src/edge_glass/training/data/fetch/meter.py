@@ -30,14 +30,16 @@ class Meter:
         )
         self._started = self._line = time.monotonic()
 
-    def settled(self, reason: str | None) -> None:
-        """Counts one picture; `reason` is None where it was kept."""
-        self.done += 1
+    def settled(self, count: int, reason: str | None) -> None:
+        """Counts pictures; `reason` is None where they were kept."""
+        if not count:
+            return
+        self.done += count
         if reason is None:
-            self.kept += 1
+            self.kept += count
         else:
-            self.failures[reason] += 1
-        self._bar.update()
+            self.failures[reason] += count
+        self._bar.update(count)
         if self._terminal:
             # drawn with the bar's next refresh, ten times a second at most
             if reason is not None:

@@ -1,7 +1,4 @@
-"""What is kept, kept at once: pictures into packs, then what happened into the journal.
-
-Runs in one thread of its own. The order matters: a journal line names only bytes that are written.
-"""
+"""What the journal says, put into words that others need: lines, shard tasks, packs to delete."""
 
 from __future__ import annotations
 
@@ -9,37 +6,41 @@ import time
 
 from edge_glass.training.data.fetch.folder import Folder
 from edge_glass.training.data.fetch.index import Index
-from edge_glass.training.data.fetch.journal import Journal, Record
+from edge_glass.training.data.fetch.journal import Journal, encode
+from edge_glass.training.data.fetch.keeper import close_packs
 from edge_glass.training.data.fetch.ledger import Ledger
-from edge_glass.training.data.fetch.packs import Packs
+from edge_glass.training.data.fetch.packs import SYNC_SECONDS, pack_homes, remove_packs
 from edge_glass.training.data.fetch.shards import ShardTask, Source
-
-# a kill loses nothing that was written; a power cut loses at most this many seconds of pictures
-SYNC_SECONDS = 10.0
 
 
 class Store:
-    """Packs and journal of one run."""
+    """Journal and packs of one run. `append` belongs to the event loop's thread."""
 
     def __init__(self, folder: Folder, index: Index, ledger: Ledger, journal: Journal) -> None:
         self._folder, self._index, self._ledger, self._journal = folder, index, ledger, journal
-        run = ledger.runs + 1
-        self._packs = Packs(folder.packs, run)
-        self._journal.append([{"run": run, "time": time.time()}])
+        self.run = ledger.runs + 1
+        self.append([encode({"run": self.run, "time": time.time()})])
         self._synced = time.monotonic()
 
-    def commit(self, entries: list[tuple[Record, bytes | None]]) -> list[int]:
-        """Keeps records, and pictures where there are some; returns the records' offsets."""
-        for record, picture in entries:
-            if picture is not None:
-                home = int(self._index.last_shard[record["picture"]])
-                record["pack"], record["offset"] = self._packs.append(home, picture)
-        offsets = self._journal.append([record for record, _ in entries])
-        if time.monotonic() - self._synced > SYNC_SECONDS:
-            self._packs.sync()
-            self._journal.sync()
+    def append(self, lines: list[bytes]) -> list[int]:
+        """Keeps what happened; returns the lines' offsets."""
+        return self._journal.append(lines)
+
+    def append_shard(self, shard: int, size: int) -> int:
+        """Keeps that a shard is written; returns the line's offset."""
+        line = encode({"shard": shard, "size": size, "time": time.time()})
+        return self.append([line])[0]
+
+    def sync_due(self) -> bool:
+        """Whether the journal was not synced for a while; says so once."""
+        due = time.monotonic() - self._synced > SYNC_SECONDS
+        if due:
             self._synced = time.monotonic()
-        return offsets
+        return due
+
+    def sync(self) -> None:
+        """Makes what was appended last through a power cut."""
+        self._journal.sync()
 
     def shard_task(self, shard: int) -> ShardTask:
         """Returns where the pictures of a shard's rows are."""
@@ -71,22 +72,12 @@ class Store:
             name=f"{record['sha256']}.{record['format'].lower()}",
         )
 
-    def wrote_shard(self, shard: int, size: int) -> int:
-        """Keeps that a shard is written; returns the record's offset."""
-        (offset,) = self._journal.append([{"shard": shard, "size": size, "time": time.time()}])
-        self._journal.sync()
-        return offset
-
-    def remove_packs(self, homes: list[int]) -> None:
-        """Deletes packs that no shard needs any more."""
-        for home in homes:
-            self._packs.remove(home)
-
-    def pack_homes(self) -> set[int]:
-        """Returns the shards that have packs."""
-        return self._packs.homes()
+    def free_packs(self) -> None:
+        """Deletes the packs that no shard needs any more."""
+        folder = self._folder.packs
+        remove_packs(folder, self._ledger.free_homes(pack_homes(folder)))
 
     def close(self) -> None:
         """Writes everything to the disk."""
-        self._packs.close()
-        self._journal.sync()
+        close_packs(self._folder.packs, self.run)
+        self.sync()
