@@ -261,6 +261,19 @@ def test_encoders_of_another_width_are_refused(
         dual.text_embeddings(torch.zeros(2, 768))
 
 
+def test_a_checkpoint_that_does_not_fit_its_text_encoder_is_refused(
+    dual: DualEncoder, tmp_path: Path
+) -> None:
+    DualEncoder(replace(dual.config, text_width=768)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="all_minilm_l6_v2 has width 384, expected 768"):
+        DualEncoder.from_pretrained(tmp_path)
+    config, tensors = load_checkpoint(tmp_path)
+    save_checkpoint(tmp_path, {**config, "text_width": 384}, tensors)
+    message = r"shape of text_head\.linear\.weight: found \(24, 768\), expected \(24, 384\)"
+    with pytest.raises(CheckpointError, match=message):
+        DualEncoder.from_pretrained(tmp_path, load_encoders=False)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
