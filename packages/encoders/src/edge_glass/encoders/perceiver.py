@@ -1,9 +1,10 @@
 """The Perceiver resampler (Jaegle et al. 2021; Alayrac et al. 2022): latents gather patch tokens.
 
 What is unusual: each layer is cross-attention, self-attention and feed-forward, all pre-norm, with
-separate norms for latents and inputs. The last map of the self-attention and of the feed-forward
-starts at zero, so that a fresh resampler is a sum of attentions near the mean over the patches: it
-learns from there, where one that starts as deep noise sits at chance for long.
+separate norms for latents and inputs. Self-attention and feed-forward start at nothing, so that a
+fresh resampler is a sum of attentions near the mean over the patches: it learns from there, where
+one that starts as deep noise sits at chance for long. And it need not have a bottleneck: with
+`width: null` the latents gather the frozen features as they are.
 """
 
 from __future__ import annotations
@@ -27,45 +28,58 @@ from edge_glass.encoders.positions import sincos_positions
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries to a context."""
+    """Multi-head attention of queries to a context.
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    Without a bottleneck (`project_values` False) the heads average the context as it is, each its
+    own part of the width.
+    """
+
+    def __init__(
+        self, width: int, num_heads: int, *, key_dim: int, project_values: bool = True
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.query = nn.Linear(width, key_dim)
+        self.key = nn.Linear(width, key_dim)
+        self.value = nn.Linear(width, width) if project_values else nn.Identity()
+        self.output = nn.Linear(width, width) if project_values else nn.Identity()
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Maps queries (B, N, W), keys and values (B, S, W) to (B, N, W)."""
         query, key, value = (
-            rearrange(linear(tokens), "b n (h d) -> b h n d", h=self.num_heads)
-            for linear, tokens in ((self.query, x), (self.key, keys), (self.value, values))
+            rearrange(part, "b n (h d) -> b h n d", h=self.num_heads)
+            for part in (self.query(x), self.key(keys), self.value(values))
         )
-        attended = F.scaled_dot_product_attention(query, key, value)
-        y: Tensor = self.output(rearrange(attended, "b h n d -> b n (h d)"))
+        # Written out: the fused kernels want keys and values of one width.
+        weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)  # (B, h, N, S)
+        y: Tensor = self.output(rearrange(weights @ value, "b h n d -> b n (h d)"))
         return y
 
 
 class PerceiverLayer(nn.Module):
     """Cross-attention to the inputs, self-attention among the latents, feed-forward."""
 
-    def __init__(self, config: PerceiverConfig) -> None:
+    def __init__(self, config: PerceiverConfig, width: int) -> None:
         super().__init__()
-        width, hidden = config.width, config.width * config.feed_forward_ratio
+        narrow, hidden = config.width is not None, config.hidden_width(width)
+        key_dim = config.key_dim or width
         self.latent_norm = nn.LayerNorm(width)
         self.input_norm = nn.LayerNorm(width)
-        self.cross_attention = Attention(width, config.num_heads)
+        self.cross_attention = Attention(
+            width, config.num_heads, key_dim=key_dim, project_values=narrow
+        )
         self.self_norm = nn.LayerNorm(width)
-        self.self_attention = Attention(width, config.num_heads)
+        self.self_attention = Attention(
+            width, config.num_heads, key_dim=key_dim, project_values=narrow
+        )
+        # LayerScale (Touvron et al. 2021, arXiv 2103.17239): self-attention starts at nothing.
+        self.self_scale = nn.Parameter(torch.zeros(width))
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward_in = nn.Linear(width, hidden)
         self.feed_forward_out = nn.Linear(hidden, width)
         self.dropout = nn.Dropout(config.dropout)
-        for last in (self.self_attention.output, self.feed_forward_out):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        nn.init.zeros_(self.feed_forward_out.weight)
+        nn.init.zeros_(self.feed_forward_out.bias)
 
     def forward(self, latents: Tensor, inputs: Tensor, positions: Tensor | None) -> Tensor:
         """Maps latents (B, N, W) and inputs (B, P, W) to latents (B, N, W)."""
@@ -73,7 +87,7 @@ class PerceiverLayer(nn.Module):
         keys = values if positions is None else values + positions
         x = latents + self.cross_attention(self.latent_norm(latents), keys, values)
         normed = self.self_norm(x)
-        x = x + self.self_attention(normed, normed, normed)
+        x = x + self.self_scale * self.self_attention(normed, normed, normed)
         hidden = F.gelu(self.feed_forward_in(self.feed_forward_norm(x)))
         y: Tensor = x + self.feed_forward_out(self.dropout(hidden))
         return y
@@ -87,14 +101,15 @@ class PerceiverResampler(Pooling):
     def __init__(self, config: PerceiverConfig, input_width: int, grid: tuple[int, int]) -> None:
         """Draws the weights from torch's global generator."""
         super().__init__()
-        width = config.width
+        narrow, width = config.width is not None, config.width or input_width
+        check_heads(width, config.num_heads)
         self.config = config
         self.input_width, self.width, self.num_tokens = input_width, width, config.num_latents
         self.grid = grid
         self.input_norm = nn.LayerNorm(input_width)
-        self.input_projection = nn.Linear(input_width, width)
+        self.input_projection = nn.Linear(input_width, width) if narrow else nn.Identity()
         self.latents = nn.Parameter(torch.empty(config.num_latents, width))
-        self.layers = nn.ModuleList(PerceiverLayer(config) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(PerceiverLayer(config, width) for _ in range(config.num_layers))
         self.output_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
         nn.init.uniform_(self.latents, -QUERY_INIT, QUERY_INIT)
@@ -118,7 +133,9 @@ class PerceiverConfig:
 
     Attributes:
         num_latents: pooled tokens a picture (N).
-        width: numbers a pooled token; a multiple of ``num_heads``.
+        width: numbers a pooled token; a multiple of ``num_heads``. A number narrower than the
+            features is a bottleneck; None lets the latents average the normalised features.
+        key_dim: numbers a key and a query, by which places are chosen; the width where None.
         num_layers: each is cross-attention, self-attention and feed-forward.
         num_heads: attention heads.
         feed_forward_ratio: width of the feed-forward's middle, in widths.
@@ -129,10 +146,11 @@ class PerceiverConfig:
     """
 
     num_latents: int = 4
-    width: int = 384
+    width: int | None = 384
+    key_dim: int | None = None
     num_layers: int = 2
     num_heads: int = 6
-    feed_forward_ratio: int = 2
+    feed_forward_ratio: float = 2.0
     positions: bool = True
     dropout: float = 0.0
 
@@ -142,12 +160,20 @@ class PerceiverConfig:
         Raises:
             ValueError: where a field can't work.
         """
-        counts = ("num_latents", "width", "num_layers", "num_heads", "feed_forward_ratio")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        check_heads(self.width, self.num_heads)
+        for name in ("num_latents", "width", "key_dim", "num_layers", "num_heads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1")
+        if self.feed_forward_ratio <= 0:
+            raise ValueError(f"feed_forward_ratio is {self.feed_forward_ratio}, expected above 0")
+        for width in (self.width, self.key_dim):
+            if width is not None:
+                check_heads(width, self.num_heads)
         check_probability("dropout", self.dropout)
+
+    def hidden_width(self, width: int) -> int:
+        """Gives the width of the feed-forward's middle."""
+        return max(1, round(width * self.feed_forward_ratio))
 
     def build(self, input_width: int, grid: tuple[int, int]) -> PerceiverResampler:
         """Builds the pooling for tokens of this width on this grid of rows and columns."""

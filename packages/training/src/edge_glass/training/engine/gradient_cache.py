@@ -85,13 +85,20 @@ class GradientCache:
             ids: (B,) equal where two rows are no negatives of each other.
             keep_text: (B,) False where text dropout took the caption.
         """
-        with torch.set_grad_enabled(not self.recompute):
-            kept = [embed(shard, self._rows(shard)) for shard in self.shards]
-        contrast = ContrastiveShards(
-            self.processes.gather(torch.cat([image.detach() for image, _ in kept])),
-            self.processes.gather(torch.cat([text.detach() for _, text in kept])),
-            self.logit_scale, terms, ids, ids, keep_text,
-        )  # fmt: skip
+        kept: list[tuple[Tensor, Tensor]] = []
+        own_embeddings: tuple[Tensor, ...] = ()
+        for place, shard in enumerate(self.shards):
+            with torch.set_grad_enabled(not self.recompute):
+                outputs = embed(shard, self._rows(shard))
+            if not self.recompute:
+                kept.append(outputs)
+            if not own_embeddings:
+                shape = (len(self.shards) * self.size, outputs[0].shape[1])
+                own_embeddings = tuple(each.new_empty(shape) for each in outputs)
+            for target, output in zip(own_embeddings, outputs, strict=True):
+                target[self._rows(place)] = output.detach()
+        image, text = (self.processes.gather(each) for each in own_embeddings)
+        contrast = ContrastiveShards(image, text, self.logit_scale, terms, ids, ids, keep_text)
         own = [contrast.partition(self._rows(shard)) for shard in self.shards]
         partition = self.processes.gather(torch.cat(own, dim=2), dim=2)
         tree = TreeSum()
