@@ -11,7 +11,7 @@ import threading
 import zlib
 from collections import Counter
 from types import TracebackType
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from PIL import Image
 
@@ -104,7 +104,7 @@ class HostileServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answers one request; False closes the connection."""
         head = await reader.readuntil(b"\r\n\r\n")
-        path = urlsplit(head.split(b" ")[1].decode()).path.strip("/")
+        path = unquote(urlsplit(head.split(b" ")[1].decode()).path.strip("/"))
         kind, _, rest = path.partition("/")
         number = int(rest.split("/")[0] or 0) if rest[:1].isdigit() else 0
         self.hits[path] += 1

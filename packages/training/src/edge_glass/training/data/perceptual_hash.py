@@ -54,7 +54,7 @@ def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         return small.point(lambda level: level * (1 / 256)).convert("L")
     if image.mode not in ("L", "RGB", "CMYK", "YCbCr"):
         image = image.convert("RGB")
-    return image.resize(size, box, reducing_gap=2.0).convert("L")
+    return image.resize(size, box).convert("L")
 
 
 def hash_distance(one: int, other: int) -> int:
