@@ -75,7 +75,7 @@ class IndexUpdater:
         """
         self.index, self.folder, self.model, self.save = index, folder, model, save
         self.save_seconds = save_seconds
-        self.num_workers = num_workers or len(os.sched_getaffinity(0))
+        self.num_workers = num_workers or _num_cores()
         self.unreadable: dict[str, str] = {}
         self.num_encoded = 0
         self._faults = {
@@ -197,6 +197,11 @@ def decode_picture(content: bytes) -> Image.Image:
         Image.DecompressionBombError,
     ) as error:
         raise UnreadablePictureError(str(error)) from None
+
+
+def _num_cores() -> int:
+    # what a container may use, where the system can tell
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
