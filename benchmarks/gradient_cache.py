@@ -54,7 +54,7 @@ def child(kind: str, pairs: int) -> None:
         torch.autograd.grad(loss, parameters)
     else:
 
-        def embed(shard: int, rows: slice) -> tuple[Tensor, Tensor]:
+        def embed(_shard: int, rows: slice) -> tuple[Tensor, Tensor]:
             return image_head(images[rows]), text_head(texts[rows])
 
         cache = GradientCache(

@@ -98,9 +98,10 @@ class AlignConfig:
         matryoshka_weight: weight of the Matryoshka loss.
         text_dropout: probability that a caption is masked out of a step.
         head: the two Matryoshka heads.
-        optim: the optimizer.
+        optim: the optimizer; its rate is the heads'.
         log_steps: curves are written every so many steps.
         checkpoint_steps: the state for a resume is saved every so many steps.
+        pooling_learning_rate: peak rate of the pooling; None for the heads' rate.
         num_shards: logical parts of a batch, a power of two; up to so many processes share a step.
         gradient_cache: embeds each shard twice, so that one shard at a time is in memory; the
             bytes are the same.
@@ -124,6 +125,7 @@ class AlignConfig:
     optim: OptimConfig
     log_steps: int
     checkpoint_steps: int
+    pooling_learning_rate: float | None = None
     num_shards: int = 1
     gradient_cache: bool = False
     validation_steps: int = 100
@@ -165,7 +167,7 @@ class VlmQaConfig:
             itself is left out and counted.
         num_workers: processes that read ahead; the bytes are the same.
         validation_steps: answers on the validation splits are scored every so many steps; 0 never.
-        validation_questions: of each validation split, evenly spread.
+        validation_questions: so many of each validation split, always the same ones.
         patience: stops after so many scores without a better one; None trains all steps.
         checkpoint: what the stage hands on, the `best` score's weights or the `last`.
     """

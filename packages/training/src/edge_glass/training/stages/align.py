@@ -81,7 +81,9 @@ def train(params: Params, processes: Processes) -> None:
     say(f"align: {len(rows.images)} pairs, {count / 1e6:.2f} M parameters")
 
     # optimizer
-    optimizer = build_adamw([(model, config.optim.learning_rate)], config.optim)
+    rate = config.optim.learning_rate
+    pooling_rate = config.pooling_learning_rate or rate
+    optimizer = build_adamw([(model.pooling, pooling_rate), (model, rate)], config.optim)
     cache = GradientCache(
         list(trained.values()),
         model.logit_scale,
@@ -145,7 +147,7 @@ def train(params: Params, processes: Processes) -> None:
                 {
                     "loss": result.loss.item(),
                     "grad_norm": norm.item(),
-                    "learning_rate": config.optim.learning_rate * factor,
+                    "learning_rate": rate * factor,
                     "logit_scale": model.logit_scale.item(),
                 },
             )

@@ -1,0 +1,100 @@
+"""Ten epochs of alignment, pictures to weights: features from a cache against encoding each step.
+
+Run:    python benchmarks/alignment.py        (in the project's folder, after `dvc repro prepare`)
+Needs:  edge-glass-training, edge-glass-encoders[sample]
+
+Both train the same heads on the same pictures in the same order with the same loop. Ours encodes
+each picture once and then works from memory, its encoding counted; the peer runs the locked tower
+in every step, as training with `--lock-image` in open_clip does (which it can't skip, since its
+pictures may change each time). Pictures are at the encoder's own 224 pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
+from edge_glass.encoders.efficientnet import EfficientNetLite0Config
+from edge_glass.encoders.matryoshka import MatryoshkaProjection
+from edge_glass.training.data.augmentation import AugmentationConfig
+from edge_glass.training.data.pictures import AugmentedPictures
+from edge_glass.training.engine.determinism import reseed
+from edge_glass.training.engine.order import step_batch
+from edge_glass.training.losses.matryoshka import MatryoshkaLoss
+
+PICTURES = Path("artifacts/prepared/captions/train.images.parquet")
+DIMS = (512, 256, 128, 64, 32, 16)
+EPOCHS, BATCH, TEXT_WIDTH = 10, 128, 384
+TARGET = 8.0
+
+
+def run(count: int, *, cached: bool) -> tuple[float, float]:
+    """Train once; return (seconds, last loss)."""
+    start = time.perf_counter()
+    encoder = EfficientNetLite0Config(layers=("stage5", "head"), pad_color="white").build(224)
+    pictures = AugmentedPictures(PICTURES, encoder, AugmentationConfig(), dtype="float16", seed=0)
+    reseed("benchmark")
+    texts = torch.randn(count, TEXT_WIDTH)
+    pooling = AttentionPoolingConfig(num_queries=1, width=None, key_dim=64, num_heads=4).build(
+        encoder.width, encoder.grid
+    )
+    image_head = MatryoshkaProjection(encoder.width, DIMS)
+    text_head = MatryoshkaProjection(TEXT_WIDTH, DIMS)
+    scale = torch.nn.Parameter(torch.tensor(2.659))
+    modules = (pooling, image_head, text_head)
+    parameters = [scale, *(p for module in modules for p in module.parameters())]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
+    objective = MatryoshkaLoss(DIMS)
+    features: Tensor | None = None
+    if cached:
+        rows = torch.arange(count)
+        features = torch.cat([pictures.features(part, step=0) for part in rows.split(64)])
+    for step in range(EPOCHS * (count // BATCH)):
+        batch = step_batch(count, BATCH, seed=0, step=step)
+        if features is None:
+            parts = [pictures.features(part, step=step) for part in batch.split(64)]
+            seen = torch.cat(parts)
+        else:
+            seen = features[batch]
+        image = image_head(pooling(seen).mean(dim=1))
+        loss = objective(image, text_head(texts[batch]), scale, batch, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return time.perf_counter() - start, loss.item()
+
+
+def main() -> None:
+    """Let both take turns and print the ratio of the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    if not PICTURES.is_file():
+        raise SystemExit(f"{PICTURES} is not there: run `dvc repro prepare` first")
+    available = pq.read_metadata(PICTURES).num_rows
+    count = min(arguments.pictures, available)
+    times: dict[bool, list[float]] = {True: [], False: []}
+    losses = {}
+    for _ in range(arguments.repeats):
+        for cached in (True, False):
+            seconds, losses[cached] = run(count, cached=cached)
+            times[cached].append(seconds)
+    # the same numbers, but for the batches that pictures are encoded in
+    assert abs(losses[True] - losses[False]) < 1e-2 * losses[True], losses
+    ours, peer = statistics.median(times[True]), statistics.median(times[False])
+    print(
+        f"{count} pictures, {EPOCHS} epochs: from the cache {ours:.1f} s, encoding each step "
+        f"{peer:.1f} s: {peer / ours:.2f}x (target {TARGET:g}x)"
+    )
+
+
+if __name__ == "__main__":
+    main()
