@@ -11,6 +11,7 @@ import pytest
 
 from edge_glass.training.data.error import DataError
 from edge_glass.training.data.fetch.config import FetchConfig
+from edge_glass.training.data.fetch.folder import Folder
 from edge_glass.training.data.fetch.index import url_hash
 from edge_glass.training.data.fetch.session import fetch
 from hostile_server import HostileServer, picture
@@ -30,7 +31,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def images(out: Path) -> list[bytes | None]:
-    files = sorted((out / "shards").glob("*.parquet"))
+    files = sorted(out.glob("*.parquet"))
     rows = [row for file in files for row in pq.read_table(file).to_pylist()]
     return [(row["image"] or {}).get("bytes") for row in rows]
 
@@ -49,7 +50,7 @@ def test_folders_and_tables_of_every_layout(tmp_path: Path, source: Path) -> Non
     summary = run(source, tmp_path / "out", mirrors=mirrors)
     assert images(tmp_path / "out") == [*map(picture, range(4)), None, None]
     assert summary.totals.mirrored == 4
-    manifest = pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()
+    manifest = pq.read_table(tmp_path / "out" / "report" / "manifest.parquet").to_pylist()
     assert [row["source"] for row in manifest] == ["mirror"] * 4 + ["web"] * 2
     assert [row["reason"] for row in manifest] == [None] * 4 + ["dns_failed"] * 2
 
@@ -66,14 +67,21 @@ def test_a_bad_picture_of_a_mirror_is_asked_of_the_network(tmp_path: Path) -> No
 
 
 def test_a_mirror_found_later_fills_what_failed(tmp_path: Path, source: Path) -> None:
-    """With --retry-failed and --retry-dead; the shards of another fetch are a mirror."""
+    """Without asking the network again; the output of another fetch is a mirror."""
     run(source, tmp_path / "out")
     assert images(tmp_path / "out") == [None] * 6
     table = pa.table({"image_url": GONE, "image": [{"bytes": picture(n)} for n in range(6)]})
-    (tmp_path / "other" / "shards").mkdir(parents=True)
-    pq.write_table(table, tmp_path / "other" / "shards" / "00000-of-00001.parquet")
-    run(source, tmp_path / "out", mirrors=(tmp_path / "other",), retry_failed=True)
-    assert images(tmp_path / "out") == [picture(number) for number in range(6)]
+    Folder(tmp_path / "other").make()
+    Folder(tmp_path / "other").plan.write_text("{}")
+    pq.write_table(pa.table({"image_url": GONE}), Folder(tmp_path / "other").slice(0))
+    pq.write_table(table[1:], tmp_path / "other" / "00000-of-00001.parquet")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / url_hash(GONE[0])).write_bytes(b"<html>")
+    mirrors = (tmp_path / "bad", tmp_path / "other")
+    summary = run(source, tmp_path / "out", mirrors=mirrors)
+    assert images(tmp_path / "out") == [None, *map(picture, range(1, 6))]
+    assert summary.totals.reasons == {"dns_failed": 1}
+    assert not list(Folder(tmp_path / "out").packs.iterdir())
 
 
 def test_a_mirror_without_the_columns_is_named(tmp_path: Path, source: Path) -> None:

@@ -50,18 +50,19 @@ def run(source: Path, out: Path, **options: Any) -> Summary:
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
-    files = sorted((out / "shards").glob("*.parquet"))
+    files = sorted(out.glob("*.parquet"))
     return [row for file in files for row in pq.read_table(file).to_pylist()]
 
 
 def manifest(out: Path) -> dict[str, dict[str, Any]]:
-    return {row["url"]: row for row in pq.read_table(out / "manifest.parquet").to_pylist()}
+    return {
+        row["url"]: row for row in pq.read_table(out / "report" / "manifest.parquet").to_pylist()
+    }
 
 
 def shard_bytes(out: Path) -> dict[str, str]:
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (out / "shards").iterdir()
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*.parquet")
     }
 
 
@@ -120,14 +121,14 @@ def test_a_slow_drip_and_a_silent_server_time_out(tmp_path: Path, server: Hostil
 def test_the_manifest_describes_the_pictures(tmp_path: Path, server: HostileServer) -> None:
     url = server.url("ok/7")
     run(write_input(tmp_path / "in.parquet", [url, url, None, ""]), tmp_path / "out")
-    (row,) = pq.read_table(tmp_path / "out" / "manifest.parquet").to_pylist()
+    (row,) = pq.read_table(tmp_path / "out" / "report" / "manifest.parquet").to_pylist()
     body = picture(7)
     assert row["url_hash"] == url_hash(url) == hashlib.sha256(url.encode()).hexdigest()
     assert row["sha256"] == hashlib.sha256(body).hexdigest()
     assert (row["width"], row["height"], row["format"]) == (24, 20, "PNG")
     assert (row["bytes"], row["rows"], row["source"]) == (len(body), 2, "web")
     assert row["time"] is not None
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = json.loads((tmp_path / "out" / "report" / "summary.json").read_text())
     assert report["rows_without_url"] == 2
     assert report["pictures"] == 1
     assert [bool(row["image"]) for row in rows(tmp_path / "out")] == [True, True, False, False]
@@ -198,7 +199,7 @@ def test_a_lost_shard_and_a_lost_pack_are_fetched_again(tmp_path: Path) -> None:
         source = write_input(tmp_path / "in.parquet", urls)
         run(source, tmp_path / "out")
         before = shard_bytes(tmp_path / "out")
-        (tmp_path / "out" / "shards" / "00001-of-00003.parquet").unlink()
+        (tmp_path / "out" / "00001-of-00003.parquet").unlink()
         run(source, tmp_path / "out")
         assert shard_bytes(tmp_path / "out") == before
         # rows 5 to 9 name pictures 5, 6, 7, 0, 1

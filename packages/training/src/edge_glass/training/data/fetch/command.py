@@ -103,5 +103,5 @@ def fetch(
         raise DataError(
             f"{out}: {summary.success:.1%} of the pictures are there, --min-success is "
             f"{min_success:.1%}. What was fetched is kept: see `reason` in "
-            f"{out / 'manifest.parquet'}, then add --retry-failed or --mirror"
+            f"{Folder(out).manifest}, then add --retry-failed or --mirror"
         )

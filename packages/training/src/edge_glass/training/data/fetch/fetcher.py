@@ -54,6 +54,7 @@ class Fetcher:
         self._frontier = Frontier(self._pending(), per_host=config.per_host, window=WINDOW)
         self._passed = -1
         self._from_mirror: set[int] = set()
+        self._revived: set[int] = set()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
         self._pool = Pool(config.processes)
         self._builder = Builder(
@@ -105,12 +106,15 @@ class Fetcher:
     async def _feed_from_mirrors(self, inbox: Inbox) -> None:
         def wanted(hashed: str) -> int:
             picture = self._index.find(hashed)
-            todo = picture >= 0 and self._ledger.todo[picture]
-            return picture if todo and picture not in self._from_mirror else -1
+            lacking = picture >= 0 and self._ledger.lacking(picture)
+            return picture if lacking and picture not in self._from_mirror else -1
 
         config = self._config
         for picture, body in mirrored_pictures(config.mirrors, wanted, config.max_bytes):
             self._from_mirror.add(picture)
+            if self._ledger.reopen([picture]):  # settled as failed, in an earlier run
+                self._meter.reopened()
+                self._revived.add(picture)
             self._frontier.hold()
             await inbox.put(Item(picture, ""), body)
             await asyncio.sleep(0)
@@ -174,6 +178,10 @@ class Fetcher:
         if not item.attempt:  # from a mirror: the network will be asked
             self._meter.rejected += 1
             self._from_mirror.discard(item.picture)
+            if item.picture in self._revived:
+                self._revived.discard(item.picture)
+                for shard in self._ledger.drop(item.picture):
+                    self._build(shard)
             self._frontier.settle()
             return
         config = self._config

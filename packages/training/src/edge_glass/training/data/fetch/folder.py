@@ -15,22 +15,19 @@ from pathlib import Path
 class Folder:
     """Paths below the output folder.
 
-    `shards/` and `manifest.parquet` are the result; `work/` is what a later start goes on from.
+    Its own Parquet files are the shards and nothing else, so that `prepare` reads it as it is;
+    `report/` says what became of each picture; `work/` is what a later start goes on from.
     """
 
     root: Path
 
     @property
-    def shards(self) -> Path:
-        return self.root / "shards"
-
-    @property
     def manifest(self) -> Path:
-        return self.root / "manifest.parquet"
+        return self.root / "report" / "manifest.parquet"
 
     @property
-    def report(self) -> Path:
-        return self.root / "report.json"
+    def summary(self) -> Path:
+        return self.root / "report" / "summary.json"
 
     @property
     def work(self) -> Path:
@@ -54,11 +51,11 @@ class Folder:
 
     def shard(self, number: int, count: int) -> Path:
         """One shard of the result."""
-        return self.shards / f"{number:05d}-of-{count:05d}.parquet"
+        return self.root / f"{number:05d}-of-{count:05d}.parquet"
 
     def make(self) -> None:
         """Makes the folders."""
-        for folder in (self.shards, self.packs, self.work / "slices"):
+        for folder in (self.packs, self.work / "slices", self.manifest.parent):
             folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager

@@ -86,17 +86,25 @@ class Ledger:
         """Takes a new record's place; returns the shards now complete and not written."""
         self.status[picture] = CODES[status]
         self.offset[picture] = offset
+        if status == "ok":
+            self.written[self._index.shards_of(picture)] = False
+        return self.drop(picture)
+
+    def drop(self, picture: int) -> list[int]:
+        """Leaves a picture as it is; returns the shards now complete and not written."""
         if not self.todo[picture]:
             return []
         self.todo[picture] = False
         complete = []
         for shard in self._index.shards_of(picture):
             self.remaining[shard] -= 1
-            if status == "ok":
-                self.written[shard] = False
             if not self.remaining[shard] and not self.written[shard]:
                 complete.append(shard)
         return complete
+
+    def lacking(self, picture: int) -> bool:
+        """Whether a picture is not there, whatever the reason."""
+        return bool(self.status[picture] != CODES["ok"] or self.todo[picture])
 
     def reopen(self, pictures: Iterable[int]) -> list[int]:
         """Takes pictures back whose bytes are lost; returns those that were not open already."""

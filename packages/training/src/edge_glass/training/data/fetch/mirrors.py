@@ -2,7 +2,7 @@
 
 A folder holds files named by the hash, with any extension, at any depth; or Parquet files. A
 Parquet file has `url_hash` (hex) or `image_url`, and the pictures as `image` (struct with `bytes`)
-or `bytes`: the shards of another fetch are a mirror as they are.
+or `bytes`: the output folder of another fetch is a mirror as it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edge_glass.training.data.error import DataError
+from edge_glass.training.data.fetch.folder import Folder
 from edge_glass.training.data.fetch.index import url_hash
 
 BATCH = 64
@@ -40,12 +41,13 @@ def mirrored_pictures(
             yield from _from_parquet(mirror, wanted, max_bytes)
             continue
         for folder, folders, names in os.walk(mirror):
+            if "work" in folders and Folder(Path(folder)).plan.exists():
+                folders[:] = []  # another fetch's: its own Parquet files have the pictures
             folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
                 if path.suffix == ".parquet" and not name.startswith("."):
-                    if path.name != "manifest.parquet":  # of another fetch: it has no pictures
-                        yield from _from_parquet(path, wanted, max_bytes)
+                    yield from _from_parquet(path, wanted, max_bytes)
                 elif _is_hash(path.stem):
                     picture = wanted(path.stem.lower())
                     if picture >= 0 and path.stat().st_size <= max_bytes:

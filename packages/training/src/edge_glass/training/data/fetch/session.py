@@ -63,7 +63,7 @@ def _run(
     todo = int(ledger.todo.sum())
     if todo < index.count:
         say(f"fetch: {index.count - todo} of {index.count} pictures are settled, {todo} to do")
-    if not todo and ledger.written.all():
+    if not todo and ledger.written.all() and not config.mirrors:
         return
     store = Store(folder, index, ledger, journal)
     meter = Meter(todo)

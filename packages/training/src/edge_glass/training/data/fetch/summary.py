@@ -1,4 +1,4 @@
-"""What a run came to: lines for a person, `report.json` for programs."""
+"""What a run came to: lines for a person, `summary.json` for programs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Summary:
         lines = [
             f"fetch: {statuses['ok']} of {self.pictures} pictures ({self.success:.1%}), "
             f"{totals.bytes / 2**20:.1f} MiB, for {self.rows} rows in {self.shards} shards "
-            f"below {folder.shards}"
+            f"of {folder.root}"
         ]
         if totals.mirrored:
             lines.append(f"  {totals.mirrored} of them from mirrors")
@@ -78,7 +78,7 @@ class Summary:
 
 
 def summarise(folder: Folder, index: Index, totals: Totals) -> Summary:
-    """Makes the summary and writes `report.json`."""
+    """Makes the summary and writes `summary.json`."""
     summary = Summary(
         rows=index.plan.rows,
         rows_without_url=int((index.row_picture < 0).sum()),
@@ -86,6 +86,6 @@ def summarise(folder: Folder, index: Index, totals: Totals) -> Summary:
         pictures=index.count,
         totals=totals,
     )
-    with replacing(folder.report) as path:
+    with replacing(folder.summary) as path:
         path.write_text(json.dumps(summary.as_json(), indent=2) + "\n")
     return summary
