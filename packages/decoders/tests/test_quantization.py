@@ -152,7 +152,7 @@ def test_a_missing_library_is_named_with_its_remedy() -> None:
         "import sys; sys.modules['bitsandbytes'] = None\n"
         "from edge_glass.decoders.quantization import quantization_config\n"
         "try:\n    quantization_config('4bit')\n"
-        "except RuntimeError as error:\n    print(error)"
+        "except ValueError as error:\n    print(error)"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,3 +27,38 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, A
     build_data(tmp_path / "data")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which all that `vlm_qa` needs has been run."""
+    from edge_glass.training.params import load_params
+    from edge_glass.training.stages import align, encode, prepare
+
+    folder = tmp_path_factory.mktemp("aligned")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        build_data(folder / "data")
+        (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+        params = load_params(folder / "params.yaml")
+        for stage in (prepare, encode, align):
+            stage.run(params)
+    return folder
+
+
+@pytest.fixture
+def configure(aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Changes the tiny configuration in a copy of the project: options of vlm_qa, or `top`."""
+    from edge_glass.training.params import load_params
+
+    shutil.copytree(aligned, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    raw: dict[str, Any] = copy.deepcopy(PARAMS)
+
+    def change(top: dict[str, Any] | None = None, **options: Any) -> Any:
+        raw.update(copy.deepcopy(top or {}))
+        raw["vlm_qa"]["tiny"].update(options)
+        Path("params.yaml").write_text(yaml.safe_dump(raw))
+        return load_params(Path("params.yaml"))
+
+    return change

@@ -25,7 +25,8 @@ TEXTS = [text for row in ROWS for text in (str(row["question"]), str(row["answer
 
 def test_questions_of_a_picture_come_together() -> None:
     tokenizer = word_tokenizer(TEXTS, 100)
-    packed = pack_questions(ROWS, tokenizer, max_questions=2)
+    packed, skipped = pack_questions(ROWS, tokenizer, max_questions=2, max_length=100)
+    assert not skipped
     assert [sample.image for sample in packed] == [4, 4, 7]
     first, second = (
         example_ids(tokenizer, str(ROWS[at]["question"]), str(ROWS[at]["answer"])) for at in (0, 2)
@@ -35,9 +36,25 @@ def test_questions_of_a_picture_come_together() -> None:
     assert list(packed[0].segment_ids) == [0] * len(first[0]) + [1] * len(second[0])
 
 
+def test_a_row_holds_at_most_max_length_tokens() -> None:
+    tokenizer = word_tokenizer(TEXTS, 100)
+    lengths = [len(example_ids(tokenizer, str(r["question"]), str(r["answer"]))[0]) for r in ROWS]
+    limit = lengths[0] + lengths[2]
+    packed, skipped = pack_questions(ROWS, tokenizer, max_questions=8, max_length=limit)
+    assert [len(sample.input_ids) for sample in packed] == [limit, lengths[3], lengths[1]]
+    assert [set(sample.segment_ids) for sample in packed] == [{0, 1}, {0}, {0}]
+    assert not skipped
+    # the longest by itself goes, and so does what has no answer
+    spoilt = [*ROWS, {"image": 7, "question": "why?", "answer": None}]
+    packed, skipped = pack_questions(spoilt, tokenizer, 8, max_length=max(lengths) - 1)
+    assert skipped == {"empty answer": 1, "longer than max_length": lengths.count(max(lengths))}
+    with pytest.raises(ValueError, match="no question is left of 5"):
+        pack_questions(spoilt, tokenizer, 8, max_length=2)
+
+
 def test_padding_is_on_the_right_and_learns_nothing() -> None:
     tokenizer = word_tokenizer(TEXTS, 100)
-    packed = pack_questions(ROWS, tokenizer, max_questions=3)
+    packed, _ = pack_questions(ROWS, tokenizer, max_questions=3, max_length=100)
     batch = collate_questions(packed, int(tokenizer.pad_token_id))  # type: ignore[arg-type]
     lengths = [len(sample.input_ids) for sample in packed]
     assert batch.input_ids.shape == (2, max(lengths))

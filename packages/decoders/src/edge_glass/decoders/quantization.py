@@ -30,8 +30,7 @@ def quantization_config(
         compute_dtype: Precision of the products with dequantised 4-bit weights.
 
     Raises:
-        ValueError: An unknown name.
-        RuntimeError: bitsandbytes is not installed or cannot run here.
+        ValueError: An unknown name, or bitsandbytes is not installed or cannot run here.
     """
     if quantization not in get_args(Quantization):
         raise ValueError(
@@ -71,7 +70,7 @@ def _require_bitsandbytes(quantization: str) -> None:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
-        raise RuntimeError(
+        raise ValueError(
             f"quantization {quantization!r} needs bitsandbytes, which does not import here "
             f"({error}): pip install 'edge-glass-decoders[quantization]', or set quantization: none"
         ) from error

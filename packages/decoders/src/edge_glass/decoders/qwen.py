@@ -123,8 +123,8 @@ class QwenConfig:
         """Makes the decoder, with adapters where `lora` is given.
 
         Raises:
-            ValueError: The tokenizer has more entries than the model has rows.
-            RuntimeError: Quantisation was asked for and bitsandbytes is missing.
+            ValueError: The tokenizer has more entries than the model has rows, or quantisation was
+                asked for and bitsandbytes is missing.
         """
         model = self._pretrained() if self.config is None else self._from_scratch(tokenizer)
         if model.config.vocab_size < len(tokenizer):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_glass.fusion.prompt import left_padded, prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.data.features import gather, prepared_rows, vision_features
+from edge_glass.training.engine.determinism import generator
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.evaluation.vqa import exact_match
 
@@ -52,18 +53,19 @@ class ValidationQuestions:
 def validation_questions(
     names: list[str], prepared: Path, tokenizer: Any, *, number: int, max_length: int
 ) -> dict[str, ValidationQuestions]:
-    """Takes `number` questions, evenly spread, of each split whose name begins with "val".
+    """Takes `number` questions of each split whose name begins with "val", always the same ones.
 
-    Test splits are never looked at here; questions of more than `max_length` tokens are left out.
+    They are drawn, as questions in the order of a file may go by type in turn. Test splits are
+    never looked at here; questions of more than `max_length` tokens are left out.
     """
     found = {}
     for name in sorted(each for each in names if each.startswith("val")):
         rows = prepared_rows("questions", name, prepared)
-        count = min(number, len(rows))
-        chosen = [rows[place * len(rows) // count] for place in range(count)]
+        drawn = torch.randperm(len(rows), generator=generator("validation", name))[:number]
+        chosen = [rows[place] for place in drawn.tolist()]
         prompts = [prompt_ids(tokenizer, row["question"]) for row in chosen]
         order = sorted(
-            (place for place in range(count) if len(prompts[place]) <= max_length),
+            (place for place in range(len(chosen)) if len(prompts[place]) <= max_length),
             key=lambda place: (len(prompts[place]), place),
         )
         if order:
