@@ -101,6 +101,14 @@ def check_python(words: list[str]) -> None:
         assert (ROOT / words[1]).is_file(), f"there is no {words[1]}"
 
 
+def check_launcher(words: list[str]) -> None:
+    for option, value in pairwise(words):
+        if option == "--config_file":
+            assert (ROOT / value).is_file(), f"there is no {value}"
+        if option in ("--no-python", "--no_python"):
+            check(shlex.join(words[words.index(option) + 1 :]))
+
+
 def check(command: str) -> None:
     """Fails where a part of the command names something that is not there."""
     for part in re.split(r"\s*(?:&&|\|\||;|\|)\s*", command):
@@ -114,6 +122,8 @@ def check(command: str) -> None:
             check_docker(words)
         elif tool == "python":
             check_python(words)
+        elif tool in ("torchrun", "accelerate"):
+            check_launcher(words)
         elif tool in ("edge-glass", "edge-glass-notebooks"):
             names = [word for word in words[1:2] if not word.startswith("-")]
             assert subcommand_exists(tool, *names), f"{tool} has no {' '.join(names)}"
@@ -147,6 +157,7 @@ def test_newcomer_reads_the_three_commands() -> None:
         "docker compose run --rm train dvc nothing",
         "edge-glass nothing",
         "python nothing.py",
+        "torchrun --no-python edge-glass nothing",
         "nothing",
     ],
 )

@@ -62,3 +62,26 @@ def configure(aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         return load_params(Path("params.yaml"))
 
     return change
+
+
+@pytest.fixture
+def tiny_qwen(configure: Callable[..., Any]) -> dict[str, Any]:
+    """A small pretrained Qwen2.5 in the project's folder, as options of a decoder with LoRA."""
+    import torch
+
+    from edge_glass.decoders.qwen import QwenConfig
+    from edge_glass.decoders.tokenizer import word_tokenizer
+    from tiny_pixmo import COLOURS
+
+    configure()
+    tokenizer = word_tokenizer(["what colour is it? is it a disc? yes", " ".join(COLOURS)], 50)
+    sizes = {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": True,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    decoder = QwenConfig(config=sizes).build(tokenizer)
+    decoder.causal_lm.to(torch.bfloat16).save_pretrained("qwen")
+    tokenizer.save_pretrained("qwen")
+    lora = {"rank": 2, "alpha": 2, "dropout": 0.1}
+    return {"model": "qwen", "dtype": "bfloat16", "lora": lora, "gradient_checkpointing": True}

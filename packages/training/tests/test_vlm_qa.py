@@ -277,3 +277,22 @@ def test_a_saved_state_of_another_launch_is_not_resumed(
     capsys.readouterr()
     vlm_qa.run(configure({"launch": "ddp"}))
     assert "the saved state is of another configuration" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("launch", ["tree", "ddp"])
+def test_lora_trains_adapters_and_projector_alone(
+    configure: Configure, tiny_qwen: dict[str, Any], launch: str
+) -> None:
+    top = {"decoder": "qwen2_5_7b", "decoders": {"qwen2_5_7b": tiny_qwen}, "launch": launch}
+    base = Path("qwen/model.safetensors").read_bytes()
+    params = configure(top, steps=24, log_steps=1, ema_decay=0.0, checkpoint="last", max_length=60)
+    vlm_qa.run(params)
+    losses = list(curve("loss").values())
+    assert sum(losses[-6:]) < sum(losses[:6])  # little: the frozen vocabulary is random
+    _, tensors = load_checkpoint("models/vlm_qa")
+    own = {name for name in tensors if name.startswith("decoder.")}
+    assert own
+    assert all(".lora_A." in name or ".lora_B." in name for name in own)
+    assert all(tensors[name].any() for name in own if ".lora_B." in name)  # zeros at the start
+    assert Path("qwen/model.safetensors").read_bytes() == base
+    VisionLanguageModel.from_pretrained("models/vlm_qa", load_vision_encoder=False)

@@ -129,4 +129,20 @@ def test_zero_2_learns_resumes_and_hands_on_a_model(configure: Callable[..., Any
     assert all(value.isfinite().all() for value in model.state_dict().values())
 
 
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")
+def test_zero_2_resumes_adapters_over_a_frozen_base(
+    configure: Callable[..., Any], tiny_qwen: dict[str, Any]
+) -> None:
+    zero = {"deepspeed_zero2": {"num_processes": 2, "config": str(ZERO)}}
+    configure({
+        "launch": "deepspeed_zero2", "launches": zero,
+        "decoder": "qwen2_5_7b", "decoders": {"qwen2_5_7b": tiny_qwen},
+    })  # fmt: skip
+    run(2)
+    whole = outputs()
+    run(2, stop=8, succeeds=False)
+    assert "going on from step 6" in run(2)
+    assert outputs() == whole
+
+
 OPTIM = {"learning_rate": 0.003, "weight_decay": 0.1, "warmup_steps": 2}

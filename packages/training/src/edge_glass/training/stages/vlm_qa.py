@@ -102,6 +102,9 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         label_smoothing=config.label_smoothing,
         use_bfloat16=processes.device.type == "cuda",
     )
+    quantization = getattr(params.decoder.config, "quantization", "none")
+    if quantization != "none":
+        say(f"vlm_qa: with a decoder in {quantization} only R0 and R1 are held by tests")
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
     say(f"vlm_qa: {len(rows) - skipped.total()} questions over {len(samples)} rows, "
