@@ -56,17 +56,20 @@ class Journal:
     def append(self, lines: list[bytes]) -> list[int]:
         """Writes lines of `encode` at once; returns their offsets. First replay to the end."""
         offsets = []
+        end = self._end
         for line in lines:
-            offsets.append(self._end)
-            self._end += len(line)
+            offsets.append(end)
+            end += len(line)
         write_all(self._file, b"".join(lines))
+        self._end = end
         return offsets
 
     def read(self, offset: int) -> Record:
         """Returns the record at an offset that `replay` or `append` gave."""
         if offset >= len(self._mapped):
-            # mapped, because two million calls of read cost more than all the rest
-            self._mapped = mmap.mmap(self._file, self._end, access=mmap.ACCESS_READ)
+            # mapped, because two million calls of read cost more than all the rest; 0 is the whole
+            # file, to which another thread may append meanwhile
+            self._mapped = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
         end = self._mapped.find(b"\n", offset)
         record = decode(self._mapped[offset : end + 1])
         if record is None:

@@ -26,6 +26,9 @@ class Pool:
         self._processes = processes
         self._executor = self._start(processes)
         self._mending = asyncio.Lock()
+        # the first task starts the processes, which takes a third of a second: not in this thread
+        loop = asyncio.get_running_loop()
+        self._started = loop.run_in_executor(None, self._executor.submit, int)
 
     @staticmethod
     def _start(processes: int) -> Executor:
