@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from edge_glass.encoders.checkpoint import load_checkpoint
 from edge_glass.encoders.dual_encoder import DualEncoder
@@ -158,6 +159,27 @@ def test_bad_input_is_named(project: Path, params: dict[str, Any]) -> None:
 def test_augmentation_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="min_area is 0"):
         AugmentationConfig(min_area=0)
+
+
+@pytest.mark.slow
+def test_clip_from_a_folder_goes_through_encode_and_align(
+    project: Path, params: dict[str, Any]
+) -> None:
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3}
+    shape.update(num_attention_heads=2, image_size=28, patch_size=7)
+    CLIPVisionModel(CLIPVisionConfig(**shape)).save_pretrained(project / "clip")
+    options = {"model": "clip", "revision": None, "image_size": 28}
+    params.update(vision_encoder="clip_vit_l14_336", vision_encoders={"clip_vit_l14_336": options})
+    params["encode"]["tiny"].update(caption_image_size=28, question_image_size=28)
+    configured(project, params)
+    encoded(project)
+    assert (read_index().vision_width, read_index().grids["captions"]) == (16, (4, 4))
+    align.run(load_params(project / "params.yaml"))
+    model = DualEncoder.from_pretrained("models/align")
+    picture = Image.new("RGB", (30, 20), "red")
+    assert model.encode_image([picture]).shape == (1, 16)
 
 
 @pytest.mark.slow
