@@ -56,11 +56,12 @@ def validation_questions(
     """Takes `number` questions of each split whose name begins with "val", always the same ones.
 
     They are drawn, as questions in the order of a file may go by type in turn. Test splits are
-    never looked at here; questions of more than `max_length` tokens are left out.
+    never looked at here. Questions of more than `max_length` tokens are left out, and those
+    without an answer.
     """
     found = {}
     for name in sorted(each for each in names if each.startswith("val")):
-        rows = prepared_rows("questions", name, prepared)
+        rows = [row for row in prepared_rows("questions", name, prepared) if row["answer"]]
         drawn = torch.randperm(len(rows), generator=generator("validation", name))[:number]
         chosen = [rows[place] for place in drawn.tolist()]
         prompts = [prompt_ids(tokenizer, row["question"]) for row in chosen]
