@@ -29,7 +29,7 @@ SAMPLE = HERE.parents[1] / "data" / "captions" / "val_concept.parquet"
 FETCH = [sys.executable, "-c", "from edge_glass.fusion.cli import main; main()", "fetch"]
 OPTIONS = [
     *("--allow-private", "--concurrency", "16", "--per-host", "16", "--rows-per-shard", "100"),
-    *("--max-retry-after", "0.2", "--backoff", "0.05", "--max-attempts", "10"),
+    *("--max-retry-after", "0.2", "--backoff", "0.05", "--max-attempts", "7"),
 ]
 KILLS = 3
 DEAD_EVERY = 50  # as in server.py
