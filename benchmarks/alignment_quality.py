@@ -76,7 +76,7 @@ def summary(results: list[dict[str, Any]], split: str, dims: list[int]) -> str:
         text = f"{statistics.median(full):.1f} ({min(full):.1f} to {max(full):.1f})"
         for share in (8, 32):
             kept = [
-                100 * each[split][str(dims[0] // share)][way]["R@1"] / value
+                100 * 100 * each[split][str(dims[0] // share)][way]["R@1"] / value
                 for each, value in zip(results, full, strict=True)
             ]
             text += f" 1/{share}: {statistics.median(kept):.0f} %"
