@@ -66,6 +66,16 @@ def test_parameters_replace_defaults() -> None:
     assert "dim = 64" in source
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_parameter_is_used_below(template: Template) -> None:
+    _, first, *cells = json.loads(template({}))["cells"]
+    names = {line.split(" = ")[0] for line in first["source"]}
+    assert names >= {"model_folder", "data", "split", "device", "num_threads"}
+    below = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    used = {node.id for node in ast.walk(ast.parse(below)) if isinstance(node, ast.Name)}
+    assert names <= used
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [

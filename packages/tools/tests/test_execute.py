@@ -42,6 +42,31 @@ def test_same_bytes_twice_without_times_addresses_and_paths(tmp_path: Path) -> N
     assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3, 4]
 
 
+def test_outputs_know_nothing_of_the_user_and_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings in the home folder, a kernel spec there, and where libraries lie stay outside."""
+    startup = tmp_path / "home/.ipython/profile_default/startup/0.py"
+    startup.parent.mkdir(parents=True)
+    startup.write_text("print('from the user')")
+    spec = tmp_path / "home/.local/share/jupyter/kernels/python3/kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": ["/nonexistent"], "display_name": "x", "language": "x"}))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(spec.parents[2]))
+    path = _write(
+        tmp_path / "a.ipynb",
+        "import os, sys, warnings\nprint(os.environ['MATPLOTLIBRC'].endswith('matplotlibrc'))",
+        "print(sys.prefix + '/lib/python3.11/site-packages/x.py:1: a warning')",
+        "print('Matplotlib is building the font cache; this may take a moment.', file=sys.stderr)",
+    )
+    execute_file(path, path)
+    outputs = [cell.outputs for cell in nbformat.read(path, as_version=4).cells]
+    assert [output.text for output in outputs[0]] == ["True\n"]
+    assert [output.text for output in outputs[1]] == ["site-packages/x.py:1: a warning\n"]
+    assert outputs[2] == []
+
+
 def test_a_failing_cell_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     path = _write(tmp_path / "a.ipynb", "x = 1", "# what fails\ny = x / 0", "z = 1")
     output = tmp_path / "out.ipynb"

@@ -11,7 +11,9 @@ import binascii
 import os
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from edge_glass.tools.atomic_file import write_file
@@ -24,9 +26,11 @@ _STAMP = re.compile(r"\b\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[+
 # `%time`, and the bars of tqdm and rich: what they print differs every time.
 _TIMING = re.compile(
     r"^(CPU times:|Wall time:|.*\d+%\|.*\||.*\b\d+(\.\d+)?\s?(it/s|s/it)\b"
-    r"|\d[\d.]* [mµn]?s ± ).*(\n|$)",
+    r"|\d[\d.]* [mµn]?s ± "
+    r"|Matplotlib (is building the font cache|created a temporary cache)).*(\n|$)",  # once
     re.MULTILINE,
 )
+_LIBRARIES = re.compile(r"[^\s'\"(]*/(site-packages/)")  # where an environment keeps them
 _TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml")
 _PNG_METADATA = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf")
 
@@ -68,17 +72,18 @@ def executed(text: str, path: Path, *, timeout: int = 600) -> str:
     notebook = _parsed(text, path)
     folder = path.resolve().parent
     started = [0]  # the cells begun so far: the last one is the one that fails
-    client = NotebookClient(
-        notebook,
-        timeout=timeout,
-        resources={"metadata": {"path": str(folder)}},
-        record_timing=False,
-        on_cell_start=lambda cell, cell_index: started.append(cell_index),  # noqa: ARG005
-    )
-    # A set of strings prints in the order of their hashes, which are random by default.
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "MPLBACKEND": _INLINE}
     try:
-        client.execute(env=environment)
+        with TemporaryDirectory(prefix="notebook-") as settings:
+            client = NotebookClient(
+                notebook,
+                km=_kernel(notebook.metadata.get("kernelspec", {}), Path(settings)),
+                timeout=timeout,
+                resources={"metadata": {"path": str(folder)}},
+                record_timing=False,
+                extra_arguments=["--log-level=ERROR"],
+                on_cell_start=lambda cell, cell_index: started.append(cell_index),  # noqa: ARG005
+            )
+            client.execute(env=_environment(Path(settings)), cleanup_kc=True)
     except CellExecutionError as error:
         raise ExecutionError(
             f"{path}: {_named(notebook, started[-1])} raised {_reason(error)}"
@@ -100,7 +105,36 @@ def executed(text: str, path: Path, *, timeout: int = 600) -> str:
     return result + "\n"
 
 
-_INLINE = "module://matplotlib_inline.backend_inline"
+def _kernel(spec: Mapping[str, str], settings: Path) -> Any:
+    """Return a manager of the notebook's kernel; `python3` is always the Python that runs this.
+
+    A kernel spec of that name in the user's home may be another environment's.
+    """
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    manager = AsyncKernelManager(
+        kernel_name=spec.get("name", "python3"), connection_file=str(settings / "kernel.json")
+    )
+    if manager.kernel_name == "python3":
+        manager.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
+    return manager
+
+
+def _environment(settings: Path) -> dict[str, str]:
+    """Return the kernel's environment: none of the user's own settings change an output."""
+    style = settings / "matplotlibrc"
+    style.touch()
+    return {
+        **os.environ,
+        "IPYTHONDIR": str(settings / "ipython"),
+        "MATPLOTLIBRC": str(style),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        # A set of strings prints in the order of their hashes, which are random by default.
+        "PYTHONHASHSEED": "0",
+        # Whether ipywidgets is installed would show in the outputs, and nothing else of it.
+        "PYTHONWARNINGS": "ignore:IProgress not found",
+    }
 
 
 def clean(notebook: Any, *, root: Path) -> None:
@@ -150,7 +184,7 @@ def _last_frames(text: str) -> str:
 
 
 def _clean_text(text: str, root: Path) -> str:
-    text = _ANSI.sub("", text).replace(str(root), ".")
+    text = _LIBRARIES.sub(r"\1", _ANSI.sub("", text)).replace(str(root), ".")
     text = text.replace(str(Path.home()), "~") if Path.home() != Path("/") else text
     text = re.sub(r"/tmp/ipykernel_\d+/\d+\.py", "<cell>", text)
     return _STAMP.sub("<time>", _ADDRESS.sub("0x…", text))

@@ -11,12 +11,15 @@ NAME = "05_alignment_evaluation.ipynb"
 DEFAULTS: dict[str, tuple[object, str]] = {
     "project": ("..", "the project's folder, seen from this notebook"),
     "model_folder": ("models/align", "what `dvc repro align` wrote"),
+    "data": (".", "the folder of artifacts/, where `dvc repro encode` left pictures and features"),
     "split": ("val_vendor", "which pictures and captions"),
     "ks": ((1, 5, 10), "K of Recall@K"),
     "dim": (0, "numbers of an embedding used in the pictures below; 0: all"),
-    "tsne_points": (200, "pairs drawn in the map of the shared space"),
-    "heat_map_pairs": (24, "pairs in the similarity heat map"),
-    "examples": (5, "best and worst retrievals shown"),
+    "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
+    "num_threads": (2, "CPU threads, as in params.yaml; another number may change last digits"),
+    "tsne_points": (120, "pairs drawn in the map of the shared space"),
+    "heat_map_pairs": (16, "pairs in the similarity heat map"),
+    "examples": (4, "best and worst retrievals shown"),
 }
 
 
@@ -35,17 +38,32 @@ Features come from the cache that `dvc repro encode` wrote: the frozen encoders 
 is embedded by the code of `evaluate_align` itself, so the numbers below are its numbers.
 
 # %%
+from edge_glass.training.engine.determinism import make_deterministic, set_environment
+
+set_environment()  # before torch loads
+make_deterministic(num_threads)
+
+# %%
 from contextlib import chdir
 from pathlib import Path
 
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.data.captions import caption_rows
-from edge_glass.training.stages.evaluate_align import embed_split
 from edge_glass.training.folders import PREPARED
+from edge_glass.training.stages.evaluate_align import embed_split
+
+
+class OnDevice(DualEncoder):  # cached features come from the CPU, embeddings go back there
+    def image_embeddings(self, features):
+        return super().image_embeddings(features.to(device)).cpu()
+
+    def text_embeddings(self, features):
+        return super().text_embeddings(features.to(device)).cpu()
+
 
 root = Path(project)
-model = DualEncoder.from_pretrained(root / model_folder, load_encoders=False)
-with chdir(root):  # the stages' paths are the project's
+model = OnDevice.from_pretrained(root / model_folder, load_encoders=False).to(device)
+with chdir(root / data):  # a stage's paths begin there
     embedded = embed_split(model, split, caption_rows("train", PREPARED))
 
 # %%
@@ -118,14 +136,13 @@ clouds side by side would mean that the modalities never met.
 # %%
 import torch
 from edge_glass.encoders.matryoshka import truncate
-from sklearn.manifold import TSNE
+from edge_glass.training.evaluation.plots import tsne
 
 image, text = truncate(embedded.image, dim), truncate(embedded.text, dim)
 step = max(1, len(image) // tsne_points)
 picked = torch.arange(0, len(image), step)[:tsne_points]
 points = torch.cat([image[picked], text[embedded.image_groups[picked]]]).numpy()
-tsne = TSNE(perplexity=min(30, len(picked) / 3), init="pca", random_state=0)
-places = tsne.fit_transform(points)
+places = tsne(points)
 
 # %%
 left, right = places[: len(picked)], places[len(picked) :]
@@ -166,9 +183,11 @@ the five pictures found first; a green frame is right.
 import io
 
 import pyarrow.parquet as pq
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image
 
-pictures = pq.read_table(root / PREPARED / f"captions/{split}.images.parquet")["bytes"]
+set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
+pictures = pq.read_table(root / data / PREPARED / f"captions/{split}.images.parquet")["bytes"]
 scores = text @ image.T
 right = embedded.text_groups[:, None] == embedded.image_groups[None, :]
 margin = scores.masked_fill(~right, -2).amax(1) - scores.masked_fill(right, -2).amax(1)

@@ -11,7 +11,10 @@ NAME = "06_vlm_evaluation.ipynb"
 DEFAULTS: dict[str, tuple[object, str]] = {
     "project": ("..", "the project's folder, seen from this notebook"),
     "model_folder": ("models/vlm_qa", "what `dvc repro vlm_qa` wrote"),
+    "data": (".", "the folder of artifacts/, where `dvc repro encode` left pictures and features"),
     "split": ("val_scene", "which pictures and questions"),
+    "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
+    "num_threads": (2, "CPU threads, as in params.yaml; another number may change last digits"),
     "batch_size": (128, "questions answered at once; changes no answer"),
     "examples": (8, "questions shown with their pictures, right and wrong"),
     "compare": (True, "read `dvc exp show` for the comparison of fusions"),
@@ -50,22 +53,34 @@ Features come from the cache that `dvc repro encode` wrote. Shuffled: every ques
 picture half-way round the split, never its own. Blind: features of zeros.
 
 # %%
-import torch
+from edge_glass.training.engine.determinism import make_deterministic, set_environment
+
+set_environment()  # before torch loads
+make_deterministic(num_threads)
+
+# %%
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.data.features import gather, prepared_rows, vision_features
+from edge_glass.training.folders import FEATURES, PREPARED
 
 model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
-rows = prepared_rows("questions", split, root / "artifacts/prepared")
-vision = vision_features("questions", split, root / "artifacts/features")
+model = model.to(device)
+rows = prepared_rows("questions", split, root / data / PREPARED)
+vision = vision_features("questions", split, root / data / FEATURES)
 print(f"{split}: {len(rows)} questions over {len(vision)} pictures")
 
 # %%
+import numpy as np
+import torch
+
+
 def answers(image_of, scale=1.0):
     found = []
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
-        features = gather(vision, torch.tensor([image_of(row) for row in part]))
-        found += model.answer_features(scale * features, [row["question"] for row in part])
+        features = scale * gather(vision, np.array([image_of(row) for row in part])).to(device)
+        with torch.device(device):  # where the questions' tokens are made
+            found += model.answer_features(features, [row["question"] for row in part])
     return found
 
 
@@ -80,7 +95,7 @@ blind = answers(lambda row: row["image"], scale=0.0)
 from edge_glass.training.evaluation.vqa import majority_answers, majority_predictions, vqa_metrics
 
 truths, types = [row["answer"] for row in rows], [row["type"] for row in rows]
-train = prepared_rows("questions", "train", root / "artifacts/prepared")
+train = prepared_rows("questions", "train", root / data / PREPARED)
 majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
 scored = {
     "model": vqa_metrics(predictions, truths, types),
@@ -114,9 +129,11 @@ import io
 
 import pyarrow.parquet as pq
 from edge_glass.training.evaluation.vqa import exact_match
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image
 
-pictures = pq.read_table(root / f"artifacts/prepared/questions/{split}.images.parquet")["bytes"]
+set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
+pictures = pq.read_table(root / data / PREPARED / f"questions/{split}.images.parquet")["bytes"]
 is_right = [exact_match(found, truth) for found, truth in zip(predictions, truths)]
 
 
