@@ -1,4 +1,4 @@
-"""A small dual encoder of the real encoders, and a folder of pictures."""
+"""Small models of the real encoders, and a folder of pictures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.efficientnet import EfficientNetLite0Config
 from edge_glass.encoders.sentence import SentenceConfig
+from edge_glass.fusion.checkpoint import build_vlm
+from edge_glass.fusion.config import component
 
 COLOURS = ("red", "green", "blue", "white", "black", "yellow", "cyan", "magenta")
 
@@ -41,6 +43,32 @@ def dual_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dual(dual_folder: Path) -> DualEncoder:
     return DualEncoder.from_pretrained(dual_folder)
+
+
+@pytest.fixture(scope="session")
+def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a vision-language model with random weights that says many things."""
+    decoder = {"width": 32, "num_heads": 2, "intermediate_dim": 64, "max_positions": 64}
+    words = "how many dogs are there ? where is the cat what colour two top left dark blue green"
+    tokenizer = component("decoder", "trm", decoder, where="test").build_tokenizer([words])
+    config = {
+        "vision_encoder": {"name": "efficientnet_lite0", "options": {"layers": ["stage2"]}},
+        "image_size": 64,
+        "input_width": 24,
+        "grid": [16, 16],
+        "pooling": {
+            "name": "attention",
+            "options": {"num_queries": 2, "width": 16, "num_heads": 2},
+        },
+        "fusion": {"name": "cross_attention", "options": {"num_heads": 2}},
+        "decoder": {"name": "trm", "options": decoder},
+        "visual_tokens": {"kind": "both", "width": 20},
+        "max_new_tokens": 6,
+    }
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("vlm") / "model"
+    build_vlm(config, tokenizer, where="test").eval().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.prompt import IGNORED, example_ids, prompt_ids
@@ -131,6 +136,75 @@ def test_saved_model_answers_and_weighs_the_same(decoder: str, kind: str, tmp_pa
     assert all(torch.equal(state[key], value) for key, value in loaded.state_dict().items())
     features = torch.randn(3, 9, 24)
     assert loaded.answer_features(features, QUESTIONS) == model.answer_features(features, QUESTIONS)
+
+
+def noise(number: int) -> list[Image.Image]:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (number, 40, 50, 3), generator=generator, dtype=torch.uint8)
+    return [Image.fromarray(each.numpy()) for each in pixels]
+
+
+def test_the_folder_answers_about_pictures_in_another_process(
+    vlm_folder: Path, tmp_path: Path
+) -> None:
+    # the artefact alone: another place, another process, nothing of this one
+    copy = shutil.copytree(vlm_folder, tmp_path / "elsewhere")
+    images = noise(3)
+    for place, image in enumerate(images):
+        image.save(tmp_path / f"{place}.png")
+    code = (
+        "import json, sys\nfrom PIL import Image\n"
+        "from edge_glass.fusion.vlm import VisionLanguageModel\n"
+        "model = VisionLanguageModel.from_pretrained(sys.argv[1])\n"
+        "images = [Image.open(f'{sys.argv[2]}/{place}.png') for place in range(3)]\n"
+        f"print(json.dumps(model.answer(images, {QUESTIONS!r})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(copy), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before = torch.get_rng_state()
+    model = VisionLanguageModel.from_pretrained(vlm_folder)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert json.loads(done.stdout) == model.answer(images, QUESTIONS)
+
+
+def test_a_question_gets_the_same_bits_in_any_company(vlm_folder: Path) -> None:
+    model = VisionLanguageModel.from_pretrained(vlm_folder)
+    images = noise(3)
+    features = model.encode([images[0], images[0], images[1], images[2]])
+    assert torch.equal(features[0], features[1])
+    alone = [model.encode([image])[0] for image in images]
+    assert all(map(torch.equal, features[1:], alone))
+
+    hidden: list[torch.Tensor] = []  # what each projection to the vocabulary read
+    model.decoder.output_norm.register_forward_hook(lambda *args: hidden.append(args[1][0][0]))
+    together = model.answer(images, QUESTIONS)
+    in_company, hidden[:] = list(hidden), []
+    singly = [model.answer([images[at]], [QUESTIONS[at]])[0] for at in (2, 1, 0)][::-1]
+    assert together == singly
+    assert len(hidden) == len(in_company)
+    assert {bytes(each.numpy()) for each in hidden} == {bytes(e.numpy()) for e in in_company}
+    assert model.answer(images, QUESTIONS, batch_size=2) == together
+    assert model.answer([], []) == []
+
+
+def test_bad_questions_are_refused(vlm_folder: Path) -> None:
+    model = VisionLanguageModel.from_pretrained(vlm_folder)
+    image = noise(1)
+    with pytest.raises(ValueError, match="question 1 of 1 is empty"):
+        model.answer(image, [" \n"])
+    with pytest.raises(ValueError, match="1 pictures but 2 questions"):
+        model.answer(image, QUESTIONS[:2])
+    with pytest.raises(ValueError, match="positions, but max_positions is 64; shorten the text"):
+        model.answer(image, ["what " * 80])
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        model.answer(image, QUESTIONS[:1], batch_size=0)
+    blind = VisionLanguageModel.from_pretrained(vlm_folder, load_vision_encoder=False)
+    with pytest.raises(ValueError, match="loaded without its vision encoder"):
+        blind.answer(image, QUESTIONS[:1])
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint, save_checkpoint
@@ -18,6 +19,18 @@ from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 FORMAT = "edge-glass-vlm/1"
+TOKENIZER_FILE = "tokenizer.json"
+KEYS = {
+    "decoder",
+    "fusion",
+    "grid",
+    "image_size",
+    "input_width",
+    "max_new_tokens",
+    "pooling",
+    "vision_encoder",
+    "visual_tokens",
+}
 
 
 def build_vlm(config: dict[str, Any], tokenizer: Any, *, where: str) -> VisionLanguageModel:
@@ -30,8 +43,13 @@ def build_vlm(config: dict[str, Any], tokenizer: Any, *, where: str) -> VisionLa
         where: the place, as errors name it.
 
     Raises:
-        ConfigError: where a name or a field is not known.
+        ConfigError: where a key is missing or extra, or a name or a field is not known.
     """
+    if set(config) != KEYS:
+        raise ConfigError(
+            f"{where}: missing {sorted(KEYS - set(config))}, unknown {sorted(set(config) - KEYS)}: "
+            "is it a vision-language model of this version?"
+        )
 
     def part(kind: str) -> Any:
         choice = config[kind]
@@ -95,8 +113,9 @@ def load_vlm(folder: Path, *, load_vision_encoder: bool = True) -> VisionLanguag
     """Loads a folder that `save_vlm` wrote.
 
     Raises:
-        FileNotFoundError: where the folder holds no config.json.
-        ConfigError: where the folder is of another kind or its config is not understood.
+        CheckpointError: where the folder holds no checkpoint, or a broken one.
+        ConfigError: where the folder is of another kind, its config is not understood, or the
+            tokenizer is missing.
         ValueError: where weights and config disagree, naming the tensors.
     """
     from transformers import PreTrainedTokenizerFast
@@ -105,9 +124,15 @@ def load_vlm(folder: Path, *, load_vision_encoder: bool = True) -> VisionLanguag
     where = str(folder / "config.json")
     if config.pop("format", None) != FORMAT:
         raise ConfigError(f"{where} is not of format {FORMAT}: is it a vision-language model?")
+    if not (folder / TOKENIZER_FILE).is_file():
+        raise ConfigError(
+            f"{folder / TOKENIZER_FILE} does not exist: copy the model's whole folder"
+        )
     # not AutoTokenizer: beside some config.json it swaps the saved tokenizer for a model's own
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    model = build_vlm(config, tokenizer, where=where)
+    # fresh weights are drawn only to be overwritten: the caller's generator stays untouched
+    with torch.random.fork_rng(devices=[]):
+        model = build_vlm(config, tokenizer, where=where)
     load_vlm_tensors(model, tensors, str(folder / "model.safetensors"))
     if load_vision_encoder:
         choice = config["vision_encoder"]

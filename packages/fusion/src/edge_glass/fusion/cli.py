@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -44,26 +45,43 @@ def ask(
 
     Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
     """
-    from PIL import Image, UnidentifiedImageError
+    from edge_glass.fusion.ask import ask_picture
 
-    try:
-        with Image.open(picture) as opened:
-            opened.load()
-            image = opened.copy()
-    except FileNotFoundError:
-        raise ValueError(f"{picture}: no such picture; give the path of a picture file") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{picture}: not a readable picture ({error})") from None
-    from edge_glass.fusion.vlm import VisionLanguageModel
-
-    vlm = VisionLanguageModel.from_pretrained(model)
-    answers = vlm.answer([image] * len(questions), questions)
+    answers = ask_picture(picture, questions, model)
     for question, answer in zip(questions, answers, strict=True):
         if as_json:
             row = {"picture": str(picture), "question": question, "answer": answer}
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
             typer.echo(f"{question} {answer}")
+
+
+@app.command()
+def chat(
+    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/vlm_qa"),
+) -> None:
+    """Answer questions about a picture, one a line, until Ctrl-D or /quit.
+
+    /picture FILE changes the picture. In a pipe it prints one answer a line, and an error ends it.
+
+    Example: edge-glass chat scene.png
+    """
+    from edge_glass.fusion.ask import Chat, load_model, read_picture, run_chat
+    from edge_glass.fusion.terminal import terminal_lines
+
+    read_picture(picture)  # a wrong path shows before the model takes its time
+    conversation = Chat(load_model(model), picture)
+    if not sys.stdin.isatty():
+        run_chat(conversation, sys.stdin, typer.echo)
+        return
+    typer.echo("One question a line. /picture FILE changes the picture, /quit or Ctrl-D ends.")
+    run_chat(
+        conversation,
+        terminal_lines("> "),
+        lambda answer: typer.echo(answer or "(no answer)"),
+        lambda message: typer.echo(f"edge-glass: {message}", err=True),
+    )
 
 
 @app.command()

@@ -1,7 +1,9 @@
 """The vision-language model: features -> visual tokens -> fusion -> decoder -> answer.
 
 Unusual here: the frozen vision encoder is a neighbour, not a part. Training reads its features
-from a cache; `answer` runs it. Several questions over one picture share one visual prefix.
+from a cache; `answer` runs it. Several questions over one picture share one visual prefix. And
+`answer` runs pictures and questions one by one, so that a question gets the same bits alone and in
+any company: kernels sum in another order for another number of rows, and padding moves sums too.
 """
 
 from __future__ import annotations
@@ -131,35 +133,75 @@ class VisionLanguageModel(nn.Module):
     def answer_features(
         self, features: Float[Tensor, "B P Din"], questions: Sequence[str]
     ) -> list[str]:
-        """Answers one question a row of features."""
+        """Answers one question a row of features, all in one batch.
+
+        In another batch an answer's logits are equal to float rounding, not bit by bit.
+
+        Raises:
+            ValueError: where the counts differ, or a question is longer than the decoder's context.
+        """
         if len(features) != len(questions):
             raise ValueError(f"{len(features)} pictures but {len(questions)} questions: pair them")
+        if not questions:
+            return []
+        device = next(self.parameters()).device
         prompts = [prompt_ids(self.tokenizer, question) for question in questions]
         pad = self.tokenizer.pad_token_id
         input_ids, attention_mask = left_padded(prompts, int(pad))
-        answers = self.generate(features, input_ids, attention_mask)
+        answers = self.generate(
+            features.to(device), input_ids.to(device), attention_mask.to(device)
+        )
         texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    def answer(self, images: Sequence[Image], questions: Sequence[str]) -> list[str]:
+    def answer(
+        self, images: Sequence[Image], questions: Sequence[str], *, batch_size: int = 1
+    ) -> list[str]:
         """Answers one question a picture.
 
+        Args:
+            images: of any size and mode; give one object several times to ask it several questions,
+                and it is encoded once.
+            questions: as many.
+            batch_size: questions at once. One by one a question gets the same bits in any company;
+                more at once is faster, and logits are then equal to float rounding.
+
         Raises:
-            ValueError: where the counts differ, or the model was loaded without its encoder.
+            ValueError: where the counts differ, a question is empty or longer than the decoder's
+                context, or the model was loaded without its encoder.
         """
-        return self.answer_features(self.encode(images), questions)
+        check_questions(questions)
+        if len(images) != len(questions):
+            raise ValueError(f"{len(images)} pictures but {len(questions)} questions: pair them")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+        answers: list[str] = []
+        for start in range(0, len(questions), batch_size):
+            part = slice(start, start + batch_size)
+            answers += self.answer_features(self.encode(images[part]), questions[part])
+        return answers
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image]) -> Float[Tensor, "B P Din"]:
-        """Returns the frozen encoder's features of pictures, (B, P, Din)."""
+        """Returns the frozen encoder's features of pictures, (B, P, Din), each encoded alone.
+
+        Of a picture that comes several times in succession the features are computed once.
+        """
         (encoder,) = self._vision_encoder
         if encoder is None:
             raise ValueError(
                 "this model was loaded without its vision encoder: load it with "
                 "VisionLanguageModel.from_pretrained(folder, load_vision_encoder=True)"
             )
-        features: Tensor = encoder(encoder.preprocess(list(images)))
-        return features
+        device = next(self.parameters()).device
+        encoder.to(device)
+        rows: list[Tensor] = []
+        for place, image in enumerate(images):
+            if place and image is images[place - 1]:
+                rows.append(rows[-1])
+            else:
+                rows.append(encoder(encoder.preprocess([image]).to(device)))
+        return torch.cat(rows)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes config.json, model.safetensors and the tokenizer; atomic."""
@@ -175,3 +217,10 @@ class VisionLanguageModel(nn.Module):
         from edge_glass.fusion.checkpoint import load_vlm
 
         return load_vlm(Path(folder), load_vision_encoder=load_vision_encoder)
+
+
+def check_questions(questions: Sequence[str]) -> None:
+    """Raises ValueError, with its number, where a question is empty."""
+    for number, question in enumerate(questions, start=1):
+        if not question.strip():
+            raise ValueError(f"question {number} of {len(questions)} is empty; write a question")
