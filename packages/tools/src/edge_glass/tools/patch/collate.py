@@ -1,7 +1,8 @@
 """Patch `collate`: a hand-written collate function becomes a call of the library's.
 
 The function keeps its name, parameters and decorators, so every call site keeps working; only its
-body changes. Which of the library's functions it becomes is read from the fields it handles.
+body changes. Which of the library's functions it becomes is read from the fields it handles; one
+that does more than put rows together, or returns something else than a dict, is left.
 """
 
 from __future__ import annotations
@@ -13,20 +14,19 @@ from pathlib import Path
 
 import libcst as cst
 
+from edge_glass.tools.patch.collate_body import CollateBody
 from edge_glass.tools.patch.insertion import insert_statements
 from edge_glass.tools.patch.names import (
     NamedTransformer,
     NotebookNames,
     code_of,
-    dotted,
     literal_string,
 )
 from edge_glass.tools.patch.rewrite import Kind, Note, PythonCell, Rewrite
 
-MODULE = "edge_glass.training.data.collate"
+MODULE = "edge_glass.training.data.dict_rows"
 _QUESTIONS = frozenset({"answer", "answers", "input_ids", "labels", "question", "questions"})
 _CAPTIONS = frozenset({"caption", "captions", "text", "texts"})
-_TOKENIZER = re.compile(r"tok|tokenizer|.*_tokenizer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,41 +64,6 @@ class CollatePatch:
             if module.code != cell.text:
                 texts[cell.index] = insert_statements(module, lines).code
         return Rewrite(texts=texts, notes=notes)
-
-
-class _Fields(cst.CSTVisitor):
-    """Collects what a function's body talks about: string keys, attributes, tokenizers."""
-
-    def __init__(self) -> None:
-        self.words: set[str] = set()
-        self.tokenizers: list[str] = []
-        self.padding: list[str] = []
-        self.calls: set[str] = set()
-        self.yields = False
-
-    def visit_SimpleString(self, node: cst.SimpleString) -> None:
-        self.words.add(literal_string(node) or "")
-
-    def visit_Attribute(self, node: cst.Attribute) -> None:
-        self.words.add(node.attr.value)
-        path = dotted(node)
-        if path and _TOKENIZER.fullmatch(node.attr.value):
-            self.tokenizers.append(path)
-
-    def visit_Name(self, node: cst.Name) -> None:
-        self.words.add(node.value)
-        if _TOKENIZER.fullmatch(node.value):
-            self.tokenizers.append(node.value)
-
-    def visit_Arg(self, node: cst.Arg) -> None:
-        if node.keyword is not None and node.keyword.value in ("padding_value", "pad_token_id"):
-            self.padding.append(code_of(node.value, 10**6))
-
-    def visit_Call(self, node: cst.Call) -> None:
-        self.calls.add(dotted(node.func) or "")
-
-    def visit_Yield(self, _node: cst.Yield) -> None:
-        self.yields = True
 
 
 class _Collates(NamedTransformer):
@@ -166,7 +131,7 @@ class _Collates(NamedTransformer):
         quiet: bool = False,
     ) -> str | None:
         """Return the library call that stands for a body, or None, with a note on why not."""
-        fields = _Fields()
+        fields = CollateBody()
         body.visit(fields)
         if any((self._names.get(call) or "").startswith(MODULE) for call in fields.calls):
             return None  # done before
@@ -180,6 +145,14 @@ class _Collates(NamedTransformer):
             return None
         if samples is None or fields.yields:
             self._note("left", what, "takes no batch, or yields: not a collate function")
+            return None
+        if isinstance(body, cst.BaseExpression):  # a lambda's
+            fields.returned.append(body)
+            if isinstance(body, cst.Call) and not fields.read:
+                return None  # it hands on to a function, which has its own note
+        more = fields.more_than_batching()
+        if more:
+            self._note("left", what, more)
             return None
         arguments = samples
         if function == "collate_questions":
