@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ NO_EFFECT = {
     "edge_glass.training.engine.progress",
     "edge_glass.training.engine.lock",
 }
-STAGES = ["prepare", "encode", "align", "evaluate_align", "vlm_qa", "evaluate_vlm_qa"]
+STAGES = ["prepare", "encode", "align", "evaluate_align", "vlm_qa", "evaluate_vlm_qa", "notebooks"]
 
 
 def pipeline() -> dict[str, Any]:
@@ -85,13 +87,13 @@ def reruns(change: dict[str, Any], tmp_path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"fusion": "gated"}, {"vlm_qa", "evaluate_vlm_qa"}),
-        ({"decoder": "qwen2_5_tiny"}, {"vlm_qa", "evaluate_vlm_qa"}),
+        ({"fusion": "gated"}, {"vlm_qa", "evaluate_vlm_qa", "notebooks"}),
+        ({"decoder": "qwen2_5_tiny"}, {"vlm_qa", "evaluate_vlm_qa", "notebooks"}),
         ({"fusions.gated.gate_init": 0.3}, set()),
-        ({"launch": "ddp"}, {"vlm_qa", "evaluate_vlm_qa"}),
+        ({"launch": "ddp"}, {"vlm_qa", "evaluate_vlm_qa", "notebooks"}),
         ({"launches.ddp.num_processes": 4}, set()),
         ({"evaluate_align.sample.block_size": 7}, {"evaluate_align"}),
-        ({"pooling": "perceiver"}, {"align", "evaluate_align", "vlm_qa", "evaluate_vlm_qa"}),
+        ({"pooling": "perceiver"}, set(STAGES) - {"prepare", "encode"}),
         ({"encode.sample.dtype": "float32"}, set(STAGES) - {"prepare"}),
         ({"seed": 1}, set(STAGES)),
     ],
@@ -102,10 +104,18 @@ def test_a_choice_reruns_what_depends_on_it(
     assert reruns(change, tmp_path) == expected
 
 
+def code_of(module: str) -> str:
+    """A module's source and, of a notebook's template, the cells' as well."""
+    source = SOURCES[module].read_text()
+    template = getattr(importlib.import_module(module), "CELLS", "") if "CELLS" in source else ""
+    cells = re.findall(r"^# %%\n((?:(?!# %%).*\n)*)", template, re.MULTILINE)
+    return "\n".join([source, *cells])
+
+
 def imports(module: str) -> set[str]:
     """The modules of this project that a module names, inside of functions too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(SOURCES[module].read_text())):
+    for node in ast.walk(ast.parse(code_of(module))):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
@@ -128,7 +138,10 @@ def closure(module: str) -> set[str]:
 def test_a_stage_names_every_source_it_imports(stage: str, tmp_path: Path) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     deps = [ROOT / dep for dep in resolved(params, tmp_path)[stage]["deps"]]
-    used = {SOURCES[name] for name in closure(f"edge_glass.training.stages.{stage}")}
+    starts = {"notebooks": "edge_glass.tools.create.command"}
+    used = {
+        SOURCES[name] for name in closure(starts.get(stage, f"edge_glass.training.stages.{stage}"))
+    }
     missing = {
         str(path.relative_to(ROOT))
         for path in used

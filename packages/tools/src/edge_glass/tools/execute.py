@@ -18,7 +18,7 @@ from typing import Any
 
 from edge_glass.tools.atomic_file import write_file
 from edge_glass.tools.notebook import NotebookError, read_notebook
-from edge_glass.tools.patch.paths import find_root
+from edge_glass.tools.project_root import find_root
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")

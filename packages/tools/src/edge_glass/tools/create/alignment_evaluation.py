@@ -12,7 +12,7 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "project": ("..", "the project's folder, seen from this notebook"),
     "model_folder": ("models/align", "what `dvc repro align` wrote"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` left pictures and features"),
-    "split": ("val_vendor", "which pictures and captions"),
+    "split": ("", "which pictures and captions; empty: the last of those that begin with val"),
     "ks": ((1, 5, 10), "K of Recall@K"),
     "dim": (0, "numbers of an embedding used in the pictures below; 0: all"),
     "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
@@ -49,6 +49,7 @@ from pathlib import Path
 
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.data.captions import caption_rows
+from edge_glass.training.data.features import read_index
 from edge_glass.training.folders import PREPARED
 from edge_glass.training.stages.evaluate_align import embed_split
 
@@ -64,6 +65,8 @@ class OnDevice(DualEncoder):  # cached features come from the CPU, embeddings go
 root = Path(project)
 model = OnDevice.from_pretrained(root / model_folder, load_encoders=False).to(device)
 with chdir(root / data):  # a stage's paths begin there
+    names = [name for name in read_index().splits["captions"] if name.startswith("val")]
+    split = split or names[-1]
     embedded = embed_split(model, split, caption_rows("train", PREPARED))
 
 # %%

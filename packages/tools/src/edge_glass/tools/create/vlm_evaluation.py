@@ -12,7 +12,7 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "project": ("..", "the project's folder, seen from this notebook"),
     "model_folder": ("models/vlm_qa", "what `dvc repro vlm_qa` wrote"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` left pictures and features"),
-    "split": ("val_scene", "which pictures and questions"),
+    "split": ("", "which pictures and questions; empty: the first of those that begin with val"),
     "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
     "num_threads": (2, "CPU threads, as in params.yaml; another number may change last digits"),
     "batch_size": (128, "questions answered at once; changes no answer"),
@@ -60,11 +60,13 @@ make_deterministic(num_threads)
 
 # %%
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.data.features import gather, prepared_rows, vision_features
+from edge_glass.training.data.features import gather, prepared_rows, read_index, vision_features
 from edge_glass.training.folders import FEATURES, PREPARED
 
 model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
 model = model.to(device)
+splits = read_index(root / data / FEATURES).splits["questions"]
+split = split or next(name for name in splits if name.startswith("val"))
 rows = prepared_rows("questions", split, root / data / PREPARED)
 vision = vision_features("questions", split, root / data / FEATURES)
 print(f"{split}: {len(rows)} questions over {len(vision)} pictures")

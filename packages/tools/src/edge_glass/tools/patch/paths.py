@@ -17,6 +17,7 @@ import libcst as cst
 
 from edge_glass.tools.patch.names import NamedTransformer, NotebookNames, code_of
 from edge_glass.tools.patch.rewrite import Kind, Note, PythonCell, Rewrite
+from edge_glass.tools.project_root import find_root
 
 # Where people's and platforms' files lie. /usr, /etc, /tmp, /dev are the system's and stay.
 _MACHINE = re.compile(
@@ -26,16 +27,6 @@ _MACHINE = re.compile(
 _RELEVANT = re.compile(r"""["'][^"'\n]*[/\\]|["']\.\.["']|\bchdir\b""")
 _RELATIVE = re.compile(r"(?:\.{1,2}/)*[\w.-]+(?:/[\w.-]+)+/?|(?:\.{1,2}/)+[\w.-]*|\.\.")
 _CHDIR = re.compile(r"\bos\.chdir\s*\(|\bchdir\s*\(")
-_MARKERS = ("dvc.yaml", ".git", "pyproject.toml")
-
-
-def find_root(notebook: Path) -> Path:
-    """Return the project of a notebook: the nearest folder with a marker file, else its own."""
-    folder = notebook.resolve().parent
-    for candidate in (folder, *folder.parents):
-        if any((candidate / marker).exists() for marker in _MARKERS):
-            return candidate
-    return folder
 
 
 @dataclass(frozen=True, kw_only=True)
