@@ -64,6 +64,7 @@ def test_metrics_by_type() -> None:
         "accuracy": 0.75,
         "f1": 0.75,
         "by_type": {"count": 0.5, "kind": 1.0, "yesno": 1.0},
+        "f1_by_type": {"count": 0.5, "kind": 1.0, "yesno": 1.0},
     }
     assert list(metrics["by_type"]) == ["count", "kind", "yesno"]
 

@@ -51,19 +51,18 @@ def accuracy(predictions: Sequence[str], truths: Sequence[str]) -> float:
 def vqa_metrics(
     predictions: Sequence[str], truths: Sequence[str], types: Sequence[str]
 ) -> dict[str, float | dict[str, float]]:
-    """Return ``{"accuracy": ..., "f1": ..., "by_type": {type: accuracy}}``, types in order.
+    """Return accuracy and token F1 of all, and by type in order: "by_type", "f1_by_type".
 
     Raises:
         ValueError: where there is nothing to score or the lengths differ.
     """
     _check(predictions, truths, types)
-    by_type = {
-        kind: accuracy(*_of_type(kind, types, predictions, truths)) for kind in sorted(set(types))
-    }
+    columns = {kind: _of_type(kind, types, predictions, truths) for kind in sorted(set(types))}
     return {
         "accuracy": accuracy(predictions, truths),
         "f1": _mean(token_f1, predictions, truths),
-        "by_type": by_type,
+        "by_type": {kind: accuracy(*both) for kind, both in columns.items()},
+        "f1_by_type": {kind: _mean(token_f1, *both) for kind, both in columns.items()},
     }
 
 

@@ -23,12 +23,14 @@ from edge_glass.training.data.images import decode_image
 from edge_glass.training.engine.determinism import make_deterministic
 from edge_glass.training.engine.outputs import output_folder, rounded, write_json
 from edge_glass.training.engine.progress import progress, say
+from edge_glass.training.evaluation.long_answers import long_answer_metrics
 from edge_glass.training.evaluation.plots import accuracy_figure, write_table
 from edge_glass.training.evaluation.sheets import Answered, answers_sheet
 from edge_glass.training.evaluation.vqa import (
     exact_match,
     majority_answers,
     majority_predictions,
+    visual_reliance,
     vqa_metrics,
 )
 from edge_glass.training.folders import PREPARED, VLM
@@ -104,7 +106,10 @@ def answer_all(
 
 
 def score(answers: dict[str, list[str]], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns accuracy, controls and the figures by question type."""
+    """Returns accuracy, controls and figures by question type; BLEU and ROUGE-L of long answers.
+
+    "visual_reliance" is accuracy minus that with another picture: what the right picture gives.
+    """
     truths = [row["answer"] for row in rows]
     types = [row["type"] for row in rows]
     scores = {name: vqa_metrics(given, truths, types) for name, given in answers.items()}
@@ -115,9 +120,11 @@ def score(answers: dict[str, list[str]], rows: list[dict[str, Any]]) -> dict[str
         "blind": accuracies["blind"],
         "shuffled": accuracies["shuffled"],
         "majority": accuracies["majority"],
-        "visual_reliance": accuracies["model"] - accuracies["shuffled"],
+        "visual_reliance": visual_reliance(answers["model"], answers["shuffled"], truths),
         "by_type": scores["model"]["by_type"],
+        "f1_by_type": scores["model"]["f1_by_type"],
         "blind_by_type": scores["blind"]["by_type"],
+        **long_answer_metrics(answers["model"], truths),
     }
 
 
