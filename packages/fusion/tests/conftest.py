@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,28 @@ from edge_glass.encoders.efficientnet import EfficientNetLite0Config
 from edge_glass.encoders.sentence import SentenceConfig
 from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.config import component
+from edge_glass.fusion.vlm import VisionLanguageModel
 
+WORDS = "how many dogs are there ? where is the cat what colour it two top left dark blue green"
+DECODERS: dict[str, dict[str, Any]] = {
+    "trm": {"width": 32, "num_heads": 2, "intermediate_dim": 64},
+    "qwen2_5_tiny": {
+        "config": {
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            # Qwen's 0.02 is meant for widths of thousands: at 32 blocks would hardly move logits
+            "initializer_range": 0.2,
+        }
+    },
+}
+FUSIONS: dict[str, dict[str, Any]] = {
+    "concat": {},
+    "cross_attention": {"num_heads": 2},
+    "gated": {"num_heads": 2, "gate_init": 0.5},
+}
 COLOURS = ("red", "green", "blue", "white", "black", "yellow", "cyan", "magenta")
 
 
@@ -49,8 +72,7 @@ def dual(dual_folder: Path) -> DualEncoder:
 def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a vision-language model with random weights that says many things."""
     decoder = {"width": 32, "num_heads": 2, "intermediate_dim": 64, "max_positions": 64}
-    words = "how many dogs are there ? where is the cat what colour two top left dark blue green"
-    tokenizer = component("decoder", "trm", decoder, where="test").build_tokenizer([words])
+    tokenizer = component("decoder", "trm", decoder, where="test").build_tokenizer([WORDS])
     config = {
         "vision_encoder": {"name": "efficientnet_lite0", "options": {"layers": ["stage2"]}},
         "image_size": 64,
@@ -69,6 +91,41 @@ def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vlm") / "model"
     build_vlm(config, tokenizer, where="test").eval().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def tiny_vlm() -> Callable[..., VisionLanguageModel]:
+    """Builds a model over features (B, 9, 24); options of fusion and decoder may be others."""
+
+    def build(
+        decoder: str,
+        fusion: str,
+        kind: str = "grid",
+        *,
+        fusion_options: dict[str, Any] | None = None,
+        decoder_options: dict[str, Any] | None = None,
+    ) -> VisionLanguageModel:
+        torch.manual_seed(0)
+        options = decoder_options or DECODERS[decoder]
+        tokenizer = component("decoder", decoder, options, where="test").build_tokenizer([WORDS])
+        pooling = {"num_queries": 2, "width": 16, "num_heads": 2}
+        return build_vlm(
+            {
+                "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
+                "image_size": 96,
+                "input_width": 24,
+                "grid": [3, 3],
+                "pooling": {"name": "attention", "options": pooling},
+                "fusion": {"name": fusion, "options": fusion_options or FUSIONS[fusion]},
+                "decoder": {"name": decoder, "options": options},
+                "visual_tokens": {"kind": kind, "width": 20},
+                "max_new_tokens": 6,
+            },
+            tokenizer,
+            where="test",
+        ).eval()
+
+    return build
 
 
 @pytest.fixture

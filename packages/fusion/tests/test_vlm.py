@@ -7,61 +7,20 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
-from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.prompt import IGNORED, example_ids, prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 QUESTIONS = ["how many dogs are there?", "where is the cat?", "what colour is it?"]
 ANSWERS = ["two", "top left", "dark blue"]
-DECODERS: dict[str, dict[str, Any]] = {
-    "trm": {"width": 32, "num_heads": 2, "intermediate_dim": 64},
-    "qwen2_5_tiny": {
-        "config": {
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-        }
-    },
-}
-FUSIONS: dict[str, dict[str, Any]] = {
-    "concat": {},
-    "cross_attention": {"num_heads": 2},
-    "gated": {"num_heads": 2, "gate_init": 0.5},
-}
-BOTH = list(itertools.product(DECODERS, FUSIONS))
-
-
-def build(decoder: str, fusion: str, kind: str = "grid") -> VisionLanguageModel:
-    from edge_glass.fusion.config import component
-
-    torch.manual_seed(0)
-    config = component("decoder", decoder, DECODERS[decoder], where="test")
-    tokenizer = config.build_tokenizer(QUESTIONS + ANSWERS)
-    pooling = {"num_queries": 2, "width": 16, "num_heads": 2}
-    return build_vlm(
-        {
-            "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
-            "image_size": 96,
-            "input_width": 24,
-            "grid": [3, 3],
-            "pooling": {"name": "attention", "options": pooling},
-            "fusion": {"name": fusion, "options": FUSIONS[fusion]},
-            "decoder": {"name": decoder, "options": DECODERS[decoder]},
-            "visual_tokens": {"kind": kind, "width": 20},
-            "max_new_tokens": 6,
-        },
-        tokenizer,
-        where="test",
-    ).eval()
+BOTH = list(itertools.product(("trm", "qwen2_5_tiny"), ("concat", "cross_attention", "gated")))
+BuildVlm = Callable[..., VisionLanguageModel]
 
 
 def row(model: VisionLanguageModel, which: list[int]) -> tuple[torch.Tensor, ...]:
@@ -74,8 +33,8 @@ def row(model: VisionLanguageModel, which: list[int]) -> tuple[torch.Tensor, ...
 
 
 @pytest.mark.parametrize(("decoder", "fusion"), BOTH)
-def test_packed_equals_alone(decoder: str, fusion: str) -> None:
-    model = build(decoder, fusion)
+def test_packed_equals_alone(tiny_vlm: BuildVlm, decoder: str, fusion: str) -> None:
+    model = tiny_vlm(decoder, fusion)
     features = torch.randn(1, 9, 24)
     packed = model(features, *row(model, [0, 1, 2])).hidden_states[-1]
     prefix = packed.shape[1] - row(model, [0, 1, 2])[0].shape[1]
@@ -92,8 +51,10 @@ def test_packed_equals_alone(decoder: str, fusion: str) -> None:
 
 
 @pytest.mark.parametrize(("decoder", "fusion"), BOTH)
-def test_answers_are_the_same_alone_and_in_a_padded_batch(decoder: str, fusion: str) -> None:
-    model = build(decoder, fusion)
+def test_answers_are_the_same_alone_and_in_a_padded_batch(
+    tiny_vlm: BuildVlm, decoder: str, fusion: str
+) -> None:
+    model = tiny_vlm(decoder, fusion)
     features = torch.randn(3, 9, 24)
     together = model.answer_features(features, QUESTIONS)
     alone = [model.answer_features(features[at : at + 1], [QUESTIONS[at]])[0] for at in range(3)]
@@ -102,9 +63,9 @@ def test_answers_are_the_same_alone_and_in_a_padded_batch(decoder: str, fusion: 
 
 
 @pytest.mark.parametrize(("decoder", "fusion"), BOTH)
-def test_the_model_can_learn_its_answers(decoder: str, fusion: str) -> None:
+def test_the_model_can_learn_its_answers(tiny_vlm: BuildVlm, decoder: str, fusion: str) -> None:
     # the picture alone decides between two answers to one question
-    model = build(decoder, fusion).train()
+    model = tiny_vlm(decoder, fusion).train()
     features = torch.randn(2, 9, 24)
     parts = [example_ids(model.tokenizer, QUESTIONS[0], answer) for answer in ("two", "top")]
     ids = torch.tensor([each for each, _ in parts])
@@ -126,9 +87,11 @@ def test_the_model_can_learn_its_answers(decoder: str, fusion: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["grid", "pooled", "both"])
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_saved_model_answers_and_weighs_the_same(decoder: str, kind: str, tmp_path: Path) -> None:
-    model = build(decoder, "concat", kind)
+@pytest.mark.parametrize("decoder", ["trm", "qwen2_5_tiny"])
+def test_saved_model_answers_and_weighs_the_same(
+    tiny_vlm: BuildVlm, decoder: str, kind: str, tmp_path: Path
+) -> None:
+    model = tiny_vlm(decoder, "concat", kind)
     model.save_pretrained(tmp_path / "model")
     loaded = VisionLanguageModel.from_pretrained(tmp_path / "model", load_vision_encoder=False)
     state = model.state_dict()
@@ -207,17 +170,17 @@ def test_bad_questions_are_refused(vlm_folder: Path) -> None:
         blind.answer(image, QUESTIONS[:1])
 
 
-def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_saving_twice_gives_the_same_bytes(tiny_vlm: BuildVlm, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        build("trm", "concat").save_pretrained(tmp_path / name)
+        tiny_vlm("trm", "concat").save_pretrained(tmp_path / name)
     for path in sorted((tmp_path / "a").iterdir()):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
 
-def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+def test_a_missing_tensor_is_named(tiny_vlm: BuildVlm, tmp_path: Path) -> None:
     from edge_glass.encoders.checkpoint import load_checkpoint, save_checkpoint
 
-    build("trm", "concat").save_pretrained(tmp_path)
+    tiny_vlm("trm", "concat").save_pretrained(tmp_path)
     config, tensors = load_checkpoint(tmp_path)
     del tensors["fusion.projector.1.weight"]
     save_checkpoint(tmp_path, config, tensors)
@@ -225,8 +188,8 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
         VisionLanguageModel.from_pretrained(tmp_path, load_vision_encoder=False)
 
 
-def test_labels_cover_the_answer_and_eos_only() -> None:
-    model = build("trm", "concat")
+def test_labels_cover_the_answer_and_eos_only(tiny_vlm: BuildVlm) -> None:
+    model = tiny_vlm("trm", "concat")
     ids, labels = example_ids(model.tokenizer, QUESTIONS[0], ANSWERS[1])
     prompt = prompt_ids(model.tokenizer, QUESTIONS[0])
     assert labels[: len(prompt)] == [IGNORED] * len(prompt)
@@ -235,8 +198,8 @@ def test_labels_cover_the_answer_and_eos_only() -> None:
     assert model.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True) == "top left"
 
 
-def test_another_grid_is_refused() -> None:
-    model = build("trm", "concat")
+def test_another_grid_is_refused(tiny_vlm: BuildVlm) -> None:
+    model = tiny_vlm("trm", "concat")
     with pytest.raises(ValueError, match="hold 4 places, expected 3 x 3"):
         model.answer_features(torch.randn(1, 4, 24), QUESTIONS[:1])
 
