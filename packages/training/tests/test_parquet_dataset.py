@@ -14,10 +14,12 @@ import pytest
 import torch
 
 from edge_glass.encoders.preprocessing import ImageTransform
+from edge_glass.training.data import parquet_dataset
 from edge_glass.training.data.batch_layout import BatchLayout
 from edge_glass.training.data.decoding import PictureDecoder
 from edge_glass.training.data.parquet_dataset import Batch, OrderConfig, ParquetDataset, loader
 from edge_glass.training.data.row_groups import RowGroups, open_row_groups
+from edge_glass.training.data.row_reader import RowReader
 from edge_glass.training.data.schemas import IMAGE, POINTS
 from edge_glass.training.data.templates import question_answers
 from parquet_files import jpeg, write_files
@@ -129,9 +131,7 @@ def test_a_row_group_is_read_once_and_by_its_owner_alone(
 ) -> None:
     read: Counter[int] = Counter()
     held: list[int] = []
-    from edge_glass.training.data import parquet_dataset
-
-    plain_read, plain_take = parquet_dataset.RowReader.read, parquet_dataset._ShardRows.take
+    plain_read, plain_take = RowReader.read, parquet_dataset._ShardRows.take
 
     def count(self: object, group: int, wanted: object) -> object:
         read[group] += 1
@@ -142,7 +142,7 @@ def test_a_row_group_is_read_once_and_by_its_owner_alone(
             held.append(len(self._held))  # type: ignore[attr-defined]
             yield row
 
-    monkeypatch.setattr(parquet_dataset.RowReader, "read", count)
+    monkeypatch.setattr(RowReader, "read", count)
     monkeypatch.setattr(parquet_dataset._ShardRows, "take", measure)
     list(dataset(index, num_shards=1, drop_last=False))
     assert read == dict.fromkeys(range(len(index.rows)), 1)

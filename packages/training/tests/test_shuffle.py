@@ -35,7 +35,8 @@ def displacements(rows: Integers, order: Integers) -> Integers:
     )
     place_of = np.empty(len(order), np.int64)
     place_of[straight] = np.arange(len(order))
-    return np.abs(np.arange(len(order)) - place_of[order])
+    far: Integers = np.abs(np.arange(len(order)) - place_of[order])
+    return far
 
 
 @settings(max_examples=60, deadline=None)

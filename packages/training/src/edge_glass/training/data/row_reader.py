@@ -16,6 +16,7 @@ from edge_glass.training.data.row_groups import Integers, RowGroups
 
 OPEN_FILES = 8
 READ_ROWS = 256  # of a row group at a time
+BUFFER_BYTES = 2**20  # of a stream, for each column
 
 
 class RowReader:
@@ -69,7 +70,9 @@ class RowReader:
 
     def _open_file(self, path: Path) -> pq.ParquetFile:
         try:
-            file = pq.ParquetFile(path, memory_map=self._memory_map)
+            # without a buffer, a stream reads a row group's column whole before its first row
+            buffer = 0 if self._memory_map else BUFFER_BYTES
+            file = pq.ParquetFile(path, memory_map=self._memory_map, buffer_size=buffer)
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{path}: can't be opened ({error}); fetch it again") from error
         there = file.schema_arrow.names
