@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
 CAPTIONS = ROOT / "artifacts" / "prepared" / "captions"
-QUERY = "a red car"
+QUERY = "a car"
 
 
 def write_pictures(folder: Path) -> None:
