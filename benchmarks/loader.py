@@ -5,14 +5,16 @@ Needs:  edge-glass-training, datasets, webdataset
 
 The same 4,000 pictures (256 x 256, JPEG) and captions, in eight Parquet files with row groups of
 100 and in eight tar files; two workers, batches of 32, shuffled among 1,000 rows. First as bytes,
-five epochs, where only reading and shuffling count; then decoded to 224 px. Each way has a process
-of its own, and rows are counted from its first batch on. Then 2,000 files (hard links to the eight)
-with a million rows: the index built, opened again, and a resume in the middle of an epoch.
+five epochs, where only reading and shuffling count; then the 1,500 of three files, decoded to
+224 px. Each way has a process of its own; rows/s count from its first batch on, rows per CPU second
+(of the process and its workers) from the start. Then 2,000 files (hard links) with a million rows:
+the index built, opened again, and a resume in the middle of an epoch.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import json
 import os
@@ -43,6 +45,7 @@ ROWS = FILES * GROUPS * GROUP_ROWS
 LINKS = 2000  # files of 500 rows: a million
 WORKERS, BATCH, WINDOW = 2, 32, 1000
 EPOCHS = {"bytes": 5, "decoded": 1}
+FOLDERS = {"bytes": ".", "decoded": "few"}
 TARGET = 1.0  # seconds to the first batch after a resume
 TRANSFORM = ImageTransform(
     image_size=224, fit="crop", mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28)
@@ -61,6 +64,8 @@ def write_data(folder: Path) -> None:
     schema = pa.schema([("caption", pa.string()), ("image", IMAGE)])
     (folder / "parquet").mkdir()
     (folder / "tar").mkdir()
+    for kind in ("parquet", "tar"):
+        (folder / "few" / kind).mkdir(parents=True)
     for file in range(FILES):
         rows = range(file * GROUPS * GROUP_ROWS, (file + 1) * GROUPS * GROUP_ROWS)
         # a byte that a JPEG reader skips makes each picture its own: nothing is stored once
@@ -85,6 +90,9 @@ def write_data(folder: Path) -> None:
                     info = tarfile.TarInfo(f"{row:06d}.{kind}")
                     info.size = len(content)
                     tar.addfile(info, io.BytesIO(content))
+        if file < 3:
+            for name in (f"parquet/{file:05d}.parquet", f"tar/{file:05d}.tar"):
+                os.link(folder / name, folder / "few" / name)
 
 
 def pixels(data: bytes) -> torch.Tensor:
@@ -146,14 +154,24 @@ def by_webdataset(folder: Path, decoded: bool, epochs: int) -> Iterator[int]:
 WAYS = {"ours": ours, "datasets": by_datasets, "webdataset": by_webdataset}
 
 
+def cpu_seconds() -> float:
+    """Of this process and of its workers that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 def measure(way: str, folder: Path, kind: str) -> None:
     torch.set_num_threads(1)
-    began = time.perf_counter()
-    counts = WAYS[way](folder, kind == "decoded", EPOCHS[kind])
+    if way != "ours":
+        importlib.import_module(way)  # not what is measured
+    cpu, began = cpu_seconds(), time.perf_counter()
+    counts = WAYS[way](folder / FOLDERS[kind], kind == "decoded", EPOCHS[kind])
     next(counts)
     first = time.perf_counter()
     rows = sum(counts)
-    print(json.dumps([rows / (time.perf_counter() - first), first - began, rows]))
+    seconds = time.perf_counter() - first
+    del counts  # ends the workers, whose time counts then
+    print(json.dumps([rows / seconds, first - began, rows, rows / (cpu_seconds() - cpu)]))
 
 
 def resume(folder: Path) -> None:
@@ -179,22 +197,27 @@ def resume(folder: Path) -> None:
     )
     middle = data.layout.num_steps // 2
     for workers in (0, WORKERS):
-        taken = []
+        taken, used = [], []
         for epoch in (3, 4, 5):
-            began = time.perf_counter()
+            began, cpu = time.perf_counter(), time.process_time()
             batches = iter(loader(data.at(epoch=epoch, step=middle), num_workers=workers))
             assert next(batches).step == middle
             taken.append(time.perf_counter() - began)
+            used.append(time.process_time() - cpu)
             del batches
         print(
             f"  first batch at step {middle:,} with {workers} workers: "
-            f"{statistics.median(taken):.2f} s, at most {max(taken):.2f} (target {TARGET} s)"
+            f"{statistics.median(taken):.2f} s, at most {max(taken):.2f} (target {TARGET} s); "
+            f"{statistics.median(used):.2f} s of this process's CPU time"
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--parts", nargs="+", choices=[*EPOCHS, "resume"], default=[*EPOCHS, "resume"]
+    )
     parser.add_argument("--measure", nargs=3, metavar=("WAY", "FOLDER", "KIND"))
     options = parser.parse_args()
     if options.measure:
@@ -205,23 +228,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_data(folder)
-        for kind in EPOCHS:
-            found: dict[str, list[tuple[float, float, int]]] = {}
+        for kind in (part for part in EPOCHS if part in options.parts):
+            found: dict[str, list[tuple[float, float, int, float]]] = {}
             for _ in range(options.rounds):
                 for way in WAYS:
                     command = [sys.executable, __file__, "--measure", way, name, kind]
                     done = subprocess.run(command, check=True, capture_output=True, text=True)
                     found.setdefault(way, []).append(json.loads(done.stdout.splitlines()[-1]))
-            rates = {way: statistics.median(r for r, _, _ in each) for way, each in found.items()}
-            print(f"\n{kind}, {WORKERS} workers")
-            for way, rate in rates.items():
-                first = statistics.median(seconds for _, seconds, _ in found[way])
+            print(f"\n{kind}, {WORKERS} workers, {found['ours'][0][2]:,} rows timed")
+            middle = {
+                way: [statistics.median(column) for column in zip(*each, strict=True)]
+                for way, each in found.items()
+            }
+            for way, (rate, first, _, per_cpu) in middle.items():
                 print(
-                    f"  {way:11} {rate:8.0f} rows/s  ours is {rates['ours'] / rate:5.2f} x; "
-                    f"first batch after {first:.2f} s; {found[way][0][2]:,} rows timed"
+                    f"  {way:11} {rate:7.0f} rows/s: ours is {middle['ours'][0] / rate:5.2f} x; "
+                    f"{per_cpu:7.0f} rows per CPU second: {middle['ours'][3] / per_cpu:5.2f} x; "
+                    f"first batch after {first:.2f} s"
                 )
-        print()
-        resume(folder)
+        if "resume" in options.parts:
+            print()
+            resume(folder)
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")
 
 
