@@ -81,9 +81,9 @@ def test_portions_from_different_folders_import_together(
 def test_siblings_are_ranges_along_the_chain(name: str) -> None:
     described = project(name)
     siblings = {entry for entry in described["dependencies"] if entry.startswith("edge-glass-")}
-    assert siblings == {f"edge-glass-{sibling}>=0.1,<0.2" for sibling in CHAINS[name]}
+    assert siblings == {f"edge-glass-{sibling}>=0.2,<0.3" for sibling in CHAINS[name]}
     assert described["name"] == f"edge-glass-{name}"
-    assert described["version"] == "0.1.0"
+    assert described["version"] == "0.2.0"
     assert "dynamic" not in described
 
 
