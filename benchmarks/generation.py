@@ -16,6 +16,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,7 +70,7 @@ def compare(name: str, rows: int, repeats: int) -> None:
         "uncached": lambda: ours(False),
     }
     if isinstance(decoder, QwenDecoder):
-        model = decoder.causal_lm
+        model: Any = decoder.causal_lm
 
         def theirs() -> Tensor:
             words: Tensor = model.generate(
