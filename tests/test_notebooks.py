@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from edge_glass.tools.check import check_file
 from edge_glass.tools.create.template import TemplateCell, assemble
 from edge_glass.tools.notebook import parse_notebook
 from edge_glass.tools.patch.collate import CollatePatch
@@ -99,3 +100,9 @@ def test_a_patched_collate_function_gives_the_same_batches(
         for key, value in old.items():
             same = torch.equal if isinstance(value, torch.Tensor) else list.__eq__
             assert same(new[key], value), key
+
+
+@pytest.mark.parametrize("name", ["05_alignment_evaluation", "06_vlm_evaluation"])
+def test_the_pipeline_s_notebooks_pass_the_check(name: str) -> None:
+    path = Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb"
+    assert check_file(path, max_bytes=1_500_000) == []

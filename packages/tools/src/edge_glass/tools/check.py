@@ -30,7 +30,8 @@ _SECRETS = {
     "a bearer token": re.compile(r"\bBearer [A-Za-z0-9._~+/-]{20,}"),
 }
 _MACHINE_PATH = re.compile(
-    r"(?<![\w./])(?:/(?:home|Users|root|mnt|content|kaggle)/[\w.-]+|[A-Za-z]:\\+Users\\+\w+)"
+    r"(?<![\w./])(?:/(?:home|Users|root|mnt|content|kaggle|tmp|opt|usr|srv|work|workspaces?|scratch)"
+    r"/[\w.-]+|[A-Za-z]:\\+Users\\+\w+)"
 )
 
 

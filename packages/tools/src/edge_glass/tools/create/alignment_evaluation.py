@@ -169,10 +169,11 @@ shown = list(range(0, len(captions), every))[:heat_map_pairs]
 first = [int((embedded.image_groups == group).nonzero()[0]) for group in shown]
 similarity = image[first] @ text[shown].T
 
+names = [captions[c].split(".")[0][:28] for c in shown]
 plt.figure(figsize=(9, 7), layout="constrained")
 plt.imshow(similarity, cmap="viridis")
-plt.xticks(range(len(shown)), [captions[c][:28] for c in shown], rotation=90, fontsize=7)
-plt.yticks(range(len(shown)), [captions[c][:28] for c in shown], fontsize=7)
+plt.xticks(range(len(shown)), names, rotation=90, fontsize=7)
+plt.yticks(range(len(shown)), names, fontsize=7)
 plt.colorbar(label="cosine similarity", shrink=0.7)
 plt.show()
 
@@ -198,9 +199,9 @@ order = margin.argsort(descending=True)
 
 # %%
 def show(queries, title):
-    figure, axes = plt.subplots(
-        len(queries), 5, figsize=(7.5, 1.8 * len(queries)), squeeze=False, layout="constrained"
-    )
+    size = (7.5, 1.8 * len(queries))
+    space = {"hspace": 0.3, "wspace": 0.05}
+    figure, axes = plt.subplots(len(queries), 5, figsize=size, squeeze=False, gridspec_kw=space)
     figure.suptitle(title)
     for line, query in zip(axes, queries.tolist()):
         line[0].set_title(captions[query][:90], loc="left", fontsize=8)
