@@ -258,7 +258,7 @@ def test_one_process_a_folder(tmp_path: Path, server: HostileServer) -> None:
     source = write_input(tmp_path / "in.parquet", [server.url("ok/1")])
     with (
         Folder(tmp_path / "out").lock(),
-        pytest.raises(BlockingIOError, match="already running there"),
+        pytest.raises(BlockingIOError, match="already running here"),
     ):
         run(source, tmp_path / "out")
 

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from edge_glass.encoders.preprocessing import ImageTransform
-from edge_glass.training.data.images import BadImage, decode_image
+from edge_glass.training.data.images import BadImage, decode_image, load_image, open_image
 
 JPEG = b"\xff\xd8\xff"
 
@@ -75,24 +75,13 @@ class PictureDecoder:
             raise _undecodable(error) from error
 
     def _draft(self, data: bytes, gap: float) -> Image.Image:
-        try:
-            image = Image.open(io.BytesIO(data))
-        except UnidentifiedImageError:
-            raise BadImage("not_an_image", f"the bytes begin with {data[:16]!r}") from None
-        except Image.DecompressionBombError as error:
-            raise BadImage("image_bomb", str(error)) from None
-        except OSError as error:
-            raise BadImage("truncated_image", str(error)) from None
+        image = open_image(data)
         # `pad` fits the longer side to the square, `crop` the shorter one
         fitted = max(image.size) if self.transform.fit == "pad" else min(image.size)
         share = gap * self.transform.image_size / fitted
         width, height = image.size
         image.draft(None, (math.ceil(width * share), math.ceil(height * share)))
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise BadImage("truncated_image", str(error)) from None
-        return image
+        return load_image(image)
 
 
 def _undecodable(error: Exception) -> BadImage:

@@ -24,16 +24,33 @@ def decode_image(data: bytes | None) -> Image.Image:
     Raises:
         BadImage: "missing_image", "not_an_image", "truncated_image" or "image_bomb".
     """
+    return load_image(open_image(data))
+
+
+def open_image(data: bytes | None) -> Image.Image:
+    """Reads a picture's header.
+
+    Raises:
+        BadImage: "missing_image", "not_an_image", "truncated_image" or "image_bomb".
+    """
     if not data:
         raise BadImage("missing_image", "no bytes")
     try:
-        image = Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
         raise BadImage("not_an_image", f"the bytes begin with {data[:16]!r}") from None
     except Image.DecompressionBombError as error:
         raise BadImage("image_bomb", str(error)) from None
     except OSError as error:
         raise BadImage("truncated_image", str(error)) from None
+
+
+def load_image(image: Image.Image) -> Image.Image:
+    """Decodes an opened picture's pixels, and returns it.
+
+    Raises:
+        BadImage: "truncated_image".
+    """
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 PROMISES = {
     "tree": "the bytes are those of any other number of processes (R0 to R3)",
-    "ddp": "the bytes are those of this number of processes only (R0, R1)",
+    "ddp": "no bytes are promised: values are tested, bytes are not",
     "deepspeed_zero2": "the bytes are those of this number of processes only (R0, R1)",
 }
 
@@ -169,8 +169,8 @@ class DdpLaunch(Launch):
         return context
 
     def backward(self, loss: Tensor) -> None:
-        # accelerate divides by the accumulated shards, DDP by the processes; both are powers of
-        # two, so that this takes nothing from the bits
+        # accelerate divides by the accumulated shards, DDP (and DeepSpeed) by the processes; both
+        # are powers of two, so that this takes nothing from the bits
         self.accelerator.backward(loss * (len(self.shards) * self.processes.size))
 
     def step(self, max_grad_norm: float, where: str) -> Tensor:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from edge_glass.training.config import Choice
-from edge_glass.training.engine.launch import Launch
+from edge_glass.training.engine.launch import DdpLaunch
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.engine.state import RunState, StateFile, file_mark
 
@@ -80,7 +79,7 @@ def deepspeed_plugin(
     return DeepSpeedPlugin(hf_ds_config=config)
 
 
-class DeepSpeedLaunch(Launch):
+class DeepSpeedLaunch(DdpLaunch):
     """ZeRO-2; the other processes' part of the optimizer's state is not in this one."""
 
     def prepare(self, objective: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -100,14 +99,6 @@ class DeepSpeedLaunch(Launch):
 
     def mark(self, choice: Choice) -> str:
         return f"{super().mark(choice)}, {file_mark(Path(choice.config.config))}"
-
-    def shard(self) -> AbstractContextManager[Any]:
-        context: AbstractContextManager[Any] = self.accelerator.accumulate(self.objective)
-        return context
-
-    def backward(self, loss: Tensor) -> None:
-        # DeepSpeed divides by the accumulated shards and by the processes
-        self.accelerator.backward(loss * (len(self.shards) * self.processes.size))
 
     def step(self, max_grad_norm: float, where: str) -> Tensor:
         del max_grad_norm  # DeepSpeed knows it from its configuration

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from edge_glass.training.engine.lock import file_lock
 
 
 @dataclass(frozen=True)
@@ -58,29 +58,14 @@ class Folder:
         for folder in (self.packs, self.work / "slices", self.manifest.parent):
             folder.mkdir(parents=True, exist_ok=True)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keeps other processes out; the kernel lets go when this one ends, however it ends.
+    def lock(self) -> AbstractContextManager[None]:
+        """Keeps other processes out.
 
         Raises:
             BlockingIOError: where another live process works here, naming it.
         """
         self.make()
-        path = self.work / "lock"
-        with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                owner = file.read().strip() or "another process"
-                raise BlockingIOError(
-                    f"{self.root}: a fetch is already running there ({owner}): wait for it to "
-                    "end, or choose another folder"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
-            yield
+        return file_lock(self.work / "lock", f"a fetch to {self.root}", "choose another folder")
 
 
 @contextmanager
