@@ -17,9 +17,11 @@ from PIL import Image
 from edge_glass.encoders.checkpoint import load_checkpoint
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.config import Params
-from edge_glass.training.data.augmentation import AugmentationConfig
+from edge_glass.training.data.augmentation import AugmentationConfig, augment
 from edge_glass.training.data.features import read_index
-from edge_glass.training.data.pictures import CachedPictures
+from edge_glass.training.data.images import decode_image
+from edge_glass.training.data.pictures import AugmentedPictures, CachedPictures
+from edge_glass.training.engine.determinism import generator
 from edge_glass.training.params import load_params
 from edge_glass.training.stages import align, encode, prepare
 
@@ -80,14 +82,22 @@ def test_augmented_pictures_are_a_function_of_seed_step_and_row(
     project: Path, params: dict[str, Any]
 ) -> None:
     encoded(project)
-    options = {"min_area": 0.5, "brightness": 0.3, "rotation": 10.0}
+    options: dict[str, Any] = {"min_area": 0.5, "brightness": 0.3, "rotation": 10.0}
     pictures = align.open_pictures(
         configured(project, params, augmentation=options), read_index(), CPU
     )
+    assert isinstance(pictures, AugmentedPictures)
     rows = torch.tensor([2, 4])
     first = pictures.features(rows, step=1)
     assert torch.equal(first, pictures.features(rows, step=1))
     assert not torch.equal(first, pictures.features(rows, step=2))
+    config = AugmentationConfig(**options)
+    expected = [
+        augment(decode_image(data), config, generator(0, "augmentation", 1, row))
+        for row, data in zip((2, 4), pictures.bytes.take(rows.numpy()).to_pylist(), strict=True)
+    ]
+    found = pictures.encoder(pictures.encoder.preprocess(expected)).half().float()
+    assert torch.equal(first, found)
     # the other pictures of a batch don't matter, up to float16 as above
     alone = pictures.features(rows[1:], step=1)
     torch.testing.assert_close(alone, first[1:], rtol=2e-3, atol=2e-3)
