@@ -31,6 +31,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no dropout of text features": {"align.sample.head.text_dropout": 0.0},
     "linear heads": {"align.sample.head.projection": "linear"},
     "equal weights": {"align.sample.matryoshka_weights": [1.0] * 6},
+    "pooling at 3e-4": {"align.sample.pooling_learning_rate": 3.0e-4},
     "no Matryoshka loss": {
         "align.sample.matryoshka_weight": 0.0,
         "align.sample.contrastive_weight": 1.0,
@@ -89,10 +90,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("changes", nargs="*", help="default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--threads", type=int, help="of torch (default: as in params.yaml)")
     arguments = parser.parse_args()
     if not Path("artifacts/features/index.json").is_file():
         raise SystemExit("artifacts/features is not there: run `dvc repro encode` first")
     params = yaml.safe_load(Path("params.yaml").read_text())
+    params["num_threads"] = arguments.threads or params["num_threads"]
     dims = params["align"]["sample"]["matryoshka_dims"]
     for name in arguments.changes or CHANGES:
         found = [run(changed(params, CHANGES[name], seed)) for seed in arguments.seeds]

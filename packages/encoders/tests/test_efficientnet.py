@@ -139,6 +139,26 @@ def test_one_fine_layer_keeps_its_own_grid(efficientnet: EfficientNetLite0Encode
     assert encoder(noise(1, 96)).shape == (1, 36, 112)
 
 
+def test_a_coarser_grid_averages_the_places_of_its_own(
+    efficientnet: EfficientNetLite0Encoder,
+) -> None:
+    config = replace(
+        efficientnet.config, layers=("stage5", "head"), image_size=128, fold=False, normalize=False
+    )
+    fine = EfficientNetLite0Encoder(config, efficientnet.network)
+    coarse = EfficientNetLite0Encoder(replace(config, grid=2), efficientnet.network)
+    assert (fine.grid, coarse.grid, coarse.width) == ((4, 4), (2, 2), fine.width)
+    places = fine(noise(1, 128)).reshape(1, 2, 2, 2, 2, fine.width)  # B, row, inner, column, inner
+    # a mean of four, summed in another order
+    torch.testing.assert_close(coarse(noise(1, 128)), places.mean((2, 4)).flatten(1, 2))
+
+
+@pytest.mark.parametrize("grid", [0, 3, 8])
+def test_a_grid_that_does_not_divide_the_map_is_refused(grid: int) -> None:
+    with pytest.raises(ValueError, match=rf"grid is {grid}, expected a divisor of 4"):
+        EfficientNetLite0Config(image_size=128, grid=grid)
+
+
 def test_preprocess_normalises_as_the_network_was_trained(
     efficientnet: EfficientNetLite0Encoder,
 ) -> None:

@@ -1,7 +1,8 @@
 """EfficientNet-Lite0 as a patch encoder: the maps of one or more layers as tokens.
 
 What is unusual: tokens can join maps of several depths. A finer map is folded to the coarsest grid
-(space to depth), so that no position is lost.
+(space to depth), so that no position is lost, or averaged. The grid can be coarser than the deepest
+map's: a large picture then shows its details, and costs a decoder no more tokens than a small one.
 
     layer   stage1  stage2  stage3  stage4  stage5  stage6  stage7  head
     stride       2       4       8      16      16      32      32    32
@@ -43,8 +44,8 @@ class EfficientNetLite0Encoder(VisionEncoder):
         self.config = config
         self.network = network
         self.image_size = config.image_size
-        self.stride = max(LAYER_STRIDES[layer] for layer in config.layers)
-        side = config.image_size // self.stride
+        side = config.grid or config.image_size // config.deepest_stride
+        self.stride = config.image_size // side
         self.grid = (side, side)
         self.width = sum(
             LAYER_WIDTHS[layer] * ((self.stride // LAYER_STRIDES[layer]) ** 2 if config.fold else 1)
@@ -87,8 +88,8 @@ class EfficientNetLite0Config:
 
     Attributes:
         image_size: side of the input in pixels, a multiple of 32; ImageNet training used 224.
-        layers: names of layers (see the table above); the deepest gives the grid, and their widths
-            add up.
+        layers: names of layers (see the table above); their widths add up.
+        grid: tokens a side, a divisor of the side of the deepest layer's map; that side where None.
         fold: a finer layer's cells are put side by side in the token (True, width times 4 for each
             halving) or averaged (False).
         normalize: brings each layer's part of a token to mean 0 and deviation 1. The layers' scales
@@ -100,6 +101,7 @@ class EfficientNetLite0Config:
 
     image_size: int = 128
     layers: tuple[str, ...] = ("stage5", "head")
+    grid: int | None = None
     fold: bool = True
     normalize: bool = True
     fit: Fit = "pad"
@@ -120,6 +122,17 @@ class EfficientNetLite0Config:
             )
         if self.image_size < 32 or self.image_size % 32:
             raise ValueError(f"image_size is {self.image_size}, expected a multiple of 32")
+        side = self.image_size // self.deepest_stride
+        if self.grid is not None and (self.grid < 1 or side % self.grid):
+            raise ValueError(
+                f"grid is {self.grid}, expected a divisor of {side}, the side of the deepest "
+                f"layer's map for pictures of {self.image_size} pixels"
+            )
+
+    @property
+    def deepest_stride(self) -> int:
+        """Pixels that a place of the deepest layer's map covers."""
+        return max(LAYER_STRIDES[layer] for layer in self.layers)
 
     def build(self, image_size: int | None = None) -> EfficientNetLite0Encoder:
         """Builds the encoder with its ImageNet weights, at another picture size where given.
