@@ -153,10 +153,25 @@ def test_a_coarser_grid_averages_the_places_of_its_own(
     torch.testing.assert_close(coarse(noise(1, 128)), places.mean((2, 4)).flatten(1, 2))
 
 
-@pytest.mark.parametrize("grid", [0, 3, 8])
-def test_a_grid_that_does_not_divide_the_map_is_refused(grid: int) -> None:
+@pytest.mark.parametrize("grid", [3, 8])
+def test_a_grid_that_does_not_divide_the_map_is_refused(
+    efficientnet: EfficientNetLite0Encoder, grid: int
+) -> None:
+    config = EfficientNetLite0Config(image_size=128, grid=grid)
     with pytest.raises(ValueError, match=rf"grid is {grid}, expected a divisor of 4"):
-        EfficientNetLite0Config(image_size=128, grid=grid)
+        EfficientNetLite0Encoder(config, efficientnet.network)
+
+
+def test_a_grid_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="grid is 0, expected None or 1 or more"):
+        EfficientNetLite0Config(grid=0)
+
+
+def test_a_grid_is_held_against_the_size_given_at_build() -> None:
+    config = EfficientNetLite0Config(image_size=128, grid=8)
+    assert config.build(image_size=256).grid == (8, 8)
+    with pytest.raises(ValueError, match="for pictures of 192 pixels"):
+        config.build(image_size=192)
 
 
 def test_preprocess_normalises_as_the_network_was_trained(

@@ -56,7 +56,7 @@ _COUNTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TinyRecursiveConfig:
-    """Options of the recursive decoder; the sample's default has about a million parameters."""
+    """Options of the recursive decoder; these make one of half a million parameters."""
 
     width: int = 128
     num_layers: int = 2  # layers of the one shared block

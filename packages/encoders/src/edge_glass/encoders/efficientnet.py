@@ -39,12 +39,22 @@ class EfficientNetLite0Encoder(VisionEncoder):
     """The maps of one or more layers as patch tokens."""
 
     def __init__(self, config: EfficientNetLite0Config, network: EfficientNetLite0) -> None:
-        """Wraps a loaded network."""
+        """Wraps a loaded network.
+
+        Raises:
+            ValueError: where the config's grid does not divide the deepest layer's map.
+        """
         super().__init__()
         self.config = config
         self.network = network
         self.image_size = config.image_size
-        side = config.grid or config.image_size // config.deepest_stride
+        places = config.image_size // config.deepest_stride
+        side = config.grid or places
+        if places % side:
+            raise ValueError(
+                f"grid is {side}, expected a divisor of {places}, the side of the deepest layer's "
+                f"map for pictures of {config.image_size} pixels"
+            )
         self.stride = config.image_size // side
         self.grid = (side, side)
         self.width = sum(
@@ -122,12 +132,9 @@ class EfficientNetLite0Config:
             )
         if self.image_size < 32 or self.image_size % 32:
             raise ValueError(f"image_size is {self.image_size}, expected a multiple of 32")
-        side = self.image_size // self.deepest_stride
-        if self.grid is not None and (self.grid < 1 or side % self.grid):
-            raise ValueError(
-                f"grid is {self.grid}, expected a divisor of {side}, the side of the deepest "
-                f"layer's map for pictures of {self.image_size} pixels"
-            )
+        # Whether it divides the map is known at build, where the size of the pictures is.
+        if self.grid is not None and self.grid < 1:
+            raise ValueError(f"grid is {self.grid}, expected None or 1 or more")
 
     @property
     def deepest_stride(self) -> int:
@@ -139,7 +146,8 @@ class EfficientNetLite0Config:
 
         Raises:
             FileNotFoundError: where the weights are not installed.
-            ValueError: where the weights are not this network's.
+            ValueError: where the weights are not this network's, or the grid does not divide the
+                map of pictures of that size.
         """
         config = self if image_size is None else replace(self, image_size=image_size)
         network = EfficientNetLite0()
