@@ -17,6 +17,7 @@ PARAMS: dict[str, Any] = {
     "scale": "tiny",
     "num_threads": 1,
     "device": "cpu",
+    "reproducibility": "native",  # portable needs its environment before torch loads
     "launch": "tree",
     "launches": {"tree": {}, "ddp": {}},
     "data": "tiny",

@@ -76,7 +76,7 @@ def _run(stage: str, path: Path) -> None:
 
     from edge_glass.training.engine.determinism import set_environment
 
-    set_environment()  # before anything imports torch
+    set_environment(_reproducibility(path), stage)  # before anything imports torch
     from edge_glass.training.engine.lock import stage_lock
     from edge_glass.training.params import load_params
 
@@ -88,3 +88,14 @@ def _run(stage: str, path: Path) -> None:
 
     with stage_lock(stage):
         import_module(f"edge_glass.training.stages.{stage}").run(params)
+
+
+def _reproducibility(path: Path) -> str:
+    """Reads the one choice that matters before torch loads; `load_params` says what is wrong."""
+    import yaml
+
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError):
+        raw = None
+    return str(raw.get("reproducibility")) if isinstance(raw, dict) else "portable"

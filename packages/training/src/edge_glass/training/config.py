@@ -250,6 +250,7 @@ class Params:
     scale: str
     num_threads: int
     device: Literal["cpu", "cuda"]
+    reproducibility: Literal["portable", "native"]
     launch: Choice
     data_name: str
     data_folder: str

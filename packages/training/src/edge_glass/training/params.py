@@ -21,6 +21,7 @@ from edge_glass.training.config import (
     PrepareConfig,
     VlmQaConfig,
 )
+from edge_glass.training.engine.determinism import REPRODUCIBILITIES
 
 STAGES: dict[str, type[Any]] = {
     "prepare": PrepareConfig,
@@ -60,7 +61,7 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
     """Checks the plain content of a configuration file; see `load_params`."""
     scalars = {
         "seed": int, "scale": str, "num_threads": int, "device": str,
-        "launch": str, "data": str, "data_folder": str,
+        "reproducibility": str, "launch": str, "data": str, "data_folder": str,
     }  # fmt: skip
     allowed = [*scalars, "launches", "datasets", *KINDS, *KINDS.values(), *STAGES]
     _check_keys(raw, allowed, where)
@@ -74,6 +75,11 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         raise ConfigError(f"{where}: num_threads is {raw['num_threads']}, expected 1 or more")
     if raw["device"] not in ("cpu", "cuda"):
         raise ConfigError(f"{where}: device is {raw['device']!r}, expected cpu or cuda")
+    if raw["reproducibility"] not in REPRODUCIBILITIES:
+        raise ConfigError(
+            f"{where}: reproducibility is {raw['reproducibility']!r}, "
+            f"expected {' or '.join(REPRODUCIBILITIES)}"
+        )
     options = _pick(raw["datasets"], raw["data"], "data", f"{where}: datasets")
     data = validate(DatasetConfig, options, where=f"{where}: datasets.{raw['data']}")
     parts: dict[str, Any] = {
@@ -87,6 +93,7 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         scale=raw["scale"],
         num_threads=raw["num_threads"],
         device=raw["device"],
+        reproducibility=raw["reproducibility"],
         launch=_choose_launch(raw, where),
         data_name=raw["data"],
         data_folder=raw["data_folder"],

@@ -17,6 +17,7 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "dim": (0, "numbers of an embedding used in the pictures below; 0: all"),
     "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
     "num_threads": (2, "CPU threads, as in params.yaml; another number may change last digits"),
+    "reproducibility": ("portable", "portable or native, as in params.yaml"),
     "tsne_points": (120, "pairs drawn in the map of the shared space"),
     "heat_map_pairs": (16, "pairs in the similarity heat map"),
     "examples": (4, "best and worst retrievals shown"),
@@ -40,8 +41,8 @@ is embedded by the code of `evaluate_align` itself, so the numbers below are its
 # %%
 from edge_glass.training.engine.determinism import make_deterministic, set_environment
 
-set_environment()  # before torch loads
-make_deterministic(num_threads)
+set_environment(reproducibility)  # before torch loads
+make_deterministic(num_threads, reproducibility)
 
 # %%
 from contextlib import chdir

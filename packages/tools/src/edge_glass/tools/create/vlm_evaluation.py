@@ -15,6 +15,7 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "split": ("", "which pictures and questions; empty: the first of those that begin with val"),
     "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
     "num_threads": (2, "CPU threads, as in params.yaml; another number may change last digits"),
+    "reproducibility": ("portable", "portable or native, as in params.yaml"),
     "batch_size": (128, "questions answered at once; changes no answer"),
     "examples": (8, "questions shown with their pictures, right and wrong"),
     "compare": (True, "read `dvc exp show` for the comparison of fusions"),
@@ -55,8 +56,8 @@ picture half-way round the split, never its own. Blind: features of zeros.
 # %%
 from edge_glass.training.engine.determinism import make_deterministic, set_environment
 
-set_environment()  # before torch loads
-make_deterministic(num_threads)
+set_environment(reproducibility)  # before torch loads
+make_deterministic(num_threads, reproducibility)
 
 # %%
 from edge_glass.fusion.vlm import VisionLanguageModel

@@ -5,20 +5,44 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     import torch
 
-# read by the libraries when torch loads, so they are set before it does
+Reproducibility = Literal["portable", "native"]
+REPRODUCIBILITIES: tuple[str, ...] = get_args(Reproducibility)
+
+# read by the libraries when they load, so they are set before
 ENVIRONMENT = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "TOKENIZERS_PARALLELISM": "false",
 }
+# Each library picks its kernels by what the CPU can do; here what every x86-64 CPU since 2015 can.
+PORTABLE_ENVIRONMENT = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "COMPATIBLE",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+# Convolutions of the frozen encoders go through oneDNN as they are. The stages that train use none
+# of its kernels but `portable_matmul`, which is faster with all instructions and has equal bits.
+STAGE_ENVIRONMENT = {"encode": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
 
 
-def set_environment() -> None:
+def environment(reproducibility: str, stage: str) -> dict[str, str]:
+    """Returns the variables that a stage's bytes depend on."""
+    if reproducibility == "native":
+        return ENVIRONMENT
+    return ENVIRONMENT | PORTABLE_ENVIRONMENT | STAGE_ENVIRONMENT.get(stage, {})
+
+
+def set_environment(reproducibility: str = "portable", stage: str = "") -> None:
     """Sets the variables that act only before torch loads.
+
+    Args:
+        reproducibility: `portable` or `native`, see `make_deterministic`.
+        stage: whose they are.
 
     Raises:
         RuntimeError: where torch is already imported, as they would be ignored.
@@ -28,7 +52,7 @@ def set_environment() -> None:
             "torch was imported before the environment was set: run stages by `edge-glass STAGE`, "
             "or call set_environment() first"
         )
-    for name, value in ENVIRONMENT.items():
+    for name, value in environment(reproducibility, stage).items():
         found = os.environ.get(name, value)
         if found != value:
             sys.stderr.write(
@@ -37,17 +61,24 @@ def set_environment() -> None:
         os.environ[name] = value
 
 
-def make_deterministic(num_threads: int) -> None:
+def make_deterministic(num_threads: int, reproducibility: str = "native") -> None:
     """Pins threads, refuses non-deterministic kernels, fixes the attention kernel.
 
     Args:
         num_threads: CPU threads of torch; another count gives other bytes.
+        reproducibility: `portable` for the same bytes on every x86-64 CPU with AVX2, `native` for
+            this CPU's fastest kernels, whose bytes another CPU does not give.
+
+    Raises:
+        RuntimeError: where `portable` is asked for and the environment is not `set_environment`'s.
     """
     import torch
     from torch.backends import cuda
 
     torch.set_num_threads(num_threads)
     torch.use_deterministic_algorithms(True)
+    # it fills every new tensor with NaN, which no kernel here needs and which costs 5 % of a step
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -55,6 +86,25 @@ def make_deterministic(num_threads: int) -> None:
         # the memory-efficient and flash backward passes add in no fixed order
         cuda.enable_mem_efficient_sdp(False)
         cuda.enable_flash_sdp(False)
+    if reproducibility == "portable":
+        _make_portable()
+
+
+def _make_portable() -> None:
+    import torch
+
+    from edge_glass.training.engine import portable_matmul
+
+    for name, value in PORTABLE_ENVIRONMENT.items():
+        if os.environ.get(name) != value:
+            raise RuntimeError(
+                f"reproducibility is portable, but {name} is {os.environ.get(name)!r} and not "
+                f"{value!r}: run stages by `edge-glass STAGE`, or call set_environment() before "
+                "torch is imported"
+            )
+    portable_matmul.install()
+    # GELU and others go through oneDNN too, with other bits for each instruction set
+    torch.backends.mkldnn.set_flags(_enabled=os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2")
 
 
 def counter_seed(*counters: int | str) -> int:

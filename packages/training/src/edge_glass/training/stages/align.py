@@ -42,14 +42,14 @@ from edge_glass.training.losses.matryoshka import MatryoshkaLoss
 CURVES = Path("plots/align")
 MAX_LOGIT_SCALE = math.log(100.0)
 FINGERPRINT = (
-    "seed", "num_threads", "device", "data_name", "vision_encoder", "text_encoder", "pooling",
-    "align",
+    "seed", "num_threads", "reproducibility", "device", "data_name", "vision_encoder",
+    "text_encoder", "pooling", "align",
 )  # fmt: skip
 
 
 def run(params: Params) -> None:
     """Runs the stage."""
-    make_deterministic(params.num_threads)
+    make_deterministic(params.num_threads, params.reproducibility)
     with join_processes(params.device) as processes:
         train(params, processes)
 

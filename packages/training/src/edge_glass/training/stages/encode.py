@@ -37,7 +37,7 @@ METRICS = Path("metrics/encode.json")
 
 def run(params: Params) -> None:
     """Runs the stage."""
-    make_deterministic(params.num_threads)
+    make_deterministic(params.num_threads, params.reproducibility)
     device = find_device(params.device)
     work = _work_folder(params)
     config = params.encode
@@ -83,7 +83,14 @@ def _work_folder(params: Params) -> Path:
     """Returns the folder of this run, emptied if it belongs to another configuration."""
     work = STATE / "encode"
     wanted = fingerprint(
-        params, "data_name", "num_threads", "device", "vision_encoder", "text_encoder", "encode"
+        params,
+        "data_name",
+        "num_threads",
+        "reproducibility",
+        "device",
+        "vision_encoder",
+        "text_encoder",
+        "encode",
     )
     wanted += "".join(
         # the pictures, by what prepare wrote of them

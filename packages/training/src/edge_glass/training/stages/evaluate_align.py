@@ -69,7 +69,7 @@ class EmbeddedSplit:
 def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_align
-    make_deterministic(params.num_threads)
+    make_deterministic(params.num_threads, params.reproducibility)
     model = DualEncoder.from_pretrained(ALIGNED, load_encoders=False)
     dims = model.config.matryoshka_dims
     train = caption_rows("train", PREPARED)

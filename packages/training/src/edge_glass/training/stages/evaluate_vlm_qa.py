@@ -43,7 +43,7 @@ PREDICTIONS = Path("predictions/vlm_qa")
 def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_vlm_qa
-    make_deterministic(params.num_threads)
+    make_deterministic(params.num_threads, params.reproducibility)
     model = VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False)
     train = prepared_rows("questions", "train", PREPARED)
     majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])

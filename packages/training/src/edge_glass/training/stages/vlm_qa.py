@@ -51,15 +51,15 @@ from edge_glass.training.losses.causal_lm import AnswerLoss
 
 CURVES = Path("plots/vlm_qa")
 FINGERPRINT = (
-    "seed", "num_threads", "device", "data_name", "vision_encoder", "pooling", "fusion", "decoder",
-    "vlm_qa",
+    "seed", "num_threads", "reproducibility", "device", "data_name", "vision_encoder", "pooling",
+    "fusion", "decoder", "vlm_qa",
 )  # fmt: skip
 
 
 def run(params: Params) -> None:
     """Runs the stage."""
     config = params.vlm_qa
-    make_deterministic(params.num_threads)
+    make_deterministic(params.num_threads, params.reproducibility)
     with (
         join_processes(params.device) as processes,
         open_launch(
