@@ -3,14 +3,11 @@
 `dvc.lock` holds the checksum of every output, so it is equal to the committed one exactly where
 every byte is. Metrics and plots lie in git themselves; they are compared for a good message.
 
-    python .ci/compare_lock.py                   # everything: the same bytes as the commit's
-    python .ci/compare_lock.py --inputs          # commands, sources, parameters and data only
-    python .ci/compare_lock.py --with FILE       # everything, against another lock file
+    python .ci/compare_lock.py
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -40,20 +37,7 @@ def entries(lock: str) -> dict[str, str]:
     return found
 
 
-def inputs(listed: dict[str, str]) -> dict[str, str]:
-    """What the pipeline was given: all but what its own stages wrote."""
-    made = {name.partition(": output ")[2] for name in listed if ": output " in name}
-    return {
-        name: value
-        for name, value in listed.items()
-        if ": output " not in name
-        and not any(
-            f"{name.partition(': dependency ')[2]}/".startswith(f"{path}/") for path in made
-        )
-    }
-
-
-def differences(expected: dict[str, str], produced: dict[str, str], whose: str) -> list[str]:
+def differences(expected: dict[str, str], produced: dict[str, str]) -> list[str]:
     """Names what differs, the first in the order of the stages first."""
     differ = [
         name
@@ -62,24 +46,15 @@ def differences(expected: dict[str, str], produced: dict[str, str], whose: str) 
     ]
     for position, name in enumerate(differ):
         start = "first difference" if position == 0 else "then"
-        print(f"{start}: {name}\n  {whose} {expected.get(name)}\n  produced {produced.get(name)}")
+        print(f"{start}: {name}\n  committed {expected.get(name)}\n  produced {produced.get(name)}")
     return differ
 
 
 def main() -> int:
     """Returns 0 where everything is equal, 1 after naming what is not."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--inputs", action="store_true")
-    parser.add_argument("--with", dest="other", type=Path)
-    arguments = parser.parse_args()
     produced = entries(Path("dvc.lock").read_text(encoding="utf-8"))
-    if arguments.other:
-        other = entries(arguments.other.read_text(encoding="utf-8"))
-        return bool(differences(other, produced, "earlier"))
     committed = entries(git("show", "HEAD:dvc.lock"))
-    if arguments.inputs:
-        return bool(differences(inputs(committed), inputs(produced), "committed"))
-    differ = differences(committed, produced, "committed")
+    differ = differences(committed, produced)
     changed = git("status", "--porcelain", "--untracked-files=no")
     if changed:
         print(f"files in git that the pipeline changed:\n{changed}")

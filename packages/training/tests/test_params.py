@@ -49,6 +49,7 @@ def test_choices_bring_their_options(params: dict[str, Any]) -> None:
         ({"seed": "0"}, "seed is '0' .str., expected int"),
         ({"seed": True}, "seed is True .bool., expected int"),
         ({"num_threads": 0}, "num_threads is 0, expected 1 or more"),
+        ({"reproducibility": "exact"}, "reproducibility is 'exact', expected portable or native"),
         ({"scale": "huge"}, "prepare: scale is 'huge', which is not there; choose one of tiny"),
         ({"data": "other"}, "datasets: data is 'other', which is not there; choose one of tiny"),
         ({"extra": 1}, "unknown extra; allowed: seed, scale"),

@@ -15,7 +15,8 @@ DEFAULT_PARAMS = Path("params.yaml")
 
 def register(app: typer.Typer) -> None:
     """Adds the stages to the command line."""
-    for command in (fetch, prepare, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa):
+    stages = (prepare, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa)
+    for command in (fetch, *stages, verify, compare):
         app.command()(command)
 
 
@@ -68,6 +69,55 @@ def evaluate_vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
     Example: edge-glass evaluate-vlm-qa
     """
     _run("evaluate_vlm_qa", params)
+
+
+def verify(
+    stages: Annotated[
+        list[str] | None, typer.Argument(help="Stages (default: all that have run here).")
+    ] = None,
+    params: ParamsOption = DEFAULT_PARAMS,
+) -> None:
+    """Run stages again, beside the project, and say whether every byte is equal.
+
+    Where not, the first step, the files and the tensors that differ are named, and the status is 1.
+
+    Example: edge-glass verify align
+    """
+    from edge_glass.training.params import load_params
+    from edge_glass.training.verify import STAGE_FILES, count_files, verify_stage
+
+    data_folder = load_params(params).data_folder
+    here = [name for name, files in STAGE_FILES.items() if Path(files.outputs[-1]).exists()]
+    failed = False
+    for stage in [name.replace("-", "_") for name in stages or here]:
+        lines = verify_stage(stage, Path.cwd(), params, data_folder)
+        verdict = "differs" if lines else f"equal, {count_files(stage, Path.cwd())} files"
+        typer.echo(f"verify {stage}: {verdict}")
+        for line in lines:
+            typer.echo(f"  {line}")
+        failed = failed or bool(lines)
+    raise typer.Exit(failed)
+
+
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Folder of a project that has run.")],
+    run_b: Annotated[Path, typer.Argument(help="Folder of another.")],
+) -> None:
+    """Find where two runs part: parameters, then stage by stage the first step and tensor.
+
+    Example: edge-glass compare . ../other-checkout
+    """
+    from edge_glass.training.divergence import describe, parameter_differences
+    from edge_glass.training.verify import STAGE_FILES
+
+    for run in (run_a, run_b):
+        if not (run / "params.yaml").is_file():
+            raise ValueError(f"{run}: no params.yaml there; expected the folder of a project")
+    lines = parameter_differences(run_a, run_b)
+    for stage, files in STAGE_FILES.items():
+        lines += [f"{stage}: {line}" for line in describe(run_a, run_b, files.outputs)]
+    typer.echo("\n".join(lines) if lines else "equal: parameters and every byte of every stage")
+    raise typer.Exit(bool(lines))
 
 
 def _run(stage: str, path: Path) -> None:

@@ -25,6 +25,7 @@ from edge_glass.training.engine.collapse import CollapseAlarm
 from edge_glass.training.engine.curves import Curves, Speed
 from edge_glass.training.engine.determinism import generator, make_deterministic, reseed
 from edge_glass.training.engine.gradient_cache import GradientCache
+from edge_glass.training.engine.level import proven_level
 from edge_glass.training.engine.optim import (
     build_adamw,
     clip_gradients,
@@ -78,7 +79,8 @@ def train(params: Params, processes: Processes) -> None:
     )
     trained = dict(model.named_parameters())
     count = sum(value.numel() for value in trained.values())
-    say(f"align: {len(rows.images)} pairs, {count / 1e6:.2f} M parameters")
+    say(f"align: {len(rows.images)} pairs, {count / 1e6:.2f} M parameters; "
+        f"proven: {proven_level(params, 'align')}")  # fmt: skip
 
     # optimizer
     rate = config.optim.learning_rate

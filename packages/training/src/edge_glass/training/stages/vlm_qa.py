@@ -36,6 +36,7 @@ from edge_glass.training.engine.best import Best
 from edge_glass.training.engine.curves import Curves, Speed
 from edge_glass.training.engine.determinism import make_deterministic, reseed
 from edge_glass.training.engine.launch import Launch, open_launch
+from edge_glass.training.engine.level import proven_level
 from edge_glass.training.engine.optim import (
     build_adamw,
     learning_rate_factor,
@@ -102,13 +103,10 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         label_smoothing=config.label_smoothing,
         use_bfloat16=processes.device.type == "cuda",
     )
-    quantization = getattr(params.decoder.config, "quantization", "none")
-    if quantization != "none":
-        say(f"vlm_qa: with a decoder in {quantization} only R0 and R1 are held by tests")
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
     say(f"vlm_qa: {len(rows) - skipped.total()} questions over {len(samples)} rows, "
-        f"{count / 1e6:.2f} M trained")  # fmt: skip
+        f"{count / 1e6:.2f} M trained; proven: {proven_level(params, 'vlm_qa')}")  # fmt: skip
 
     # optimizer
     optimizer = build_adamw(

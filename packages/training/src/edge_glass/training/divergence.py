@@ -1,0 +1,142 @@
+"""Where two runs of the pipeline part: parameters, the first step, files, tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MOST_NAMED = 8  # of files and tensors
+CHUNK = 1 << 20
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Returns a folder's files, or the file itself, by their path within it."""
+    if folder.is_file():
+        return {folder.name: folder}
+    return {
+        str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def equal_files(one: Path, other: Path) -> bool:
+    """Compares two files byte by byte, in bounded memory."""
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as first, other.open("rb") as second:
+        while chunk := first.read(CHUNK):
+            if chunk != second.read(CHUNK):
+                return False
+    return True
+
+
+def describe(one: Path, other: Path, outputs: Iterable[str]) -> list[str]:
+    """Describes how the outputs of a stage differ between two runs, in the order of their making.
+
+    Args:
+        one: the project's folder of a run.
+        other: that of another.
+        outputs: what to compare, as paths within a project.
+
+    Returns:
+        Lines to print; none where every byte is equal.
+    """
+    differing: list[tuple[str, Path, Path]] = []
+    lines: list[str] = []
+    for output in outputs:
+        first, second = files_below(one / output), files_below(other / output)
+        for name in sorted(first.keys() ^ second.keys()):
+            where = one if name in first else other
+            lines.append(f"{output}/{name}: only in {where}")
+        differing += [
+            (f"{output}/{name}", first[name], second[name])
+            for name in sorted(first.keys() & second.keys())
+            if not equal_files(first[name], second[name])
+        ]
+    named = [f"{name}: differs" for name, *_ in differing[:MOST_NAMED]]
+    if len(differing) > MOST_NAMED:
+        named.append(f"and {len(differing) - MOST_NAMED} files more")
+    tensors = [
+        f"{name}: {line}"
+        for name, first, second in differing
+        if name.endswith(".safetensors")
+        for line in tensor_differences(first, second)
+    ]
+    return [*first_step(differing), *lines, *named, *tensors]
+
+
+def first_step(differing: list[tuple[str, Path, Path]]) -> list[str]:
+    """Names the first logged step at which the curves among the differing files part."""
+    found: dict[int, list[str]] = {}
+    for name, first, second in differing:
+        if not name.endswith(".tsv"):
+            continue
+        one, other = (_curve(path) for path in (first, second))
+        parted = [step for step in sorted({*one, *other}) if one.get(step) != other.get(step)]
+        if parted:
+            step = parted[0]
+            what = f"{Path(name).stem} {one.get(step, 'missing')} and {other.get(step, 'missing')}"
+            found.setdefault(step, []).append(what)
+    if not found:
+        return []
+    step = min(found)
+    return [f"first at step {step}: {', '.join(found[step])}"]
+
+
+def tensor_differences(one: Path, other: Path) -> Iterator[str]:
+    """Describes the tensors that differ between two safetensors files."""
+    from safetensors import safe_open
+
+    with safe_open(one, "pt") as first, safe_open(other, "pt") as second:
+        names = [set(first.keys()), set(second.keys())]
+        for name in sorted(names[0] ^ names[1]):
+            yield f"tensor {name} only in {one if name in names[0] else other}"
+        parted = 0
+        for name in sorted(names[0] & names[1]):
+            a, b = first.get_tensor(name), second.get_tensor(name)
+            if a.shape != b.shape or a.dtype != b.dtype:
+                what = f"{tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}"
+            elif (number := int((a != b).sum())) or not a.equal(b):
+                gap = float((a.double() - b.double()).abs().max())
+                what = f"{number} of {a.numel()} values, by {gap:.2g} at the most"
+            else:
+                continue
+            parted += 1
+            if parted <= MOST_NAMED:
+                yield f"tensor {name}: {what}"
+        if parted > MOST_NAMED:
+            yield f"and {parted - MOST_NAMED} tensors more"
+
+
+def parameter_differences(one: Path, other: Path) -> list[str]:
+    """Names the parameters that differ between the `params.yaml` of two projects."""
+    first, second = (
+        dict(_flat(yaml.safe_load((project / "params.yaml").read_text())))
+        for project in (one, other)
+    )
+    return [
+        f"parameter {name}: {first.get(name, 'missing')} and {second.get(name, 'missing')}"
+        for name in dict.fromkeys((*first, *second))
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _flat(each, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, value
+
+
+def _curve(path: Path) -> dict[int, str]:
+    """Reads a curve of DVCLive: the digits by step, as they stand there."""
+    lines = path.read_text().splitlines()
+    header = lines[0].split("\t") if lines else []
+    if "step" not in header:
+        return {}
+    column = header.index("step")
+    rows = [line.split("\t") for line in lines[1:]]
+    return {int(row[column]): " ".join(row[:column] + row[column + 1 :]) for row in rows}
