@@ -66,6 +66,11 @@ def test_torch_is_the_same_everywhere() -> None:
     assert f"ARG TORCH_VERSION={torch.partition('==')[2]}\n" in dockerfile
 
 
+def test_the_image_is_labelled_with_the_version_of_training() -> None:
+    project = tomllib.loads((ROOT / "packages/training/pyproject.toml").read_text())["project"]
+    assert f"ARG VERSION={project['version']}\n" in (ROOT / "docker" / "Dockerfile").read_text()
+
+
 def test_hooks_run_the_pinned_tools() -> None:
     content = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     pinned = {

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from edge_glass.training.engine.determinism import (
     ENVIRONMENT,
@@ -19,6 +21,7 @@ from edge_glass.training.engine.determinism import (
     make_deterministic,
     set_environment,
 )
+from tiny_pixmo import PARAMS
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +35,8 @@ def _restore_torch() -> Iterator[None]:
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
+if "TORCH_FIRST" in os.environ:
+    import torch
 from edge_glass.training import commands
 from edge_glass.training.engine import lock
 
@@ -51,13 +56,13 @@ commands._run(sys.argv[1], Path("params.yaml"))
 """
 
 
-def started(project: Path, stage: str, mode: str, **variables: str) -> tuple[list[object], str]:
+def started(folder: Path, stage: str, mode: str, **variables: str) -> tuple[list[Any], str]:
     """What a stage finds when it starts: variables, torch's kernels, oneDNN, a product."""
-    file = project / "params.yaml"
-    file.write_text(file.read_text().replace("reproducibility: native", f"reproducibility: {mode}"))
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"reproducibility": mode}))
     clean = {n: v for n, v in os.environ.items() if n not in environment("portable", "encode")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, stage],
+        cwd=folder,
         env=clean | variables,
         check=True,
         capture_output=True,
@@ -66,27 +71,26 @@ def started(project: Path, stage: str, mode: str, **variables: str) -> tuple[lis
     return json.loads(done.stdout), done.stderr
 
 
-@pytest.mark.parametrize("stage", ["encode", "align"])
-def test_portable_settles_the_environment_before_torch_loads(project: Path, stage: str) -> None:
-    found, said = started(project, stage, "portable", MKL_CBWR="AVX512")
-    variables, capability, onednn, _ = found
-    assert isinstance(variables, dict)
-    assert environment("portable", stage).items() <= variables.items()
-    assert (variables.get("ONEDNN_MAX_CPU_ISA") == "AVX2") == (stage == "encode")
-    assert onednn == (stage == "encode")
-    assert capability == "AVX2"
-    assert "MKL_CBWR was 'AVX512', set to 'COMPATIBLE': it changes bytes" in said
+def test_portable_settles_the_environment_before_torch_loads(tmp_path: Path) -> None:
+    products = {}
+    for stage, variables in (("encode", {"MKL_CBWR": "AVX512"}), ("align", {"TORCH_FIRST": "1"})):
+        found, said = started(tmp_path, stage, "portable", **variables)
+        settled, capability, onednn, products[stage] = found
+        assert environment("portable", stage).items() <= settled.items()
+        assert (settled.get("ONEDNN_MAX_CPU_ISA") == "AVX2") == (stage == "encode")
+        assert onednn == (stage == "encode")
+        assert capability == "AVX2"
+        too_late = "torch was imported before its settings: starting anew" in said
+        assert too_late == (stage == "align")
+        changed = "MKL_CBWR was 'AVX512', set to 'COMPATIBLE': it changes bytes" in said
+        assert changed == (stage == "encode")
+    assert products["encode"] == products["align"]
 
-
-def test_native_leaves_the_kernels_to_the_cpu(project: Path) -> None:
-    found, _ = started(project, "align", "native")
-    variables, _, onednn, product = found
-    assert isinstance(variables, dict)
-    assert not PORTABLE_ENVIRONMENT.keys() & variables.keys()
-    assert onednn
-    portable, _ = started(project, "align", "portable")
-    assert portable[3] == pytest.approx(product, rel=1e-4)
-    assert portable[3] != product
+    (settled, _, onednn, product), _ = started(tmp_path, "align", "native")
+    assert not PORTABLE_ENVIRONMENT.keys() & settled.keys()
+    assert onednn, "native leaves the kernels to the CPU"
+    assert products["align"] == pytest.approx(product, rel=1e-4)
+    assert products["align"] != product
 
 
 def test_the_environment_is_not_set_too_late() -> None:

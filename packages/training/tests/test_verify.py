@@ -47,7 +47,8 @@ def test_stages_are_verified_and_runs_compared(aligned: Path, tmp_path: Path) ->
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     done = command(project, "verify", "align")
     assert done.returncode == 1
-    assert "verify align: differs\n  first at step 2: " in done.stdout
+    assert "verify align: differs\n  first at step 1 of the chain: weights at the" in done.stdout
+    assert "\n  first at step 2: " in done.stdout
     assert "models/align/model.safetensors: tensor " in done.stdout
     done = command(tmp_path, "compare", "project", "other")
     assert (done.returncode, done.stdout) == (1, "parameter seed: 1 and 0\n")

@@ -103,11 +103,15 @@ def compare(
     run_a: Annotated[Path, typer.Argument(help="Folder of a project that has run.")],
     run_b: Annotated[Path, typer.Argument(help="Folder of another.")],
 ) -> None:
-    """Find where two runs part: parameters, then stage by stage the first step and tensor.
+    """Find where two runs part: parameters, then by stage step, tensor and environment.
 
     Example: edge-glass compare . ../other-checkout
     """
-    from edge_glass.training.divergence import describe, parameter_differences
+    from edge_glass.training.divergence import (
+        describe,
+        environment_differences,
+        parameter_differences,
+    )
     from edge_glass.training.verify import STAGE_FILES
 
     for run in (run_a, run_b):
@@ -115,7 +119,10 @@ def compare(
             raise ValueError(f"{run}: no params.yaml there; expected the folder of a project")
     lines = parameter_differences(run_a, run_b)
     for stage, files in STAGE_FILES.items():
-        lines += [f"{stage}: {line}" for line in describe(run_a, run_b, files.outputs)]
+        found = describe(run_a, run_b, files.outputs)
+        if found:
+            found += environment_differences(run_a, run_b, stage)
+        lines += [f"{stage}: {line}" for line in found]
     typer.echo("\n".join(lines) if lines else "equal: parameters and every byte of every stage")
     raise typer.Exit(bool(lines))
 
@@ -126,7 +133,7 @@ def _run(stage: str, path: Path) -> None:
 
     from edge_glass.training.engine.determinism import set_environment
 
-    set_environment(_reproducibility(path), stage)  # before anything imports torch
+    set_environment(_reproducibility(path), stage, restart=True)  # before torch is imported
     from edge_glass.training.engine.lock import stage_lock
     from edge_glass.training.params import load_params
 

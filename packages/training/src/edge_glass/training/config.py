@@ -101,6 +101,7 @@ class AlignConfig:
         optim: the optimizer; its rate is the heads'.
         log_steps: curves are written every so many steps.
         checkpoint_steps: the state for a resume is saved every so many steps.
+        certificate_steps: the certificate takes in the weights every so many steps.
         pooling_learning_rate: peak rate of the pooling; None for the heads' rate.
         num_shards: logical parts of a batch, a power of two; up to so many processes share a step.
         gradient_cache: embeds each shard twice, so that one shard at a time is in memory; the
@@ -125,6 +126,7 @@ class AlignConfig:
     optim: OptimConfig
     log_steps: int
     checkpoint_steps: int
+    certificate_steps: int = 50
     pooling_learning_rate: float | None = None
     num_shards: int = 1
     gradient_cache: bool = False
@@ -161,6 +163,7 @@ class VlmQaConfig:
         optim: the optimizer; its rate is the decoder's.
         log_steps: curves are written every so many steps.
         checkpoint_steps: the state for a resume is saved every so many steps.
+        certificate_steps: the certificate takes in the weights every so many steps.
         num_shards: logical parts of a batch, a power of two: gradients accumulate over them, one
             at a time in memory, and up to so many processes share a step.
         max_length: at most so many tokens of questions and answers at once; what is longer by
@@ -183,6 +186,7 @@ class VlmQaConfig:
     optim: OptimConfig
     log_steps: int
     checkpoint_steps: int
+    certificate_steps: int = 50
     num_shards: int = 1
     max_length: int = 1024
     num_workers: int = 0

@@ -1,12 +1,16 @@
-"""Where two runs of the pipeline part: parameters, the first step, files, tensors."""
+"""Where two runs of the pipeline part: parameters, environment, first step, files, tensors."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from edge_glass.training.folders import CERTIFICATE, CHAIN, LOGS
 
 MOST_NAMED = 8  # of files and tensors
 CHUNK = 1 << 20
@@ -64,7 +68,60 @@ def describe(one: Path, other: Path, outputs: Iterable[str]) -> list[str]:
         if name.endswith(".safetensors")
         for line in tensor_differences(first, second)
     ]
-    return [*first_step(differing), *lines, *named, *tensors]
+    return [*first_link(differing), *first_step(differing), *lines, *named, *tensors]
+
+
+def first_link(differing: list[tuple[str, Path, Path]]) -> list[str]:
+    """Names the first step whose links differ between the chains among the differing files.
+
+    A link hashes the one before it: once two chains part they do not meet again.
+    """
+    for name, first, second in differing:
+        if Path(name).name != CHAIN:
+            continue
+        one, other = (json.loads(path.read_text()) for path in (first, second))
+        links = [chain["steps"].split() for chain in (one, other)]
+        pairs = enumerate(zip_longest(*links), start=1)
+        step = next((number for number, (a, b) in pairs if a != b), None)
+        if step is None:
+            return []  # equal links: what differs is written above them
+        missing = [len(each) for each in links if len(each) < step]
+        if missing:
+            return [f"one run ends after step {missing[0]}, the other goes on"]
+        equal = [
+            int(number)
+            for number, link in one["weights"].items()
+            if other["weights"].get(number) == link
+        ]
+        since = f"; weights are known to be equal after step {max(equal)}" if equal else ""
+        what = "samples, loss, gradient" + (" or weights" if str(step) in one["weights"] else "")
+        if step == 1:
+            what = f"weights at the start, {what}"
+        return [f"first at step {step} of the chain: {what}{since}"]
+    return []
+
+
+def environment_differences(one: Path, other: Path, stage: str) -> list[str]:
+    """Names what differs between the environments in which a stage last ran in two projects."""
+    paths = [project / LOGS / stage / CERTIFICATE for project in (one, other)]
+    if not all(path.is_file() for path in paths):
+        return []
+    first, second = (
+        [dict(_flat(start)) for start in json.loads(path.read_text())["starts"]] for path in paths
+    )
+    lines = []
+    for number, (a, b) in enumerate(zip_longest(first, second)):
+        if a is None or b is None:
+            longer = one if b is None else other
+            lines.append(f"environment: {longer} went on after step {(a or b)['after_step']}")
+            continue
+        lines += [
+            f"environment{f' of start {number + 1}' if number else ''}: {name}: "
+            f"{a.get(name, 'missing')} and {b.get(name, 'missing')}"
+            for name in dict.fromkeys((*a, *b))
+            if a.get(name) != b.get(name) and name != "after_step"
+        ]
+    return lines
 
 
 def first_step(differing: list[tuple[str, Path, Path]]) -> list[str]:

@@ -9,3 +9,7 @@ FEATURES = Path("artifacts/features")
 STATE = Path("artifacts/state")
 ALIGNED = Path("models/align")
 VLM = Path("models/vlm_qa")
+
+LOGS = Path("logs")  # beside the pipeline: what differs from machine to machine is no output
+CHAIN = "chain.json"  # of hashes, in the folder of a stage that trains: an output
+CERTIFICATE = "certificate.json"  # the chain with the machine's facts, in `LOGS / stage`

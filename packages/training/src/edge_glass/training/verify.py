@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_glass.training.divergence import describe, files_below
+from edge_glass.training.divergence import describe, environment_differences, files_below
 from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED, STATE, VLM
 
 PROGRAM = "from edge_glass.fusion.cli import main; main()"
@@ -77,7 +77,8 @@ def verify_stage(stage: str, project: Path, params: Path, data_folder: str) -> l
         done = subprocess.run(command, cwd=work, check=False)
         if done.returncode:
             raise RuntimeError(f"{stage} ended with status {done.returncode}, see above")
-        return describe(project, work, files.outputs)
+        lines = describe(project, work, files.outputs)
+        return lines + (environment_differences(project, work, stage) if lines else [])
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.engine.state import RunState
-
-SPEED = Path("logs")  # beside the pipeline: what depends on the clock is no stage's output
+from edge_glass.training.folders import LOGS
 
 
 class Curves:
@@ -68,8 +70,8 @@ class Speed:
         self.since = time.perf_counter()
         if processes is None or processes.main:
             if state.step == 0:
-                shutil.rmtree(SPEED / stage, ignore_errors=True)
-            self.live = _live(SPEED / stage, resume=state.step > 0)
+                shutil.rmtree(LOGS / stage, ignore_errors=True)
+            self.live = _live(LOGS / stage, resume=state.step > 0)
 
     def count(self, samples: int, **others: int) -> None:
         """Adds a step's samples, and other things by name, such as `tokens`."""
@@ -86,6 +88,16 @@ class Speed:
             for name, number in self.counts.items():
                 self.live.log_metric(f"{name}_per_second", number / (now - self.since))
         self.counts, self.since = {}, now
+
+
+def peak_memory(device: torch.device) -> float:
+    """Returns the most memory in use so far in this process, in GB (of the GPU, where it has one).
+
+    It is not reproducible, so that it goes to no stage's output.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts KiB
 
 
 def _live(folder: Path, *, resume: bool = False) -> Any:

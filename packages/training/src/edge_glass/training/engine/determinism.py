@@ -28,6 +28,7 @@ PORTABLE_ENVIRONMENT = {
 # Convolutions of the frozen encoders go through oneDNN as they are. The stages that train use none
 # of its kernels but `portable_matmul`, which is faster with all instructions and has equal bits.
 STAGE_ENVIRONMENT = {"encode": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
+RESTARTED = "EDGE_GLASS_RESTARTED"  # a command starts itself anew once
 
 
 def environment(reproducibility: str, stage: str) -> dict[str, str]:
@@ -37,22 +38,34 @@ def environment(reproducibility: str, stage: str) -> dict[str, str]:
     return ENVIRONMENT | PORTABLE_ENVIRONMENT | STAGE_ENVIRONMENT.get(stage, {})
 
 
-def set_environment(reproducibility: str = "portable", stage: str = "") -> None:
+def set_environment(
+    reproducibility: str = "portable", stage: str = "", *, restart: bool = False
+) -> None:
     """Sets the variables that act only before torch loads.
 
     Args:
         reproducibility: `portable` or `native`, see `make_deterministic`.
         stage: whose they are.
+        restart: where torch is imported already (by a site's start-up code, say), starts this
+            command anew with the variables set.
 
     Raises:
-        RuntimeError: where torch is already imported, as they would be ignored.
+        RuntimeError: where torch is imported without them, as they would be ignored.
     """
+    wanted = environment(reproducibility, stage)
     if "torch" in sys.modules:
+        if all(os.environ.get(name) == value for name, value in wanted.items()):
+            return
+        if restart and RESTARTED not in os.environ:
+            sys.stderr.write("edge-glass: torch was imported before its settings: starting anew\n")
+            sys.stderr.flush()
+            os.environ.update(wanted, **{RESTARTED: "1"})
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         raise RuntimeError(
             "torch was imported before the environment was set: run stages by `edge-glass STAGE`, "
             "or call set_environment() first"
         )
-    for name, value in environment(reproducibility, stage).items():
+    for name, value in wanted.items():
         found = os.environ.get(name, value)
         if found != value:
             sys.stderr.write(

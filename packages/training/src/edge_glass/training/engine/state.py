@@ -1,11 +1,12 @@
 """The state of a running stage: what a restart needs to give the same bytes.
 
-Order and noise are functions of (seed, step), so model, optimizer, averages, step and the curve so
-far are all there is to keep; no generator's state is saved.
+Order and noise are functions of (seed, step), so model, optimizer, averages, step, and curves and
+certificate so far are all there is to keep; no generator's state is saved.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.checkpoint import load_checkpoint, save_checkpoint
+from edge_glass.training.engine.certificate import Chain
 from edge_glass.training.engine.progress import say
 from edge_glass.training.folders import STATE
 
@@ -29,11 +31,13 @@ class RunState:
         step: optimizer steps done.
         history: one record a logged step.
         notes: numbers that a stage wants back after a restart, such as its best score.
+        chain: the certificate so far.
     """
 
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
+    chain: Chain = field(default_factory=Chain)
 
 
 class StateFile:
@@ -67,6 +71,7 @@ class StateFile:
             "step": state.step,
             "history": json.dumps(state.history),
             "notes": json.dumps(state.notes),
+            "chain": json.dumps(dataclasses.asdict(state.chain)),
         }
         everything = {f"tensor.{name}": value for name, value in tensors.items()}
         moments = {} if optimizer is None else optimizer.state_dict()["state"]
@@ -112,6 +117,7 @@ class StateFile:
             step=config["step"],
             history=json.loads(config["history"]),
             notes=json.loads(config["notes"]),
+            chain=Chain(**json.loads(config["chain"])),
         )
 
     def clear(self) -> None:

@@ -21,6 +21,7 @@ from edge_glass.training.data.captions import caption_rows
 from edge_glass.training.data.features import FeatureIndex, check_encoders, read_index
 from edge_glass.training.data.pictures import AugmentedPictures, CachedPictures, Pictures
 from edge_glass.training.engine.best import Best
+from edge_glass.training.engine.certificate import Certificate
 from edge_glass.training.engine.collapse import CollapseAlarm
 from edge_glass.training.engine.curves import Curves, Speed
 from edge_glass.training.engine.determinism import generator, make_deterministic, reseed
@@ -79,8 +80,8 @@ def train(params: Params, processes: Processes) -> None:
     )
     trained = dict(model.named_parameters())
     count = sum(value.numel() for value in trained.values())
-    say(f"align: {len(rows.images)} pairs, {count / 1e6:.2f} M parameters; "
-        f"proven: {proven_level(params, 'align')}")  # fmt: skip
+    level = proven_level(params, "align")
+    say(f"align: {len(rows.images)} pairs, {count / 1e6:.2f} M parameters; proven: {level}")
 
     # optimizer
     rate = config.optim.learning_rate
@@ -105,6 +106,10 @@ def train(params: Params, processes: Processes) -> None:
     state = state_file.restore(tensors, optimizer)
     curves = Curves(CURVES, state, processes)
     speed = Speed("align", state, processes)
+    certificate = Certificate(
+        "align", state.chain, trained, processes,
+        every=config.certificate_steps, seed=params.seed, level=level,
+    )  # fmt: skip
 
     # loop
     for step in progress(range(state.step, config.steps), "align", total=config.steps,
@@ -141,6 +146,7 @@ def train(params: Params, processes: Processes) -> None:
         with torch.no_grad():
             model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
         state.step = step + 1
+        certificate.add(batch.tolist(), result.loss.item(), norm)
         alarm.check(result.loss.item(), result.chance.item(), state)
         speed.count(config.batch_size)
         if state.step % config.log_steps == 0:
@@ -173,6 +179,7 @@ def train(params: Params, processes: Processes) -> None:
                 model.save_pretrained(ALIGNED)
         else:
             model.save_pretrained(ALIGNED)
+        certificate.write(ALIGNED)
         state_file.clear()
 
 

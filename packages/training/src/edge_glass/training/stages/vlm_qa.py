@@ -7,13 +7,11 @@ what each launch does) work on shares of the batch's logical shards.
 
 from __future__ import annotations
 
-import resource
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -33,7 +31,8 @@ from edge_glass.training.data.features import (
     vision_features,
 )
 from edge_glass.training.engine.best import Best
-from edge_glass.training.engine.curves import Curves, Speed
+from edge_glass.training.engine.certificate import Certificate
+from edge_glass.training.engine.curves import Curves, Speed, peak_memory
 from edge_glass.training.engine.determinism import make_deterministic, reseed
 from edge_glass.training.engine.launch import Launch, open_launch
 from edge_glass.training.engine.level import proven_level
@@ -105,8 +104,9 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     )
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
+    level = proven_level(params, "vlm_qa")
     say(f"vlm_qa: {len(rows) - skipped.total()} questions over {len(samples)} rows, "
-        f"{count / 1e6:.2f} M trained; proven: {proven_level(params, 'vlm_qa')}")  # fmt: skip
+        f"{count / 1e6:.2f} M trained; proven: {level}")  # fmt: skip
 
     # optimizer
     optimizer = build_adamw(
@@ -136,6 +136,10 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     )
     curves = Curves(CURVES, state, processes)
     speed = Speed("vlm_qa", state, processes)
+    certificate = Certificate(
+        "vlm_qa", state.chain, trained, processes,
+        every=config.certificate_steps, seed=params.seed, level=level,
+    )  # fmt: skip
     if state.step == 0:
         show_supervision(samples[0], tokenizer)
 
@@ -158,9 +162,11 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
                 launch.backward(loss)
             losses.add(loss.detach()[None])
         norm = launch.step(config.optim.max_grad_norm, f"vlm_qa, step {step}")
+        whole_loss = launch.loss(losses)
         if ema:
             ema.update()
         state.step = step + 1
+        certificate.add(plan.batch(step), whole_loss, norm)
         useful = plan.num_useful(step)
         speed.count(config.batch_size, tokens=useful)
         count_padding(state.notes, useful, plan.num_padded(step))
@@ -168,7 +174,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
             curves.log(
                 state.step,
                 {
-                    "loss": launch.loss(losses),
+                    "loss": whole_loss,
                     "grad_norm": norm.item(),
                     "learning_rate": config.optim.learning_rate * factor,
                     "useful_token_share": useful_share(state.notes),
@@ -196,6 +202,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         model.eval()
         with best.applied() if use_best else nullcontext(), ema.applied() if ema else nullcontext():
             model.save_pretrained(VLM)
+        certificate.write(VLM)
         state_file.clear()
 
 
@@ -269,13 +276,3 @@ def count_padding(notes: dict[str, float], useful: int, padded: int) -> None:
 def useful_share(notes: dict[str, float]) -> float:
     """Returns the share of the tokens so far that were no padding."""
     return notes.get("useful_tokens", 0.0) / max(1.0, notes.get("padded_tokens", 0.0))
-
-
-def peak_memory(device: torch.device) -> float:
-    """Returns the most memory in use so far in this process, in GB (of the GPU, where it has one).
-
-    It is not reproducible, so that it goes to no stage's output.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts KiB

@@ -1,0 +1,65 @@
+"""What a run's bytes could depend on beside its configuration: machine, libraries, variables."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# of these and of torch's own pins come all bytes
+DISTRIBUTIONS = (
+    "torch", "numpy", "pillow", "pyarrow", "safetensors", "tokenizers", "transformers",
+    "sentence-transformers", "accelerate", "peft", "bitsandbytes", "deepspeed",
+    "edge-glass-encoders", "edge-glass-decoders", "edge-glass-fusion", "edge-glass-training",
+)  # fmt: skip
+# by how they begin: the libraries that read them when they load
+VARIABLES = (
+    "ATEN_", "CUBLAS_", "CUDA_VISIBLE_DEVICES", "DNNL_", "KMP_", "MKL_", "NCCL_", "NPY_", "OMP_",
+    "ONEDNN_", "OPENBLAS_", "PYTHONHASHSEED", "TOKENIZERS_PARALLELISM", "TORCH_",
+)  # fmt: skip
+INSTRUCTIONS = ("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni",
+                "amx_tile")  # fmt: skip
+
+
+def describe_environment(num_processes: int = 1) -> dict[str, Any]:
+    """Returns versions, CPU and GPU, threads and variables of this process, sorted by name."""
+    cpu, flags = _cpu()
+    versions = {}
+    for name in DISTRIBUTIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # an extra that is not installed
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else range(0)
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "libc": " ".join(platform.libc_ver()),
+        "cpu": cpu,
+        "instructions": [name for name in INSTRUCTIONS if name in flags],
+        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "gpus": [torch.cuda.get_device_name(number) for number in gpus],
+        "cuda": torch.version.cuda,
+        "threads": torch.get_num_threads(),
+        "processes": num_processes,
+        "versions": versions,
+        "variables": {
+            name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)
+        },
+    }
+
+
+def _cpu() -> tuple[str, set[str]]:
+    """Returns the CPU's name and what it can do, as Linux tells them."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return platform.processor(), set()
+    found: dict[str, str] = {}
+    for line in path.read_text().splitlines():
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
+    return found.get("model name", platform.processor()), set(found.get("flags", "").split())
