@@ -27,11 +27,9 @@ stage, kills, outputs = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 module = import_module(f"edge_glass.training.stages.{stage}")
 draw = random.Random(0)
 places = [(os, "fsync"), (os, "replace")]
-if stage == "align":
+if stage in ("align", "vlm_qa"):
     places += [(torch.autograd, "grad"), (torch.optim.AdamW, "step")]
-if stage == "vlm_qa":
-    places += [(torch.Tensor, "backward"), (torch.optim.AdamW, "step")]
-if stage in ("prepare", "encode"):
+else:
     places += [(os, "rename")]
 
 
