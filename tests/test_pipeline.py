@@ -30,7 +30,17 @@ NO_EFFECT = {
     "edge_glass.training.engine.progress",
     "edge_glass.training.engine.lock",
 }
-STAGES = ["prepare", "encode", "align", "evaluate_align", "vlm_qa", "evaluate_vlm_qa", "notebooks"]
+STAGES = [
+    "prepare",
+    "prepare_samples",
+    "encode",
+    "align",
+    "evaluate_align",
+    "vlm_qa",
+    "evaluate_vlm_qa",
+    "notebooks",
+]
+BEFORE_ALIGN = {"prepare", "prepare_samples", "encode"}
 
 
 def pipeline() -> dict[str, Any]:
@@ -93,8 +103,9 @@ def reruns(change: dict[str, Any], tmp_path: Path) -> set[str]:
         ({"launch": "ddp"}, {"vlm_qa", "evaluate_vlm_qa", "notebooks"}),
         ({"launches.ddp.num_processes": 4}, set()),
         ({"evaluate_align.sample.block_size": 7}, {"evaluate_align"}),
-        ({"pooling": "perceiver"}, set(STAGES) - {"prepare", "encode"}),
-        ({"encode.sample.dtype": "float32"}, set(STAGES) - {"prepare"}),
+        ({"pooling": "perceiver"}, set(STAGES) - BEFORE_ALIGN),
+        ({"encode.sample.dtype": "float32"}, set(STAGES) - {"prepare", "prepare_samples"}),
+        ({"vision_encoder": "clip_vit_l14_336"}, set(STAGES) - {"prepare"}),
         ({"seed": 1}, set(STAGES)),
     ],
 )
@@ -153,5 +164,5 @@ def test_a_stage_names_every_source_it_imports(stage: str, tmp_path: Path) -> No
 
 
 def test_align_knows_nothing_of_decoders() -> None:
-    for stage in ("prepare", "encode", "align", "evaluate_align"):
+    for stage in (*BEFORE_ALIGN, "align", "evaluate_align"):
         assert not any("decoders" in dep for dep in pipeline()["stages"][stage]["deps"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +109,17 @@ def test_a_torn_page_names_its_row(tmp_path: Path) -> None:
     assert len(list(reader.read(0, np.arange(20)))) == 20
     with pytest.raises(DataError, match=r"a.parquet: unreadable from row 20 on"):
         list(reader.read(1, np.arange(20)))
+
+
+def test_a_reader_goes_with_its_last_user(tmp_path: Path) -> None:
+    write_files(tmp_path, FILES)
+    gc.disable()  # a cycle would wait for a collection, and hold the buffers of a file meanwhile
+    try:
+        reader = RowReader(open_row_groups(tmp_path), ["caption"])
+        rows = reader.read(0, np.arange(5))
+        assert len(list(rows)) == 5
+        gone = weakref.ref(reader)
+        del reader, rows
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -75,5 +75,9 @@ def test_the_files_are_those_of_dvc_yaml() -> None:
             for item in stages[name].get(kind, [])
         ]
         assert set(files.outputs) == set(listed)
-        made = [dep for dep in stages[name]["deps"] if dep.startswith(("artifacts", "models"))]
+        made = [
+            dep
+            for dep in stages[name]["deps"]
+            if dep.startswith(("artifacts", "models", "metrics"))
+        ]
         assert {"/".join(dep.split("/")[:2]) for dep in made} == set(files.inputs)

@@ -15,7 +15,7 @@ DEFAULT_PARAMS = Path("params.yaml")
 
 def register(app: typer.Typer) -> None:
     """Adds the stages to the command line."""
-    stages = (prepare, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa)
+    stages = (prepare, prepare_samples, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa)
     for command in (fetch, *stages, verify, compare):
         app.command()(command)
 
@@ -26,6 +26,14 @@ def prepare(params: ParamsOption = DEFAULT_PARAMS) -> None:
     Example: edge-glass prepare --params params.yaml
     """
     _run("prepare", params)
+
+
+def prepare_samples(params: ParamsOption = DEFAULT_PARAMS) -> None:
+    """Draw a page of what was prepared, pictures as the vision encoder gets them.
+
+    Example: edge-glass prepare-samples
+    """
+    _run("prepare_samples", params)
 
 
 def encode(params: ParamsOption = DEFAULT_PARAMS) -> None:

@@ -9,31 +9,20 @@ from typing import Any, Literal
 
 from edge_glass.fusion.visual_tokens import VisualTokensConfig
 from edge_glass.training.data.augmentation import AugmentationConfig
+from edge_glass.training.data.filters import PrepareConfig as PrepareConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """Where a data set's Parquet files lie in the data folder: a file or a folder of files each."""
-
-    captions: str
-    questions: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """What `prepare` keeps.
+    """Where a data set's Parquet files lie in the data folder: a file or a folder, or several.
 
     Attributes:
-        min_side: pictures with a side of fewer pixels are dropped.
-        max_aspect: pictures with long side / short side above this are dropped.
-        max_caption_length: captions (and answers) of more characters are dropped, never cut.
-        shares: split name to share of the pictures, used where the data name no split.
+        captions: of pixmo-cap.
+        questions: of any other PixMo sub-set; each file is known by its columns.
     """
 
-    min_side: int
-    max_aspect: float
-    max_caption_length: int
-    shares: dict[str, float]
+    captions: str | tuple[str, ...]
+    questions: str | tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,9 @@ class StageFiles:
 _CACHED = (str(PREPARED), str(FEATURES))
 STAGE_FILES = {
     "prepare": StageFiles(inputs=(), outputs=(str(PREPARED), "metrics/prepare.json")),
+    "prepare_samples": StageFiles(
+        inputs=(str(PREPARED), "metrics/prepare.json"), outputs=("plots/prepare",)
+    ),
     "encode": StageFiles(inputs=(str(PREPARED),), outputs=(str(FEATURES), "metrics/encode.json")),
     "align": StageFiles(inputs=_CACHED, outputs=("plots/align", str(ALIGNED))),
     "evaluate_align": StageFiles(

@@ -19,9 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from edge_glass.encoders.checkpoint import write_atomic
 from edge_glass.training.data.error import DataError
-from edge_glass.training.data.pixmo import parquet_files
 from edge_glass.training.data.schemas import check_schema
 
 Integers = NDArray[np.int64]
@@ -49,6 +47,18 @@ class RowGroups:
     first: Integers = field(repr=False)
     rows: Integers = field(repr=False)
 
+    def only(self, group: int) -> RowGroups:
+        """Returns one row group as an index of its own, small enough to send to a worker."""
+        one = slice(group, group + 1)
+        return RowGroups(
+            root=self.root,
+            files=(self.files[int(self.file[group])],),
+            file=np.zeros(1, np.int64),
+            group=self.group[one].copy(),
+            first=self.first[one].copy(),
+            rows=self.rows[one].copy(),
+        )
+
     @cached_property
     def starts(self) -> Integers:
         """(G + 1,) the first row of each group, counted over the data set; then their sum."""
@@ -75,6 +85,21 @@ class RowGroups:
         return self.path(group), int(self.first[group] + number - self.starts[group])
 
 
+def parquet_files(path: Path) -> list[Path]:
+    """Returns the Parquet files of a data set in a fixed order.
+
+    Raises:
+        DataError: where there is none.
+    """
+    files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
+    if not files:
+        raise DataError(
+            f"{path}: no Parquet file there; fetch the data first (`dvc pull`), or name another "
+            "data set in params.yaml"
+        )
+    return files
+
+
 def open_row_groups(
     source: Path, *, subset: str | None = None, with_bytes: bool = True, cache: Path | None = None
 ) -> RowGroups:
@@ -98,6 +123,9 @@ def open_row_groups(
     else:
         arrays = _scan(paths, subset, with_bytes)
         if cache is not None:
+            # it imports torch, which worker processes that only read do without
+            from edge_glass.encoders.checkpoint import write_atomic
+
             held = io.BytesIO()
             np.savez(held, key=key, places=np.stack([arrays[name] for name in ARRAYS]))
             cache.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,23 @@ class RowReader:
         row_groups: the index.
         columns: which to read, "image.bytes" among them for a part of a struct.
         memory_map: map local files, so that processes share the pages; False streams them, for
-            file systems that can't be mapped.
+            file systems that can't be mapped, or to keep mapped pages out of a process's memory.
+        read_rows: of a row group at a time.
     """
 
     def __init__(
-        self, row_groups: RowGroups, columns: Sequence[str], *, memory_map: bool = True
+        self,
+        row_groups: RowGroups,
+        columns: Sequence[str],
+        *,
+        memory_map: bool = True,
+        read_rows: int | None = None,
     ) -> None:
         self._row_groups = row_groups
         self._columns = list(columns)
-        self._memory_map = memory_map
-        self._open = lru_cache(OPEN_FILES)(self._open_file)
+        self._read_rows = read_rows or READ_ROWS
+        # of no method: a cycle through self would keep files and their buffers until a collection
+        self._open = lru_cache(OPEN_FILES)(partial(_open_file, self._columns, memory_map))
 
     def read(self, group: int, rows: Integers) -> Iterator[dict[str, Any]]:
         """Yields rows of one group.
@@ -52,7 +59,7 @@ class RowReader:
         first = 0
         try:
             for batch in file.iter_batches(
-                batch_size=READ_ROWS,
+                batch_size=self._read_rows,
                 row_groups=[int(self._row_groups.group[group])],
                 columns=self._columns,
                 use_threads=False,  # a worker is one of many processes
@@ -68,15 +75,16 @@ class RowReader:
                 f"{path}: unreadable from row {row} on ({error}); fetch it again"
             ) from error
 
-    def _open_file(self, path: Path) -> pq.ParquetFile:
-        try:
-            # without a buffer, a stream reads a row group's column whole before its first row
-            buffer = 0 if self._memory_map else BUFFER_BYTES
-            file = pq.ParquetFile(path, memory_map=self._memory_map, buffer_size=buffer)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{path}: can't be opened ({error}); fetch it again") from error
-        there = file.schema_arrow.names
-        for column in self._columns:
-            if column.split(".")[0] not in there:
-                raise DataError(f"{path}: column {column!r} is missing; found {', '.join(there)}")
-        return file
+
+def _open_file(columns: list[str], memory_map: bool, path: Path) -> pq.ParquetFile:
+    try:
+        # without a buffer, a stream reads a row group's column whole before its first row
+        buffer = 0 if memory_map else BUFFER_BYTES
+        file = pq.ParquetFile(path, memory_map=memory_map, buffer_size=buffer)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: can't be opened ({error}); fetch it again") from error
+    there = file.schema_arrow.names
+    for column in columns:
+        if column.split(".")[0] not in there:
+            raise DataError(f"{path}: column {column!r} is missing; found {', '.join(there)}")
+    return file

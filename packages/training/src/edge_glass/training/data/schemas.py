@@ -6,7 +6,7 @@ any layout of strings and lists. "With bytes" is any sub-set plus `image`, which
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -84,6 +84,8 @@ SUBSETS = {
 def fits(found: pa.DataType, expected: pa.DataType) -> bool:
     """Whether values of type `found` can be read as `expected`."""
     kinds = pa.types
+    if kinds.is_null(found):  # no value at all, as pyarrow infers where every row lacks one
+        return True
     if kinds.is_dictionary(found):
         return fits(found.value_type, expected)
     if kinds.is_struct(expected):
@@ -140,14 +142,14 @@ def check_schema(
             raise DataError(f"{where}: {subset} column {column!r} is {found}, expected {allowed}")
 
 
-def subset_of(schema: pa.Schema) -> str | None:
-    """Returns the sub-set with the most columns among those that the schema satisfies."""
+def subset_of(schema: pa.Schema, names: Iterable[str] = tuple(SUBSETS)) -> str | None:
+    """Returns the sub-set with the most columns among those of `names` that the schema satisfies."""
     best: str | None = None
-    for name, subset in SUBSETS.items():
+    for name in names:
         try:
             check_schema(schema, name, where="")
         except DataError:
             continue
-        if best is None or len(subset.columns) > len(SUBSETS[best].columns):
+        if best is None or len(SUBSETS[name].columns) > len(SUBSETS[best].columns):
             best = name
     return best

@@ -1,163 +1,132 @@
 """Stage `prepare`: PixMo files in; clean, split, deduplicated Parquet out, with a count of drops.
 
-Per subset and split two files: `SPLIT.images.parquet` (each picture once) and
-`SPLIT.rows.parquet` (its captions or questions, with `image`, the picture's row number).
+Per kind and split two files: `SPLIT.images.parquet` (each picture once) and `SPLIT.rows.parquet`
+(its captions or questions, with `image`, the picture's row number). Row groups are looked at one
+by one, by as many processes as there are; then it is decided what is kept; then the row groups are
+read again in order and written. In memory are a few bytes a picture, and few pictures at a time.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from concurrent.futures import Executor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from edge_glass.training.config import Params
+from edge_glass.training.data.decisions import Decision, decide
 from edge_glass.training.data.error import DataError
-from edge_glass.training.data.filters import image_problem, text_problem
-from edge_glass.training.data.pixmo import parquet_files, read_rows
-from edge_glass.training.data.splits import image_id, split_of
+from edge_glass.training.data.inspection import Partition, inspect, plan_partitions
+from edge_glass.training.data.leaks import count_leaks, hash_again, image_groups
+from edge_glass.training.data.split_writer import SplitWriter
+from edge_glass.training.data.splits import image_id
+from edge_glass.training.data.texts import SCHEMAS
 from edge_glass.training.engine.outputs import output_folder, write_json
+from edge_glass.training.engine.pool import open_pool, ordered_map
 from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.folders import PREPARED
 
 METRICS = Path("metrics/prepare.json")
 
-IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("bytes", pa.binary())])
-ROW_SCHEMAS = {
-    "captions": pa.schema(
-        [
-            ("image", pa.int64()),
-            ("caption", pa.string()),
-            ("transcripts", pa.list_(pa.string())),
-            ("group", pa.string()),
-            ("canonical_caption", pa.string()),
-            ("label", pa.string()),
-        ]
-    ),
-    "questions": pa.schema(
-        [
-            ("image", pa.int64()),
-            ("question", pa.string()),
-            ("answer", pa.string()),
-            ("type", pa.string()),
-        ]
-    ),
-}
 
-
-class SplitWriter:
-    """Writes one split of one subset, each picture once, a bounded number of rows in memory."""
-
-    ROWS_HELD = 2048
-
-    def __init__(self, folder: Path, subset: str, split: str) -> None:
-        self.subset = subset
-        self.index: dict[str, int] = {}
-        self._images: list[dict[str, Any]] = []
-        self._rows: list[dict[str, Any]] = []
-        folder.mkdir(parents=True, exist_ok=True)
-        options = {"compression": "zstd", "store_schema": True}
-        self._image_file = pq.ParquetWriter(
-            folder / f"{split}.images.parquet", IMAGE_SCHEMA, **options
-        )
-        self._row_file = pq.ParquetWriter(
-            folder / f"{split}.rows.parquet", ROW_SCHEMAS[subset], **options
-        )
-
-    def add(self, identity: str, data: bytes, row: dict[str, Any]) -> None:
-        if identity not in self.index:
-            self.index[identity] = len(self.index)
-            self._images.append({"image_id": identity, "bytes": data})
-        self._rows.append({"image": self.index[identity], **self._columns(identity, row)})
-        if len(self._rows) >= self.ROWS_HELD:
-            self._flush()
-
-    def _columns(self, identity: str, row: dict[str, Any]) -> dict[str, Any]:
-        if self.subset == "questions":
-            return {
-                "question": row["question"].strip(),
-                "answer": row["answer"].strip(),
-                "type": row.get("type") or "all",
-            }
-        return {
-            "caption": row["caption"].strip(),
-            "transcripts": [text for text in row.get("transcripts") or [] if text.strip()],
-            # pictures of one group show one thing: they are no negatives of each other
-            "group": row.get("concept") or identity,
-            "canonical_caption": row.get("canonical_caption") or row["caption"].strip(),
-            # a class to colour plots by, where the data name one
-            "label": row.get("subgroup") or "",
-        }
-
-    def _flush(self) -> None:
-        self._image_file.write_table(pa.Table.from_pylist(self._images, IMAGE_SCHEMA))
-        self._row_file.write_table(pa.Table.from_pylist(self._rows, ROW_SCHEMAS[self.subset]))
-        self._images, self._rows = [], []
-
-    def close(self) -> None:
-        self._flush()
-        self._image_file.close()
-        self._row_file.close()
-
-
-def run(params: Params) -> None:
+def run(params: Params, executor: Executor | None = None) -> None:
     """Runs the stage.
+
+    Args:
+        params: the configuration.
+        executor: where row groups are looked at; None takes `prepare.num_workers` processes of this
+            machine. The bytes that come out are the same.
 
     Raises:
         DataError: where a file can't be read, a column is missing, or a split ends up empty.
     """
-    report: dict[str, Any] = {}
-    split_of_image: dict[str, str] = {}
-    with output_folder(PREPARED) as work:
-        for subset in ("captions", "questions"):
-            source = Path(params.data_folder) / getattr(params.data, subset)
-            report[subset] = prepare_subset(params, subset, source, work, split_of_image)
-    write_json(METRICS, report)
+    partitions = plan(params)
+    with ExitStack() as stack:
+        if executor is None:
+            executor = stack.enter_context(open_pool(params.prepare.num_workers))
+        looks = ordered_map(inspect, partitions, executor)
+        findings = list(progress(looks, "prepare: look", total=len(partitions)))
+        decisions = decide(findings, [each.kind for each in partitions], params.prepare)
+        del findings
+        for kind, report in decisions.reports.items():
+            _announce(params, kind, report)
+        with output_folder(PREPARED) as work:
+            write(partitions, decisions.of_groups, work)
+            written = image_groups(work)
+            again = ordered_map(hash_again, [group for _, group in written], executor)
+            leaks = count_leaks(
+                [split for split, _ in written],
+                progress(again, "prepare: check", total=len(written)),
+            )
+            if leaks:
+                raise DataError(
+                    f"{leaks} pictures were written to two splits, which must not happen: please "
+                    "report it with the data set's name and params.yaml"
+                )
+    say(f"prepare: {leaks} pictures in two splits; near-duplicates: {decisions.near_duplicates}")
+    found = {"leaks": leaks, "near_duplicates": decisions.near_duplicates}
+    write_json(METRICS, {**decisions.reports, **found})
 
 
-def prepare_subset(
-    params: Params, subset: str, source: Path, work: Path, seen: dict[str, str]
-) -> dict[str, Any]:
-    """Prepares captions or questions; returns its part of the report."""
-    config = params.prepare
-    dropped: Counter[str] = Counter()
-    writers: dict[str, SplitWriter] = {}
-    kept: Counter[str] = Counter()
-    verdicts: dict[str, str | None] = {}
-    read = 0
-    for file in parquet_files(source):
-        for row in progress(read_rows(file, subset), f"prepare {file.name}", total=None):
-            read += 1
-            data: bytes = (row["image"] or {}).get("bytes") or b""
-            reason = text_problem(row, subset, config)
-            identity = image_id(data)
-            if identity not in verdicts:
-                verdicts[identity] = image_problem(data, config)
-            reason = verdicts[identity] or reason
-            split = row.get("split") or split_of(identity, params.seed, config.shares)
-            if reason is None and seen.setdefault(identity, split) != split:
-                # one picture, one split, across all subsets: the first one seen keeps it
-                reason = "image_of_another_split"
-            if reason:
-                dropped[reason] += 1
-                continue
-            if split not in writers:
-                writers[split] = SplitWriter(work / subset, subset, split)
-            writers[split].add(identity, data, row)
-            kept[split] += 1
+def plan(params: Params) -> list[Partition]:
+    """Returns the row groups of all inputs, captions first.
+
+    Raises:
+        DataError: where a file is missing, torn or of no known sub-set.
+    """
+    partitions: list[Partition] = []
+    for kind in SCHEMAS:
+        named = getattr(params.data, kind)
+        names = [named] if isinstance(named, str) else named
+        sources = [Path(params.data_folder) / name for name in names]
+        partitions += plan_partitions(kind, sources, seed=params.seed, config=params.prepare)
+    return partitions
+
+
+def write(partitions: list[Partition], decisions: list[Decision], work: Path) -> None:
+    """Reads the row groups again in order, and writes what is kept.
+
+    Raises:
+        DataError: where a picture has changed meanwhile.
+    """
+    writers: dict[tuple[str, str], SplitWriter] = {}
+    pairs = zip(partitions, decisions, strict=True)
+    for partition, decision in progress(pairs, "prepare: write", total=len(partitions)):
+        if (decision.images < 0).all():
+            continue
+        text = -1
+        for data, _, texts in partition.rows(pictures=bool(decision.fresh.any())):
+            for each in texts:
+                text += 1
+                image = int(decision.images[text])
+                if image < 0:
+                    continue
+                place = partition.kind, decision.names[decision.splits[text]]
+                if place not in writers:
+                    writers[place] = SplitWriter(work / place[0], *place)
+                writer = writers[place]
+                identity = decision.digests[decision.pictures[text]].tobytes().hex()
+                if decision.fresh[text]:
+                    if image_id(data) != identity or image != writer.num_images:
+                        raise DataError(
+                            f"{partition.group.path(0)} was changed while the stage read it: leave "
+                            "the data alone, and run the stage again"
+                        )
+                    writer.add_image(identity, data)
+                columns: dict[str, Any] = {"image": image, **each.columns}
+                if columns.get("group", "") is None:
+                    columns["group"] = identity
+                writer.add_row(columns)
     for writer in writers.values():
         writer.close()
-    if not kept["train"]:
+
+
+def _announce(params: Params, kind: str, report: dict[str, Any]) -> None:
+    read, kept, dropped = report["rows_read"], report["rows_kept"], report["dropped"]
+    if not kept.get("train"):
+        sources = f"{params.data_folder}/{getattr(params.data, kind)}"
         raise DataError(
-            f"{source}: no row of split 'train' is left of {read} rows; dropped: {dict(dropped)}. "
+            f"{sources}: no row of split 'train' is left of {read} rows; dropped: {dropped}. "
             "Check the files, or the limits under `prepare` in params.yaml"
         )
-    say(f"prepare {subset}: read {read}, kept {sum(kept.values())}, dropped {dict(dropped)}")
-    return {
-        "rows_read": read,
-        "rows_kept": dict(sorted(kept.items())),
-        "images_kept": {split: len(writers[split].index) for split in sorted(writers)},
-        "dropped": dict(sorted(dropped.items())),
-    }
+    say(f"prepare {kind}: read {read}, kept {sum(kept.values())}, dropped {dropped}")

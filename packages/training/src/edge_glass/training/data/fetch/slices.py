@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from edge_glass.training.data.error import DataError
 from edge_glass.training.data.fetch.folder import Folder, replacing
-from edge_glass.training.data.pixmo import parquet_files
+from edge_glass.training.data.row_groups import parquet_files
 from edge_glass.training.data.schemas import TEXT, check_schema, fits
 
 BATCH = 4096
