@@ -45,16 +45,18 @@ def bomb(side: int = 60_000) -> bytes:
 class HostileServer:
     """Answers by the first part of the path; the second is the picture's number.
 
+    It is `hosts` many hosts: 127.0.0.1, 127.0.0.2 and so on, with one port.
     `hits` counts requests a path; `delivered` counts whole pictures a path.
     """
 
-    def __init__(self, *, reset_share: float = 0.0, delay: float = 0.0) -> None:
+    def __init__(self, *, reset_share: float = 0.0, delay: float = 0.0, hosts: int = 1) -> None:
         self.hits: Counter[str] = Counter()
         self.delivered: Counter[str] = Counter()
         self.most_at_once = 0
         self._at_once = 0
         self._reset_share = reset_share
         self._delay = delay
+        self._hosts = hosts
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
 
@@ -80,10 +82,14 @@ class HostileServer:
         self._stop = asyncio.Event()
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
+        # the same server as other hosts
+        others = [f"127.0.0.{number}" for number in range(2, 2 + self._hosts - 1)]
+        more = [await asyncio.start_server(self._serve, host, self.port) for host in others]
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready.set()
         await self._stop.wait()
-        server.close()
+        for each in (server, *more):
+            each.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

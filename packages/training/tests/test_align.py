@@ -159,9 +159,9 @@ def test_bad_input_is_named(project: Path, params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"shape \(\d+, 384\), expected \(\d+, 768\)"):
         align.run(tiny)
     index.write_text(whole)
-    vision = np.load("artifacts/features/captions/train/vision.npy")
+    vision = np.load("artifacts/features/captions/train/vision-00000.npy")
     vision[3] = np.nan
-    np.save("artifacts/features/captions/train/vision.npy", vision)
+    np.save("artifacts/features/captions/train/vision-00000.npy", vision)
     with pytest.raises(ValueError, match="features of picture 3 are not finite"):
         align.run(tiny)
 

@@ -13,6 +13,7 @@ import torch
 from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.config import component
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.training.data.feature_shards import ShardIndex, write_shard
 from edge_glass.training.stages.evaluate_vlm_qa import answer_with_controls, score
 
 NUMBERS = ("one", "two", "three", "four")
@@ -75,7 +76,12 @@ def test_predictions_are_the_same_at_any_batch_size(
     folder = Path("artifacts/features/questions/val")
     folder.mkdir(parents=True)
     features = np.random.default_rng(0).normal(size=(10, 9, 24)).astype(np.float16)
-    np.save(folder / "vision.npy", features)
+    entries = tuple(
+        write_shard(folder / f"vision-{number:05d}.npy", folder, rows.shape, "float16", [rows])
+        for number, rows in enumerate((features[:6], features[6:]))
+    )
+    index = ShardIndex(shape=features.shape, dtype="float16", rows_per_shard=6, shards=entries)
+    index.save(folder / "vision.json")
     rows = [{"image": at % 10, "question": each} for at, each in enumerate(QUESTIONS)]
     model = build(decoder, fusion)
     one, seven, all_but = (answer_with_controls(model, rows, "val", size) for size in (1, 7, 32))

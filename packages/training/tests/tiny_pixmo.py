@@ -49,6 +49,7 @@ PARAMS: dict[str, Any] = {
             "question_image_size": 64,
             "batch_size": 5,
             "dtype": "float16",
+            "rows_per_shard": 10,
         }
     },
     "align": {

@@ -164,7 +164,7 @@ class DualEncoder(nn.Module):
         """
         device = self.logit_scale.device
         if vision and self.vision is None:
-            self.vision = self.config.vision_encoder_config.build().to(device)
+            self.vision = self.config.build_vision_encoder().to(device)
         if text and self.text is None:
             self.text = self.config.text_encoder_config.build().to(device)
         self.config.check_encoders(self.vision, self.text)

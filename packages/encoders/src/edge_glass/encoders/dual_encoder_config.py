@@ -20,6 +20,7 @@ from edge_glass.encoders.base import (
     VisionEncoder,
     VisionEncoderConfig,
 )
+from edge_glass.encoders.grid_average import with_grid
 from edge_glass.encoders.matryoshka import MatryoshkaProjection, ProjectionKind, check_dims
 from edge_glass.encoders.tables import POOLINGS, TEXT_ENCODERS, VISION_ENCODERS
 
@@ -106,7 +107,15 @@ class DualEncoderConfig:
 
     def build_encoders(self) -> tuple[VisionEncoder, TextEncoder]:
         """Builds both frozen encoders."""
-        return self.vision_encoder_config.build(), self.text_encoder_config.build()
+        return self.build_vision_encoder(), self.text_encoder_config.build()
+
+    def build_vision_encoder(self) -> VisionEncoder:
+        """Builds the frozen vision encoder, averaged to this model's grid where its own is finer.
+
+        Raises:
+            ValueError: where the model's grid does not divide the encoder's.
+        """
+        return with_grid(self.vision_encoder_config.build(), self.grid)
 
     def check_encoders(self, vision: VisionEncoder | None, text: TextEncoder | None) -> None:
         """Checks encoders against the widths that the model is built for.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint, save_checkpoint
+from edge_glass.encoders.grid_average import with_grid
 from edge_glass.fusion.config import ConfigError, component, validate
 from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
 from edge_glass.fusion.vlm import VisionLanguageModel
@@ -137,5 +138,7 @@ def load_vlm(folder: Path, *, load_vision_encoder: bool = True) -> VisionLanguag
     if load_vision_encoder:
         choice = config["vision_encoder"]
         encoder = component("vision_encoder", choice["name"], choice["options"], where=where)
-        model._vision_encoder = (encoder.build(image_size=config["image_size"]),)
+        built = encoder.build(image_size=config["image_size"])
+        grid = (int(config["grid"][0]), int(config["grid"][1]))
+        model._vision_encoder = (with_grid(built, grid),)
     return model.eval()

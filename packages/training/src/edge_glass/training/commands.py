@@ -10,6 +10,14 @@ import typer
 from edge_glass.training.data.fetch.command import fetch
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="The configuration file.")]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        envvar="EDGE_GLASS_SCHEDULER",
+        help="Where parts are worked on: a Dask scheduler's address, or processes:N. Same bytes.",
+    ),
+]
 DEFAULT_PARAMS = Path("params.yaml")
 
 
@@ -20,12 +28,12 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def prepare(params: ParamsOption = DEFAULT_PARAMS) -> None:
+def prepare(params: ParamsOption = DEFAULT_PARAMS, scheduler: SchedulerOption = None) -> None:
     """Clean PixMo files: drop broken rows, count why, split by picture.
 
     Example: edge-glass prepare --params params.yaml
     """
-    _run("prepare", params)
+    _run("prepare", params, scheduler)
 
 
 def prepare_samples(params: ParamsOption = DEFAULT_PARAMS) -> None:
@@ -36,12 +44,25 @@ def prepare_samples(params: ParamsOption = DEFAULT_PARAMS) -> None:
     _run("prepare_samples", params)
 
 
-def encode(params: ParamsOption = DEFAULT_PARAMS) -> None:
+def encode(
+    params: ParamsOption = DEFAULT_PARAMS,
+    scheduler: SchedulerOption = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only hold the cache that is there against its checksums."),
+    ] = False,
+) -> None:
     """Run the frozen encoders once and keep their features.
 
-    Example: edge-glass encode
+    Example: edge-glass encode --scheduler tcp://10.0.0.1:8786
     """
-    _run("encode", params)
+    if check:
+        from edge_glass.training.data.features import verify_features
+
+        shards, size = verify_features()
+        typer.echo(f"encode: {shards} shards, {size} bytes, are as their checksums say")
+        return
+    _run("encode", params, scheduler)
 
 
 def align(params: ParamsOption = DEFAULT_PARAMS) -> None:
@@ -135,13 +156,15 @@ def compare(
     raise typer.Exit(bool(lines))
 
 
-def _run(stage: str, path: Path) -> None:
+def _run(stage: str, path: Path, scheduler: str | None = None) -> None:
     """Validates the whole configuration, settles the environment, then runs one stage."""
     from importlib import import_module
 
-    from edge_glass.training.engine.determinism import set_environment
+    from edge_glass.training.engine.determinism import environment, set_environment
 
-    set_environment(_reproducibility(path), stage, restart=True)  # before torch is imported
+    reproducibility = _reproducibility(path)
+    set_environment(reproducibility, stage, restart=True)  # before torch is imported
+    from edge_glass.training.engine.executor import open_executor
     from edge_glass.training.engine.lock import stage_lock
     from edge_glass.training.params import load_params
 
@@ -152,7 +175,12 @@ def _run(stage: str, path: Path) -> None:
         start_processes(params.launch, params.num_threads)
 
     with stage_lock(stage):
-        import_module(f"edge_glass.training.stages.{stage}").run(params)
+        run = import_module(f"edge_glass.training.stages.{stage}").run
+        if not scheduler:
+            run(params)
+            return
+        with open_executor(scheduler, environment(reproducibility, stage)) as executor:
+            run(params, executor)
 
 
 def _reproducibility(path: Path) -> str:

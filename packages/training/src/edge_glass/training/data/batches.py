@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.data.collate import PackedQuestions, bucketed_batches, collate_questions
-from edge_glass.training.data.features import gather
+from edge_glass.training.data.features import Features, gather
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.engine.reduce import is_power_of_two
 
@@ -88,7 +85,7 @@ class QuestionSet(Dataset[PackedQuestions]):
     def __init__(
         self,
         samples: Sequence[PackedQuestions],
-        features: np.ndarray[Any, Any],
+        features: Features,
         pad_token_id: int,
     ) -> None:
         self.samples, self.features, self.pad_token_id = samples, features, pad_token_id

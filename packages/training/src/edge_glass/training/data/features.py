@@ -1,16 +1,18 @@
-"""The feature cache: what the frozen encoders said, as memory-mapped arrays.
+"""The feature cache: what the frozen encoders said, as memory-mapped arrays in shards.
 
-A folder a split holds `vision.npy` (M, P, D) for its M pictures and, for captions, `text.npy`
-(K, D) with `texts.json`, the K distinct texts in order. `index.json` at the top describes all.
+A folder a split holds the array `vision` (M, P, D) for its M pictures and, for captions, `text`
+(K, D) with `texts.json`, the K distinct texts in order; `feature_shards.py` says how an array
+lies there. `index.json` at the top describes all.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,12 +20,28 @@ import torch
 from torch import Tensor
 
 from edge_glass.training.data.error import DataError
+from edge_glass.training.data.feature_shards import REMEDY
+from edge_glass.training.data.sharded_array import ShardedArray
 from edge_glass.training.folders import FEATURES
+
+
+class Features(Protocol):
+    """Rows of features by number: an array in memory, or one in shards."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureIndex:
-    """What is in the cache: widths, grids (rows, columns) and the encoders that made it."""
+    """What is in the cache: widths, grids (rows, columns) and the encoders that made it.
+
+    `texts_sha256` is the checksum of each caption split's `texts.json`.
+    """
 
     vision_encoder: str
     text_encoder: str
@@ -32,6 +50,7 @@ class FeatureIndex:
     grids: dict[str, tuple[int, int]]
     image_sizes: dict[str, int]
     splits: dict[str, list[str]]
+    texts_sha256: dict[str, str]
 
 
 def read_index(folder: Path = FEATURES) -> FeatureIndex:
@@ -71,34 +90,66 @@ def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
             )
 
 
-def vision_features(subset: str, split: str, folder: Path = FEATURES) -> np.ndarray[Any, Any]:
+def vision_features(
+    subset: str, split: str, folder: Path = FEATURES, *, verify: bool = False
+) -> ShardedArray:
     """Returns the pictures' features (M, P, D), memory-mapped, read only.
 
+    Args:
+        subset: "captions" or "questions".
+        split: of the sub-set.
+        folder: of the cache.
+        verify: whether to hold every byte against its checksum; sizes are checked always.
+
     Raises:
-        DataError: where the split is not in the cache.
+        DataError: where the split is not in the cache, or a shard is missing, cut or damaged.
     """
-    path = folder / subset / split / "vision.npy"
-    if not path.is_file():
-        raise DataError(f"{path}: split {split!r} of {subset} is not in the feature cache")
-    array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
+    return ShardedArray(folder / subset / split, "vision", verify=verify)
 
 
-def text_features(split: str, folder: Path = FEATURES) -> tuple[dict[str, int], Tensor]:
-    """Returns (text -> row, features (K, D) float32) of a caption split."""
-    texts = json.loads((folder / "captions" / split / "texts.json").read_text())
-    path = folder / "captions" / split / "text.npy"
-    array = np.load(path, allow_pickle=False)
-    width = read_index(folder).text_width
-    if array.shape != (len(texts), width) or not np.isfinite(array).all():
+def text_features(
+    split: str, folder: Path = FEATURES, *, verify: bool = False
+) -> tuple[dict[str, int], Tensor]:
+    """Returns (text -> row, features (K, D) float32) of a caption split.
+
+    Raises:
+        DataError: where they are not in the cache, or a file is missing, cut or damaged.
+    """
+    path, index = folder / "captions" / split / "texts.json", read_index(folder)
+    data = path.read_bytes() if path.is_file() else b""
+    found, expected = hashlib.sha256(data).hexdigest(), index.texts_sha256.get(split)
+    if found != expected:
         raise DataError(
-            f"{path}: found text features of shape {array.shape}, expected ({len(texts)}, {width}) "
-            "finite numbers: run `dvc repro encode` again"
+            f"{path}: found {len(data)} bytes with SHA-256 {found}, expected {expected}: {REMEDY}"
+        )
+    texts = json.loads(data)
+    array = ShardedArray(path.parent, "text", verify=verify)[:]
+    if array.shape != (len(texts), index.text_width) or not np.isfinite(array).all():
+        raise DataError(
+            f"{path.parent}: found text features of shape {array.shape}, expected ({len(texts)}, "
+            f"{index.text_width}) finite numbers: {REMEDY}"
         )
     return {text: row for row, text in enumerate(texts)}, torch.from_numpy(array)
 
 
-def gather(array: np.ndarray[Any, Any], rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
+def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
+    """Holds every byte of the cache against its checksum; returns the shards and their bytes.
+
+    Raises:
+        DataError: naming the first file that is missing, cut or damaged.
+    """
+    arrays = []
+    for subset, splits in read_index(folder).splits.items():
+        for split in splits:
+            arrays.append(vision_features(subset, split, folder, verify=True))
+            if subset == "captions":
+                text_features(split, folder, verify=True)
+                arrays.append(ShardedArray(folder / subset / split, "text"))
+    sizes = [entry.bytes for array in arrays for entry in array.index.shards]
+    return len(sizes), sum(sizes)
+
+
+def gather(array: Features, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
     """Returns the named rows as a float32 tensor (B, P, D).
 
     Raises:

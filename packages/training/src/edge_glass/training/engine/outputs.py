@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_glass.encoders.checkpoint import write_atomic
+from edge_glass.training.engine.sync import sync
 
 
 @contextmanager
@@ -45,11 +45,7 @@ def output_folder(final: Path) -> Iterator[Path]:
 def sync_tree(folder: Path) -> None:
     """Flushes every file and folder below `folder` to the disk, so that a rename is safe."""
     for path in [folder, *sorted(folder.rglob("*"))]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)
 
 
 def replace_folder(work: Path, final: Path) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.data.captions import CaptionRows, caption_rows
-from edge_glass.training.data.features import gather, vision_features
+from edge_glass.training.data.features import Features, gather, vision_features
 from edge_glass.training.evaluation.retrieval import retrieval_curve
 
 BATCH = 256
@@ -23,7 +21,7 @@ class ValidationSplit:
     """A split's rows and features, ready to be embedded."""
 
     rows: CaptionRows
-    vision: NDArray[np.generic]
+    vision: Features
     captions: Tensor
     groups: Tensor
 

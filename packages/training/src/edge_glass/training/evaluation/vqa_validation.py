@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_glass.fusion.prompt import left_padded, prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.data.features import gather, prepared_rows, vision_features
+from edge_glass.training.data.features import Features, gather, prepared_rows, vision_features
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.evaluation.vqa import exact_match
@@ -31,7 +31,7 @@ class ValidationQuestions:
         truths: the answers.
     """
 
-    features: NDArray[Any]
+    features: Features
     images: NDArray[Any]
     prompts: list[list[int]]
     truths: list[str]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
+from edge_glass.encoders.grid_average import with_grid
 from edge_glass.training.config import Params, fingerprint
 from edge_glass.training.data.captions import caption_rows
 from edge_glass.training.data.features import FeatureIndex, check_encoders, read_index
@@ -187,10 +188,10 @@ def open_pictures(params: Params, index: FeatureIndex, device: torch.device) -> 
     """Returns the training pictures: from the cache, or changed and encoded at each step."""
     if params.align.augmentation is None:
         return CachedPictures("captions", "train")
-    size = index.image_sizes["captions"]
+    encoder = params.vision_encoder.config.build(image_size=index.image_sizes["captions"])
     return AugmentedPictures(
         PREPARED / "captions" / "train.images.parquet",
-        params.vision_encoder.config.build(image_size=size).to(device),
+        with_grid(encoder, index.grids["captions"]).to(device),
         params.align.augmentation,
         dtype=params.encode.dtype,
         seed=params.seed,

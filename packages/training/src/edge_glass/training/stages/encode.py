@@ -1,154 +1,278 @@
 """Stage `encode`: the frozen encoders run once over every picture and text.
 
-Splits are encoded one by one under `artifacts/state/encode`; a restart skips those that are
-whole, and the cache appears under `artifacts/features` when all are there.
+The cache is made in shards under `artifacts/state/encode`, each by a pure function of its task, in
+this process or wherever the executor runs it. A restart skips the shards that are whole, and the
+cache appears under `artifacts/features` when all are there.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
+import hashlib
 import json
-import os
+import secrets
 import shutil
+from concurrent.futures import Executor
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import pyarrow.parquet as pq
-import torch
 
-from edge_glass.encoders.base import TextEncoder, VisionEncoder
-from edge_glass.encoders.checkpoint import write_atomic
-from edge_glass.training.config import Params, fingerprint
-from edge_glass.training.data.features import FeatureIndex, prepared_rows
-from edge_glass.training.data.images import decode_image
-from edge_glass.training.engine.determinism import make_deterministic
-from edge_glass.training.engine.outputs import (
-    output_folder,
-    replace_folder,
-    sync_tree,
-    write_json,
+from edge_glass.training.config import Choice, EncodeConfig, Params, fingerprint
+from edge_glass.training.data.encoding import (
+    FrozenEncoder,
+    ShardTask,
+    close_encoders,
+    encode_shard,
+    open_text_encoder,
+    open_vision_encoder,
+    settle,
 )
-from edge_glass.training.engine.processes import find_device
+from edge_glass.training.data.feature_shards import (
+    ShardEntry,
+    ShardIndex,
+    check_size,
+    shard_bytes,
+    shard_sizes,
+)
+from edge_glass.training.data.features import FeatureIndex
+from edge_glass.training.engine.executor import SerialExecutor, is_serial
+from edge_glass.training.engine.outputs import replace_folder, sync_tree, write_json
 from edge_glass.training.engine.progress import progress, say
+from edge_glass.training.engine.state import file_mark
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 
 METRICS = Path("metrics/encode.json")
+FINGERPRINT = (
+    "data_name", "num_threads", "reproducibility", "device", "vision_encoder", "text_encoder",
+    "encode",
+)  # fmt: skip
 
 
-def run(params: Params) -> None:
-    """Runs the stage."""
-    make_deterministic(params.num_threads, params.reproducibility)
-    device = find_device(params.device)
-    work = _work_folder(params)
-    config = params.encode
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArrayPlan:
+    """One array of the cache: where its index goes, its shape, and what makes its shards."""
+
+    path: Path
+    shape: tuple[int, ...]
+    rows_per_shard: int
+    tasks: list[ShardTask]
+
+
+def run(params: Params, executor: Executor | None = None) -> None:
+    """Runs the stage.
+
+    Args:
+        params: the configuration.
+        executor: what runs the shards, see `engine/executor.py`; this process where None.
+
+    Raises:
+        DataError: where a prepared file is not what it was, or is not seen by a worker.
+        OSError: where the disk has no room.
+    """
+    executor = executor or SerialExecutor()
+    quiet = not is_serial(executor)
+    config, work = params.encode, _work_folder(params)
     sizes = {"captions": config.caption_image_size, "questions": config.question_image_size}
-    text_encoder = params.text_encoder.config.build().to(device)
-    splits: dict[str, list[str]] = {}
+    start = secrets.token_hex(8)
+    text_encoder = _frozen(params, params.text_encoder, start)
+    settle(text_encoder)
+
+    # what is to be written, and whether there is room for it
+    plans: list[ArrayPlan] = []
     grids: dict[str, tuple[int, int]] = {}
-    truncated: dict[str, float] = {}
+    splits: dict[str, list[str]] = {}
     for subset, size in sizes.items():
-        encoder = params.vision_encoder.config.build(image_size=size).to(device)
-        grids[subset] = encoder.grid
+        encoder = _frozen(params, params.vision_encoder, start, size)
+        vision = open_vision_encoder(encoder)
+        grids[subset] = vision.grid
         paths = sorted((PREPARED / subset).glob("*.images.parquet"))
         splits[subset] = [path.name.removesuffix(".images.parquet") for path in paths]
-        announce(subset, paths, encoder, config.dtype)
-        for split, path in zip(splits[subset], paths, strict=True):
-            folder = work / subset / split
-            if not folder.exists():
-                with output_folder(folder) as partial:
-                    encode_images(path, encoder, config.batch_size, config.dtype, partial)
-                    if subset == "captions":
-                        encode_texts(split, text_encoder, partial)
-            if subset == "captions":
-                texts = json.loads((folder / "texts.json").read_text())
-                truncated[split] = text_encoder.share_truncated(texts)
+        places = vision.grid[0] * vision.grid[1]
+        found = [
+            _plan(
+                "vision", encoder, path, (pq.read_metadata(path).num_rows, places, vision.width),
+                config.rows_per_shard, config, work / "features" / subset / split, quiet,
+            )
+            for split, path in zip(splits[subset], paths, strict=True)
+        ]  # fmt: skip
+        announce(subset, found, vision.grid)
+        plans += found
+    texts = {split: write_texts(work, split) for split in splits["captions"]}
+    text_width = open_text_encoder(text_encoder).width
+    for split, distinct in texts.items():
+        folder = work / "features" / "captions" / split
+        plans.append(
+            _plan(
+                "text", text_encoder, folder / "texts.json", (len(distinct), text_width),
+                config.texts_per_shard, config, folder, quiet,
+            )
+        )  # fmt: skip
+    tasks = [task for plan in plans for task in plan.tasks if whole_shard(task) is None]
+    done = sum(len(plan.tasks) for plan in plans) - len(tasks)
+    if done:
+        say(f"encode: {done} of {done + len(tasks)} shards are whole already, {len(tasks)} to do")
+    check_room(work, sum(shard_bytes(task.shape, task.dtype) for task in tasks))
+
+    # the work; in this process each shard has a bar of its own
+    results = executor.map(encode_shard, tasks)
+    for task, entry in zip(
+        tasks, progress(results, "encode", total=len(tasks)) if quiet else results, strict=True
+    ):
+        check_size(task.path.parent, entry)  # as seen from here
+
+    # the index, and the cache to its place
+    for plan in plans:
+        ShardIndex(
+            shape=plan.shape,
+            dtype=plan.tasks[0].dtype,
+            rows_per_shard=plan.rows_per_shard,
+            shards=tuple(entry for task in plan.tasks if (entry := whole_shard(task))),
+        ).save(plan.path)
     index = FeatureIndex(
         vision_encoder=params.vision_encoder.name,
         text_encoder=params.text_encoder.name,
-        vision_width=encoder.width,
-        text_width=text_encoder.width,
+        vision_width=vision.width,
+        text_width=text_width,
         grids=grids,
         image_sizes=sizes,
         splits=splits,
+        texts_sha256={
+            split: sha256_of(work / "features" / "captions" / split / "texts.json")
+            for split in texts
+        },
     )
-    write_json(work / "index.json", dataclasses.asdict(index))
-    (work / "fingerprint").unlink()
-    sync_tree(work)
+    write_json(work / "features" / "index.json", dataclasses.asdict(index))
+    encoder_of_texts = open_text_encoder(text_encoder)
+    truncated = {split: encoder_of_texts.share_truncated(each) for split, each in texts.items()}
+    close_encoders()
+    sync_tree(work / "features")
     FEATURES.parent.mkdir(parents=True, exist_ok=True)
-    replace_folder(work, FEATURES)
+    replace_folder(work / "features", FEATURES)
+    shutil.rmtree(work.parent)
     write_json(METRICS, {"share_of_texts_truncated": truncated})
 
 
 def _work_folder(params: Params) -> Path:
-    """Returns the folder of this run, emptied if it belongs to another configuration."""
-    work = STATE / "encode"
-    wanted = fingerprint(
-        params,
-        "data_name",
-        "num_threads",
-        "reproducibility",
-        "device",
-        "vision_encoder",
-        "text_encoder",
-        "encode",
-    )
-    wanted += "".join(
-        # the pictures, by what prepare wrote of them
-        f"\n{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}"
-        for path in sorted(PREPARED.rglob("*.parquet"))
-    )
-    mark = work / "fingerprint"
-    if not mark.is_file() or mark.read_text() != wanted:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        write_atomic(mark, wanted.encode())
-    return work
+    """Returns the folder of this configuration, code and data; those of others are removed.
+
+    Its name is what it belongs to: a worker of an older start that is still at a shard can't put
+    it into a newer one.
+    """
+    mark = f"{fingerprint(params, *FINGERPRINT)}\n{file_mark(PREPARED)}"
+    folder = (STATE / "encode").resolve() / hashlib.sha256(mark.encode()).hexdigest()[:16]
+    (folder / "features").mkdir(parents=True, exist_ok=True)
+    for other in folder.parent.iterdir():
+        if other != folder:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    return folder
 
 
-def announce(subset: str, paths: list[Path], encoder: VisionEncoder, dtype: str) -> None:
+def _frozen(params: Params, choice: Choice, start: str, image_size: int = 0) -> FrozenEncoder:
+    return FrozenEncoder(
+        name=choice.name,
+        options=json.dumps(choice.options, sort_keys=True),
+        device=params.device,
+        num_threads=params.num_threads,
+        reproducibility=params.reproducibility,
+        start=start,
+        image_size=image_size,
+        pool=params.encode.pool if image_size else "none",
+    )
+
+
+def _plan(
+    kind: Literal["vision", "text"],
+    encoder: FrozenEncoder,
+    source: Path,
+    shape: tuple[int, ...],
+    rows_per_shard: int,
+    config: EncodeConfig,
+    folder: Path,
+    quiet: bool,
+) -> ArrayPlan:
+    """Cuts an array in shards."""
+    work = folder.parents[2]
+    tasks = [
+        ShardTask(
+            kind=kind,
+            encoder=encoder,
+            source=source.resolve(),
+            first=number * rows_per_shard,
+            shape=(rows, *shape[1:]),
+            batch_size=config.batch_size,
+            dtype=config.dtype if kind == "vision" else "float32",
+            path=folder / f"{kind}-{number:05d}.npy",
+            entry=work / "whole" / folder.parent.name / folder.name / f"{kind}-{number:05d}.json",
+            scratch=work / "scratch",
+            quiet=quiet,
+        )
+        for number, rows in enumerate(shard_sizes(shape[0], rows_per_shard))
+    ]
+    return ArrayPlan(
+        path=folder / f"{kind}.json", shape=shape, rows_per_shard=rows_per_shard, tasks=tasks
+    )
+
+
+def whole_shard(task: ShardTask) -> ShardEntry | None:
+    """Returns the entry of a shard that an earlier start has written, None where there is none."""
+    if not task.entry.is_file():
+        return None
+    entry = ShardEntry(**json.loads(task.entry.read_text()))
+    there = task.path.is_file() and task.path.stat().st_size == entry.bytes
+    return entry if there else None
+
+
+def announce(subset: str, plans: list[ArrayPlan], grid: tuple[int, int]) -> None:
     """Says how large the cache will be before the work starts."""
-    pictures = sum(pq.read_metadata(path).num_rows for path in paths)
-    values = encoder.grid[0] * encoder.grid[1] * encoder.width
-    size = pictures * values * np.dtype(dtype).itemsize
+    tasks = [task for plan in plans for task in plan.tasks]
+    size = sum(shard_bytes(task.shape, task.dtype) for task in tasks)
+    pictures = sum(plan.shape[0] for plan in plans)
     say(
-        f"encode {subset}: {pictures} pictures x {encoder.grid[0]} x {encoder.grid[1]} places x "
-        f"{encoder.width} = {size / 2**20:.0f} MiB"
+        f"encode {subset}: {pictures} pictures x {grid[0]} x {grid[1]} places x "
+        f"{plans[0].shape[2]} = {readable(size)} in {len(tasks)} shards"
     )
 
 
-def encode_images(
-    path: Path, encoder: VisionEncoder, batch_size: int, dtype: str, folder: Path
-) -> None:
-    """Writes vision.npy (M, P, D) for the M pictures of a prepared file."""
-    file = pq.ParquetFile(path)
-    shape = (file.metadata.num_rows, encoder.grid[0] * encoder.grid[1], encoder.width)
-    device = next(encoder.parameters()).device
-    array = np.lib.format.open_memmap(
-        folder / "vision.npy", mode="w+", dtype=np.dtype(dtype), shape=shape
-    )
-    with (folder / "vision.npy").open("rb+") as reserved:
-        # a full disk must be an error now: in a mapped file it would be a bus error later
-        os.posix_fallocate(reserved.fileno(), 0, os.fstat(reserved.fileno()).st_size)
-    done = 0
-    batches = file.iter_batches(batch_size=batch_size, columns=["bytes"])
-    total = -(-shape[0] // batch_size)
-    for batch in progress(batches, f"encode {path.name}", total=total):
-        images = [decode_image(data) for data in batch.column("bytes").to_pylist()]
-        with torch.inference_mode():
-            features = encoder(encoder.preprocess(images).to(device))
-        array[done : done + len(images)] = features.cpu().numpy()
-        done += len(images)
-    array.flush()
+def check_room(work: Path, needed: int) -> None:
+    """Checks that the shards still to be written have room on their disk.
+
+    Raises:
+        OSError: with what they need, what is free, and what to do.
+    """
+    free = shutil.disk_usage(work).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"the features to be written take {readable(needed)}, and {readable(free)} are free "
+            f"below {work}: free some space, keep fewer tokens (encode.pool: mean, or tokens a "
+            "side), or put artifacts/ on a larger disk; a cache that lies in artifacts/features "
+            "is replaced only at the end, and can be deleted before",
+        )
 
 
-def encode_texts(split: str, encoder: TextEncoder, folder: Path) -> None:
-    """Writes the distinct texts of a caption split and their features (K, D)."""
-    texts: dict[str, None] = {}
-    for row in prepared_rows("captions", split, PREPARED):
-        for text in (row["caption"], *row["transcripts"], row["canonical_caption"]):
-            texts.setdefault(text)
+def readable(size: int) -> str:
+    """Returns a number of bytes as a person reads it."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+def write_texts(work: Path, split: str) -> list[str]:
+    """Writes and returns the distinct texts of a caption split, sorted."""
+    texts: set[str] = set()
+    path = PREPARED / "captions" / f"{split}.rows.parquet"
+    columns = ["caption", "transcripts", "canonical_caption"]
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=columns):
+            for row in batch.to_pylist():
+                texts.update((row["caption"], *row["transcripts"], row["canonical_caption"]))
     ordered = sorted(texts)
-    write_json(folder / "texts.json", ordered)
-    with torch.inference_mode():
-        features = encoder.encode(ordered)
-    np.save(folder / "text.npy", features.float().cpu().numpy(), allow_pickle=False)
+    write_json(work / "features" / "captions" / split / "texts.json", ordered)
+    return ordered
+
+
+def sha256_of(path: Path) -> str:
+    """Returns a file's checksum in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from edge_glass.encoders.checkpoint import write_atomic
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.config import Params
-from edge_glass.training.data.features import gather, prepared_rows, read_index, vision_features
+from edge_glass.training.data.features import (
+    Features,
+    gather,
+    prepared_rows,
+    read_index,
+    vision_features,
+)
 from edge_glass.training.data.images import decode_image
 from edge_glass.training.engine.determinism import make_deterministic
 from edge_glass.training.engine.outputs import output_folder, rounded, write_json
@@ -87,7 +93,7 @@ def answer_with_controls(
 
 def answer_all(
     model: VisionLanguageModel,
-    features: NDArray[Any] | None,
+    features: Features | None,
     images: NDArray[Any],
     questions: list[str],
     batch_size: int,

@@ -21,8 +21,8 @@ from edge_glass.training.data.leaks import count_leaks, hash_again, image_groups
 from edge_glass.training.data.split_writer import SplitWriter
 from edge_glass.training.data.splits import image_id
 from edge_glass.training.data.texts import SCHEMAS
+from edge_glass.training.engine.executor import open_executor, ordered_map
 from edge_glass.training.engine.outputs import output_folder, write_json
-from edge_glass.training.engine.pool import open_pool, ordered_map
 from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.folders import PREPARED
 
@@ -43,7 +43,9 @@ def run(params: Params, executor: Executor | None = None) -> None:
     partitions = plan(params)
     with ExitStack() as stack:
         if executor is None:
-            executor = stack.enter_context(open_pool(params.prepare.num_workers))
+            number = params.prepare.num_workers
+            own = f"processes:{number}" if number > 1 else None
+            executor = stack.enter_context(open_executor(own))
         looks = ordered_map(inspect, partitions, executor)
         findings = list(progress(looks, "prepare: look", total=len(partitions)))
         decisions = decide(findings, [each.kind for each in partitions], params.prepare)

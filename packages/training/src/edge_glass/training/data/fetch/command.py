@@ -55,6 +55,16 @@ def fetch(
     connect_timeout: Annotated[float, typer.Option(help="Seconds.")] = 10.0,
     read_timeout: Annotated[float, typer.Option(help="Seconds without a byte.")] = 20.0,
     backoff: Annotated[float, typer.Option(help="Seconds before the second attempt.")] = 1.0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EDGE_GLASS_SCHEDULER",
+            help="Who asks the network: a Dask scheduler's address, or processes:N. Same bytes.",
+        ),
+    ] = None,
+    parts: Annotated[
+        int, typer.Option(min=1, help="Parts for the scheduler; a host is in one.")
+    ] = 16,
 ) -> None:
     """Fetch the pictures that a Parquet file links to; go on where an earlier run ended.
 
@@ -64,6 +74,7 @@ def fetch(
 
     from edge_glass.training.data.fetch import session
     from edge_glass.training.data.fetch.folder import Folder
+    from edge_glass.training.engine.executor import open_executor
     from edge_glass.training.engine.progress import say
 
     if processes is None:
@@ -90,7 +101,13 @@ def fetch(
         user_agent=user_agent,
     )
     try:
-        summary = session.fetch(source, out, config, subset=subset)
+        if scheduler:
+            with open_executor(scheduler) as executor:
+                summary = session.fetch(
+                    source, out, config, subset=subset, executor=executor, parts=parts
+                )
+        else:
+            summary = session.fetch(source, out, config, subset=subset)
     except session.StoppedError as stopped:
         typer.echo(f"edge-glass: {stopped}", err=True)
         raise typer.Exit(stopped.exit_code) from None

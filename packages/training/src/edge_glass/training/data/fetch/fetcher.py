@@ -37,7 +37,10 @@ WINDOW = 10_000
 
 
 class Fetcher:
-    """One run over one output folder; made and used in one event loop."""
+    """One run over one output folder; made and used in one event loop.
+
+    Without `network` only mirrors are asked, and shards that are complete by them are written.
+    """
 
     def __init__(
         self,
@@ -48,9 +51,11 @@ class Fetcher:
         ledger: Ledger,
         store: Store,
         meter: Meter,
+        network: bool = True,
     ) -> None:
         self._config, self._folder, self._index = config, folder, index
         self._ledger, self._store, self._meter = ledger, store, meter
+        self._network = network
         self._frontier = Frontier(self._pending(), per_host=config.per_host, window=WINDOW)
         self._passed = -1
         self._from_mirror: set[int] = set()
@@ -124,6 +129,8 @@ class Fetcher:
             await _together([self._work(client, inbox) for _ in range(self._config.concurrency)])
 
     def _pending(self) -> Iterator[tuple[int, str]]:
+        if not self._network:
+            return
         for picture, url in self._index.urls():
             self._passed = picture
             if self._ledger.todo[picture]:

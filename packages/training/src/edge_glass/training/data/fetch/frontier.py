@@ -95,7 +95,7 @@ class Frontier:
         self._loop.call_later(delay + 0.01, self._list, host)
 
     def _host(self, url: str) -> _Host:
-        name = _host_of(url)
+        name = host_of(url)
         host = self._hosts.get(name)
         if host is None:
             host = self._hosts[name] = _Host(name)
@@ -148,6 +148,7 @@ class Frontier:
                     return
 
 
-def _host_of(url: str) -> str:
+def host_of(url: str) -> str:
+    """Returns a url's host, with its port, in small letters."""
     parts = url.split("/", 3)
     return parts[2].lower() if len(parts) > 2 else ""

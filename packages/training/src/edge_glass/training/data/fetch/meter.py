@@ -17,7 +17,7 @@ SECONDS_A_LINE = 60.0
 class Meter:
     """Counts what this run settles, and shows rate, failures by reason and time left."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, quiet: bool = False) -> None:
         self.total = total
         self.done = 0
         self.kept = 0
@@ -26,8 +26,9 @@ class Meter:
         self.rejected = 0
         self._terminal = sys.stderr.isatty()
         self._bar: tqdm[Never] = tqdm(
-            total=total, desc="fetch", unit=" pictures", disable=not self._terminal
+            total=total, desc="fetch", unit=" pictures", disable=quiet or not self._terminal
         )
+        self._quiet = quiet
         self._started = self._line = time.monotonic()
 
     def settled(self, count: int, reason: str | None) -> None:
@@ -44,7 +45,7 @@ class Meter:
             # drawn with the bar's next refresh, ten times a second at most
             if reason is not None:
                 self._bar.set_postfix_str(self.reasons(), refresh=False)
-        elif time.monotonic() - self._line > SECONDS_A_LINE:
+        elif not self._quiet and time.monotonic() - self._line > SECONDS_A_LINE:
             self._line = time.monotonic()
             rate = self.done / (self._line - self._started)
             left = (self.total - self.done) / rate / 60

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from edge_glass.training.data.fetch.keeper import Batch, Rejection, keep_pictures
-from edge_glass.training.data.fetch.worker import start_worker
+from edge_glass.training.engine.worker import start_worker
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from concurrent.futures import Executor
+from dataclasses import replace
+from multiprocessing import parent_process
 from pathlib import Path
 
 from edge_glass.training.data.fetch.config import FetchConfig
@@ -15,6 +18,7 @@ from edge_glass.training.data.fetch.journal import Journal
 from edge_glass.training.data.fetch.ledger import Ledger
 from edge_glass.training.data.fetch.manifest import write_manifest
 from edge_glass.training.data.fetch.meter import Meter
+from edge_glass.training.data.fetch.parts import fetch_parts, take_over_parts
 from edge_glass.training.data.fetch.slices import plan_input
 from edge_glass.training.data.fetch.store import Store
 from edge_glass.training.data.fetch.summary import Summary, summarise
@@ -29,7 +33,15 @@ class StoppedError(Exception):
         self.exit_code = 128 + number
 
 
-def fetch(source: Path, out: Path, config: FetchConfig, *, subset: str | None = None) -> Summary:
+def fetch(
+    source: Path,
+    out: Path,
+    config: FetchConfig,
+    *,
+    subset: str | None = None,
+    executor: Executor | None = None,
+    parts: int = 16,
+) -> Summary:
     """Fetches the pictures of a Parquet file, going on where an earlier run ended.
 
     Args:
@@ -37,6 +49,8 @@ def fetch(source: Path, out: Path, config: FetchConfig, *, subset: str | None = 
         out: the output folder, made where it does not exist.
         config: what is allowed.
         subset: the PixMo sub-set whose columns the source must have.
+        executor: what asks the network, in parts (`engine/executor.py`); this process where None.
+        parts: how many, for an executor; a host's pictures are all in one.
 
     Raises:
         DataError: where the source or the folder can't be used.
@@ -49,28 +63,54 @@ def fetch(source: Path, out: Path, config: FetchConfig, *, subset: str | None = 
         index = Index(folder, plan, with_sha256=config.image_sha256 != "off")
         with Journal(folder.journal) as journal:
             ledger = Ledger(folder, index, journal)
-            ledger.begin(config)
             if journal.damaged:
                 say(f"fetch: {journal.damaged} damaged lines of {folder.journal} are left out")
-            _run(config, folder, index, ledger, journal)
+            if take_over_parts(folder, journal):
+                ledger = Ledger(folder, index, journal)
+            ledger.begin(config)
+            if executor is not None:
+                if config.mirrors:
+                    run_fetcher(config, folder, index, ledger, journal, network=False)
+                if ledger.todo.any():
+                    fetch_parts(folder, index, ledger, config, executor, parts)
+                    take_over_parts(folder, journal)
+                # what is left to do is to write the shards
+                config = replace(config, mirrors=(), retry_failed=False, retry_dead=False)
+                ledger = Ledger(folder, index, journal)
+                ledger.begin(config)
+            run_fetcher(config, folder, index, ledger, journal)
             totals = write_manifest(folder, index, ledger)
         return summarise(folder, index, totals)
 
 
-def _run(
-    config: FetchConfig, folder: Folder, index: Index, ledger: Ledger, journal: Journal
+def run_fetcher(
+    config: FetchConfig,
+    folder: Folder,
+    index: Index,
+    ledger: Ledger,
+    journal: Journal,
+    *,
+    network: bool = True,
+    quiet: bool = False,
 ) -> None:
+    """Settles what the ledger has to do, and writes the shards that become complete."""
     todo = int(ledger.todo.sum())
-    if todo < index.count:
+    if todo < index.count and not quiet:
         say(f"fetch: {index.count - todo} of {index.count} pictures are settled, {todo} to do")
     if not todo and ledger.written.all() and not config.mirrors:
         return
     store = Store(folder, index, ledger, journal)
-    meter = Meter(todo)
+    meter = Meter(todo, quiet=quiet)
 
     async def work() -> None:
         fetcher = Fetcher(
-            config=config, folder=folder, index=index, ledger=ledger, store=store, meter=meter
+            config=config,
+            folder=folder,
+            index=index,
+            ledger=ledger,
+            store=store,
+            meter=meter,
+            network=network,
         )
         await _until_stopped(fetcher, meter)
 
@@ -89,7 +129,8 @@ async def _until_stopped(fetcher: Fetcher, meter: Meter) -> None:
         stopped_by.append(number)
         task.cancel()
 
-    if threading.current_thread() is threading.main_thread():  # others get no signals
+    # other threads get no signals, and a part's process leaves them to the first one
+    if threading.current_thread() is threading.main_thread() and parent_process() is None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop, number)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from edge_glass.training.engine.pool import open_pool, ordered_map
+from edge_glass.training.engine.executor import SerialExecutor, open_executor, ordered_map
 
 
 def slow_square(number: int) -> int:
@@ -30,7 +30,7 @@ def test_order_and_number_in_flight() -> None:
         for done, result in enumerate(results):
             assert result == done * done
             assert len(taken) <= done + 5
-    assert list(ordered_map(slow_square, range(3), None)) == [0, 1, 4]
+    assert list(ordered_map(slow_square, range(3), SerialExecutor())) == [0, 1, 4]
 
 
 def test_an_error_reaches_the_caller() -> None:
@@ -38,9 +38,10 @@ def test_an_error_reaches_the_caller() -> None:
         list(ordered_map(lambda number: 1 // number, [1, 0, 1], threads))
 
 
-def test_one_worker_is_this_process_and_a_dead_one_is_named() -> None:
-    with open_pool(1) as alone:
-        assert alone is None
-    with open_pool(2) as pool, pytest.raises(RuntimeError, match="a worker process died"):
+def test_a_dead_worker_is_named() -> None:
+    with (
+        open_executor("processes:2") as pool,
+        pytest.raises(RuntimeError, match="a worker process died"),
+    ):
         # of a module that a worker can import: this test's is none
         list(ordered_map(os._exit, [3, 3], pool))
