@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_glass.fusion.config import ConfigError
-from edge_glass.training.config import fingerprint
+from edge_glass.training.fingerprint import fingerprint
 from edge_glass.training.params import load_params, parse_params
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.grid_average import with_grid
-from edge_glass.training.config import Params, fingerprint
+from edge_glass.training.config import Params
 from edge_glass.training.data.captions import caption_rows
 from edge_glass.training.data.features import FeatureIndex, check_encoders, read_index
 from edge_glass.training.data.pictures import AugmentedPictures, CachedPictures, Pictures
@@ -39,6 +39,7 @@ from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.engine.state import StateFile, file_mark
 from edge_glass.training.evaluation.validation import validation_recall, validation_splits
+from edge_glass.training.fingerprint import fingerprint
 from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED
 from edge_glass.training.losses.matryoshka import MatryoshkaLoss
 

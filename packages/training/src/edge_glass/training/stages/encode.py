@@ -19,7 +19,7 @@ from typing import Literal
 
 import pyarrow.parquet as pq
 
-from edge_glass.training.config import Choice, EncodeConfig, Params, fingerprint
+from edge_glass.training.config import Choice, EncodeConfig, Params
 from edge_glass.training.data.encoding import (
     FrozenEncoder,
     ShardTask,
@@ -41,6 +41,7 @@ from edge_glass.training.engine.executor import SerialExecutor, is_serial
 from edge_glass.training.engine.outputs import replace_folder, sync_tree, write_json
 from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.engine.state import file_mark
+from edge_glass.training.fingerprint import fingerprint
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 
 METRICS = Path("metrics/encode.json")

@@ -21,7 +21,7 @@ from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.config import as_options
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.config import Params, fingerprint
+from edge_glass.training.config import Params
 from edge_glass.training.data.batches import BatchPlan, QuestionSet, ShardSampler
 from edge_glass.training.data.collate import PackedQuestions, pack_questions
 from edge_glass.training.data.features import (
@@ -46,6 +46,7 @@ from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.engine.reduce import TreeSum
 from edge_glass.training.engine.state import StateFile, file_mark
 from edge_glass.training.evaluation.vqa_validation import validation_accuracy, validation_questions
+from edge_glass.training.fingerprint import fingerprint
 from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED, VLM
 from edge_glass.training.losses.causal_lm import AnswerLoss
 
