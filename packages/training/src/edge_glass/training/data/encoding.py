@@ -187,8 +187,8 @@ def _texts(task: ShardTask) -> Iterator[NDArray[Any]]:
 def picture_batches(path: Path, first: int, rows: int, batch_size: int) -> Iterator[list[bytes]]:
     """Yields pictures from a row of a prepared file on, reading the row groups that hold them."""
     with pq.ParquetFile(path) as file:
-        groups, begin = [], 0
-        skip = first
+        groups: list[int] = []
+        begin, skip = 0, first
         for number in range(file.num_row_groups):
             end = begin + file.metadata.row_group(number).num_rows
             if begin < first + rows and end > first:

@@ -75,7 +75,7 @@ class ShardedArray:
             taken[here] = self._shard(shard)[places[here]]
         return taken.reshape(*numbers.shape, *self.shape[1:])
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -21,8 +21,9 @@ from typing import Any
 
 from edge_glass.training.engine.progress import say
 
-LIBRARIES = ("aiohttp", "numpy", "pillow", "pyarrow", "sentence-transformers", "torch")
-LIBRARIES += ("transformers",)
+LIBRARIES = (
+    "aiohttp", "numpy", "pillow", "pyarrow", "sentence-transformers", "torch", "transformers",
+)  # fmt: skip
 SECONDS = 30.0
 
 
@@ -145,7 +146,7 @@ def _lacking(client: Any, environment: Mapping[str, str]) -> list[str]:
 def _restart(client: Any, environment: Mapping[str, str]) -> None:
     from distributed import NannyPlugin
 
-    class Environment(NannyPlugin):  # type: ignore[misc]
+    class Environment(NannyPlugin):
         """Starts workers with variables, those that join later as well."""
 
         name = "edge-glass-environment"

@@ -118,10 +118,10 @@ def run(params: Params, executor: Executor | None = None) -> None:
 
     # the work; in this process each shard has a bar of its own
     results = executor.map(encode_shard, tasks)
-    for task, entry in zip(
-        tasks, progress(results, "encode", total=len(tasks)) if quiet else results, strict=True
-    ):
-        check_size(task.path.parent, entry)  # as seen from here
+    if quiet:
+        results = progress(results, "encode", total=len(tasks))
+    for task, written in zip(tasks, results, strict=True):
+        check_size(task.path.parent, written)  # as seen from here
 
     # the index, and the cache to its place
     for plan in plans:
