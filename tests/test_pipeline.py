@@ -20,8 +20,8 @@ SOURCES = {
     for source in ROOT.glob("packages/*/src")
     for path in source.rglob("*.py")
 }
-# Checks of the configuration, progress, locks and errors change no byte of what a stage writes;
-# the folders stand in dvc.yaml itself.
+# Checks of the configuration, progress, locks and errors change no byte of what a stage writes, nor
+# does where its parts run; the folders stand in dvc.yaml itself.
 NO_EFFECT = {
     "edge_glass.training.folders",
     "edge_glass.training.data.error",
@@ -29,6 +29,8 @@ NO_EFFECT = {
     "edge_glass.fusion.config",
     "edge_glass.training.engine.progress",
     "edge_glass.training.engine.lock",
+    "edge_glass.training.engine.sync",
+    "edge_glass.training.engine.executor",
 }
 STAGES = [
     "prepare",

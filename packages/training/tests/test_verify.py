@@ -56,7 +56,9 @@ def test_stages_are_verified_and_runs_compared(aligned: Path, tmp_path: Path) ->
 
 def test_what_cannot_be_verified_is_named(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
-    with pytest.raises(ValueError, match="stage is 'alin', expected one of prepare, prepare_samples"):
+    with pytest.raises(
+        ValueError, match="stage is 'alin', expected one of prepare, prepare_samples"
+    ):
         verify_stage("alin", tmp_path, params, "data")
     with pytest.raises(ValueError, match="artifacts/prepared is not there: run `dvc repro align`"):
         verify_stage("align", tmp_path, params, "data")

@@ -40,7 +40,6 @@ from edge_glass.training.data.features import FeatureIndex
 from edge_glass.training.engine.executor import SerialExecutor, is_serial
 from edge_glass.training.engine.outputs import replace_folder, sync_tree, write_json
 from edge_glass.training.engine.progress import progress, say
-from edge_glass.training.engine.state import file_mark
 from edge_glass.training.fingerprint import fingerprint
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 
@@ -161,7 +160,9 @@ def _work_folder(params: Params) -> Path:
     Its name is what it belongs to: a worker of an older start that is still at a shard can't put
     it into a newer one.
     """
-    mark = f"{fingerprint(params, *FINGERPRINT)}\n{file_mark(PREPARED)}"
+    mark = fingerprint(params, *FINGERPRINT)
+    for path in sorted(PREPARED.rglob("*.parquet")):  # what prepare wrote
+        mark += f"\n{path.relative_to(PREPARED)} {path.stat().st_size} {path.stat().st_mtime_ns}"
     folder = (STATE / "encode").resolve() / hashlib.sha256(mark.encode()).hexdigest()[:16]
     (folder / "features").mkdir(parents=True, exist_ok=True)
     for other in folder.parent.iterdir():
