@@ -1,6 +1,6 @@
 """`prepare` on generated data: peak memory of all its processes, pictures per second, equal bytes.
 
-    python benchmarks/prepare.py                      # 200,000 rows: half an hour
+    python benchmarks/prepare.py                      # 200,000 rows: ten minutes
     python benchmarks/prepare.py --rows 20000 --photos 200
 
 Three parts: many small pictures; photos of 2 megapixels, whose bytes would fill the memory if the
@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import os
-import resource
+import re
 import shutil
 import subprocess
 import sys
@@ -36,7 +36,7 @@ from edge_glass.training.data.schemas import IMAGE
 
 LIMIT = 1.5e9
 QUESTIONS = 3  # of a picture
-GROUP = 1000
+GROUP_ROWS, GROUP_BYTES = 1000, 64 * 2**20  # as `fetch` cuts them
 MEASURE = "from edge_glass.fusion.cli import main; main()"
 
 
@@ -54,12 +54,14 @@ def noise(size: tuple[int, int], number: int) -> bytes:
     return file.getvalue()
 
 
-def write_data(folder: Path, rows: int, size: tuple[int, int]) -> int:
+def write_data(folder: Path, rows: int, size: tuple[int, int], filler: int) -> int:
     """Writes captions and questions, half of the rows each; returns the number of pictures.
 
-    Each picture's bytes are its own: a number follows the end of a JPEG, where no decoder looks.
+    Each picture's bytes are its own: a number follows the end of a JPEG, where no decoder looks,
+    and `filler` bytes after it, so that a picture that decodes fast can be as heavy as a photo.
     """
     bases = [noise(size, number) for number in range(64)]
+    bases = [base + np.random.default_rng(len(base)).bytes(filler) for base in bases]
     half = rows // 2
     texts = {"captions": ("caption", "transcripts"), "questions": ("question", "answer")}
     for kind, names in texts.items():
@@ -71,9 +73,10 @@ def write_data(folder: Path, rows: int, size: tuple[int, int]) -> int:
             folder / kind / "0.parquet", schema, compression="none", use_dictionary=["image.bytes"],
             dictionary_pagesize_limit=2**27,
         ) as writer:  # fmt: skip
-            for start in range(0, half, GROUP):
+            group = min(GROUP_ROWS, GROUP_BYTES // len(bases[0]))
+            for start in range(0, half, group):
                 table = []
-                for row in range(start, min(start + GROUP, half)):
+                for row in range(start, min(start + group, half)):
                     picture = row if kind == "captions" else row // QUESTIONS
                     mark = f"{kind} {picture}".encode()
                     data = bases[picture % len(bases)] + mark
@@ -100,6 +103,12 @@ def tree_memory(process: int) -> int:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return total
+
+
+def peak_memory() -> int:
+    """Resident bytes of this process at their highest."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) * 1024
 
 
 def prepare(folder: Path, workers: int) -> tuple[float, int, str]:
@@ -139,14 +148,13 @@ def bare(folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def stage_part(rows: int, size: tuple[int, int], workers: list[int]) -> None:
+def stage_part(rows: int, size: tuple[int, int], filler: int, workers: list[int]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pictures = write_data(folder / "data", rows, size)
+        pictures = write_data(folder / "data", rows, size, filler)
         stored = sum(path.stat().st_size for path in folder.glob("data/*/*.parquet"))
-        megapixels = size[0] * size[1] / 1e6
         print(
-            f"{rows:,} rows, {pictures:,} pictures of {megapixels:.2f} MP, {stored / 1e9:.1f} GB",
+            f"{rows:,} rows, {pictures:,} pictures of {size[0]} x {size[1]}, {stored / 1e9:.1f} GB",
             flush=True,
         )
         plain = bare(folder)
@@ -161,8 +169,9 @@ def stage_part(rows: int, size: tuple[int, int], workers: list[int]) -> None:
                 f"x the bare loop; peak {peak / 1e9:.2f} GB, {verdict} {LIMIT / 1e9} GB",
                 flush=True,
             )
-        same = "equal" if len(hashes) == 1 else "DIFFERENT"
-        print(f"  what they wrote: {same} bytes")
+        if len(workers) > 1:
+            same = "equal" if len(hashes) == 1 else "DIFFERENT"
+            print(f"  what they wrote: {same} bytes", flush=True)
 
 
 def decisions_part(pictures: int, texts: int, group: int = 10_000) -> None:
@@ -191,12 +200,11 @@ def decisions_part(pictures: int, texts: int, group: int = 10_000) -> None:
         min_side=1, max_aspect=9, max_caption_length=9, shares={"train": 1.0},
         near_duplicates="drop_across_splits",
     )  # fmt: skip
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     began = time.perf_counter()
     decisions = decide(findings, ["questions"] * len(findings), config)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps([seconds, before * 1024, peak * 1024, decisions.near_duplicates]))
+    print(json.dumps([seconds, before, peak_memory(), decisions.near_duplicates]))
 
 
 def main() -> None:
@@ -212,9 +220,9 @@ def main() -> None:
         return
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     if options.rows:
-        stage_part(options.rows, (320, 240), options.workers)
+        stage_part(options.rows, (128, 96), 25_000, options.workers)
     if options.photos:
-        stage_part(options.photos, (1632, 1224), options.workers)
+        stage_part(options.photos, (1632, 1224), 0, options.workers)
     for number in (options.pictures // 4, options.pictures):
         command = [sys.executable, __file__, "--decide", str(number)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
