@@ -26,6 +26,7 @@ NO_EFFECT = {
     "edge_glass.training.folders",
     "edge_glass.training.data.error",
     "edge_glass.training.config",
+    "edge_glass.training.fingerprint",
     "edge_glass.fusion.config",
     "edge_glass.training.engine.progress",
     "edge_glass.training.engine.lock",
