@@ -90,6 +90,21 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
+def test_two_workers_prepare_the_bytes_of_one_process(project: Path) -> None:
+    from edge_glass.training.params import load_params
+    from edge_glass.training.stages import prepare
+
+    params = load_params(project / "params.yaml")
+    prepare.run(params)
+    alone = hashes(Path("artifacts/prepared"))
+    assert len(alone) >= 8
+    Path("artifacts/prepared").rename("alone")
+    with local_cluster() as address, open_executor(address) as executor:
+        prepare.run(params, executor)
+    assert hashes(Path("artifacts/prepared")) == alone
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("reproducibility", ["native", "portable"])
 def test_two_workers_encode_the_bytes_of_one_process(
     project: Path, params: dict[str, Any], reproducibility: str

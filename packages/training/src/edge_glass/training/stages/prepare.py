@@ -40,7 +40,9 @@ def run(params: Params, executor: Executor | None = None) -> None:
     Raises:
         DataError: where a file can't be read, a column is missing, or a split ends up empty.
     """
-    partitions = plan(params)
+    # on a cluster other processes have other working folders
+    project = Path() if executor is None else Path.cwd()
+    partitions = plan(params, project)
     with ExitStack() as stack:
         if executor is None:
             number = params.prepare.num_workers
@@ -54,7 +56,7 @@ def run(params: Params, executor: Executor | None = None) -> None:
             _announce(params, kind, report)
         with output_folder(PREPARED) as work:
             write(partitions, decisions.of_groups, work)
-            written = image_groups(work)
+            written = image_groups(project / work)
             again = ordered_map(hash_again, [group for _, group in written], executor)
             leaks = count_leaks(
                 [split for split, _ in written],
@@ -70,8 +72,12 @@ def run(params: Params, executor: Executor | None = None) -> None:
     write_json(METRICS, {**decisions.reports, **found})
 
 
-def plan(params: Params) -> list[Partition]:
+def plan(params: Params, project: Path = Path()) -> list[Partition]:
     """Returns the row groups of all inputs, captions first.
+
+    Args:
+        params: the configuration.
+        project: folder that the data folder is seen from.
 
     Raises:
         DataError: where a file is missing, torn or of no known sub-set.
@@ -80,7 +86,7 @@ def plan(params: Params) -> list[Partition]:
     for kind in SCHEMAS:
         named = getattr(params.data, kind)
         names = [named] if isinstance(named, str) else named
-        sources = [Path(params.data_folder) / name for name in names]
+        sources = [project / params.data_folder / name for name in names]
         partitions += plan_partitions(kind, sources, seed=params.seed, config=params.prepare)
     return partitions
 
