@@ -71,6 +71,7 @@ def started(folder: Path, stage: str, mode: str, **variables: str) -> tuple[list
     return json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.slow
 def test_portable_settles_the_environment_before_torch_loads(tmp_path: Path) -> None:
     products = {}
     for stage, variables in (("encode", {"MKL_CBWR": "AVX512"}), ("align", {"TORCH_FIRST": "1"})):

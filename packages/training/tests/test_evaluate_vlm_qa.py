@@ -68,7 +68,17 @@ def build(decoder: str, fusion: str) -> VisionLanguageModel:
     return build_vlm(config, tokenizer, where="test").eval()
 
 
-@pytest.mark.parametrize(("decoder", "fusion"), list(itertools.product(DECODERS, FUSIONS)))
+# each once; all pairs among the slow tests
+QUICK = [("trm", "concat"), ("qwen2_5_tiny", "cross_attention"), ("qwen2_5_tiny", "gated")]
+
+
+@pytest.mark.parametrize(
+    ("decoder", "fusion"),
+    [
+        pytest.param(*pair, marks=[] if pair in QUICK else [pytest.mark.slow])
+        for pair in itertools.product(DECODERS, FUSIONS)
+    ],
+)
 def test_predictions_are_the_same_at_any_batch_size(
     decoder: str, fusion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

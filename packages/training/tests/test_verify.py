@@ -25,6 +25,7 @@ def command(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_stages_are_verified_and_runs_compared(aligned: Path, tmp_path: Path) -> None:
     project, other = tmp_path / "project", tmp_path / "other"
     shutil.copytree(aligned, project)
