@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from functools import cache
+from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 
@@ -124,6 +125,8 @@ def check(command: str) -> None:
             check_python(words)
         elif tool in ("torchrun", "accelerate"):
             check_launcher(words)
+        elif tool == "dask":
+            assert words[1] in entry_points(group="dask_cli").names, f"dask has no {words[1]}"
         elif tool in ("edge-glass", "edge-glass-notebooks"):
             names = [word for word in words[1:2] if not word.startswith("-")]
             assert subcommand_exists(tool, *names), f"{tool} has no {' '.join(names)}"
