@@ -43,7 +43,9 @@ class AttentionPooling(Pooling):
         self.config = config
         self.input_width, self.width, self.num_tokens = input_width, width, config.num_queries
         self.grid = grid
-        self.input_norm = nn.LayerNorm(input_width)
+        # Without weights: what follows is linear or normalised again, and a gradient to every place
+        # of the frozen features would cost a tenth of a step.
+        self.input_norm = nn.LayerNorm(input_width, elementwise_affine=False)
         self.input_projection = nn.Linear(input_width, width) if narrow else nn.Identity()
         self.queries = nn.Parameter(torch.empty(config.num_queries, key_dim))
         self.key = nn.Linear(width, key_dim)

@@ -106,7 +106,8 @@ class PerceiverResampler(Pooling):
         self.config = config
         self.input_width, self.width, self.num_tokens = input_width, width, config.num_latents
         self.grid = grid
-        self.input_norm = nn.LayerNorm(input_width)
+        # without weights, as each layer normalises its inputs again, with its own
+        self.input_norm = nn.LayerNorm(input_width, elementwise_affine=False)
         self.input_projection = nn.Linear(input_width, width) if narrow else nn.Identity()
         self.latents = nn.Parameter(torch.empty(config.num_latents, width))
         self.layers = nn.ModuleList(PerceiverLayer(config, width) for _ in range(config.num_layers))

