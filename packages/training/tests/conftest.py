@@ -30,19 +30,41 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, A
 
 
 @pytest.fixture(scope="session")
-def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which all that `vlm_qa` needs has been run."""
+def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose features are in the cache; to be copied, not changed."""
     from edge_glass.training.params import load_params
-    from edge_glass.training.stages import align, encode, prepare
+    from edge_glass.training.stages import encode, prepare
 
-    folder = tmp_path_factory.mktemp("aligned")
+    folder = tmp_path_factory.mktemp("cached")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         build_data(folder / "data")
         (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
         params = load_params(folder / "params.yaml")
-        for stage in (prepare, encode, align):
-            stage.run(params)
+        prepare.run(params)
+        encode.run(params)
+    return folder
+
+
+@pytest.fixture
+def encoded(cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder like `project`, in which `prepare` and `encode` have been run."""
+    shutil.copytree(cached, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def aligned(cached: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which all that `vlm_qa` needs has been run; to be copied, not changed."""
+    from edge_glass.training.params import load_params
+    from edge_glass.training.stages import align
+
+    folder = tmp_path_factory.mktemp("aligned")
+    shutil.copytree(cached, folder, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        align.run(load_params(folder / "params.yaml"))
     return folder
 
 

@@ -43,12 +43,6 @@ def configured(project: Path, params: dict[str, Any], **options: Any) -> Params:
     return load_params(project / "params.yaml")
 
 
-def encoded(project: Path) -> None:
-    params = load_params(project / "params.yaml")
-    prepare.run(params)
-    encode.run(params)
-
-
 def outputs() -> dict[str, bytes]:
     return {
         str(path): path.read_bytes()
@@ -59,10 +53,9 @@ def outputs() -> dict[str, bytes]:
 
 
 def test_encoding_on_line_gives_the_numbers_of_the_cache(
-    project: Path, params: dict[str, Any]
+    encoded: Path, params: dict[str, Any]
 ) -> None:
-    encoded(project)
-    online = configured(project, params, augmentation={})
+    online = configured(encoded, params, augmentation={})
     rows = torch.tensor([5, 0, 7])
     found = align.open_pictures(online, read_index(), CPU).features(rows, step=3)
     cached = CachedPictures("captions", "train").features(rows, step=3)
@@ -70,7 +63,7 @@ def test_encoding_on_line_gives_the_numbers_of_the_cache(
     torch.testing.assert_close(found, cached, rtol=2e-3, atol=2e-3)
     align.run(online)
     _, first = load_checkpoint("models/align/last")
-    align.run(configured(project, params, augmentation=None))
+    align.run(configured(encoded, params, augmentation=None))
     _, second = load_checkpoint("models/align/last")
     for name, value in first.items():
         # AdamW divides by the gradient's own size, so that a small entry may move by a part of
@@ -79,12 +72,11 @@ def test_encoding_on_line_gives_the_numbers_of_the_cache(
 
 
 def test_augmented_pictures_are_a_function_of_seed_step_and_row(
-    project: Path, params: dict[str, Any]
+    encoded: Path, params: dict[str, Any]
 ) -> None:
-    encoded(project)
     options: dict[str, Any] = {"min_area": 0.5, "brightness": 0.3, "rotation": 10.0}
     pictures = align.open_pictures(
-        configured(project, params, augmentation=options), read_index(), CPU
+        configured(encoded, params, augmentation=options), read_index(), CPU
     )
     assert isinstance(pictures, AugmentedPictures)
     rows = torch.tensor([2, 4])
@@ -104,10 +96,9 @@ def test_augmented_pictures_are_a_function_of_seed_step_and_row(
 
 
 def test_the_best_weights_are_handed_on(
-    project: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    encoded: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded(project)
-    align.run(configured(project, params, validation_steps=1))
+    align.run(configured(encoded, params, validation_steps=1))
     curve = Path("plots/align/plots/metrics/recall_mean.tsv").read_text().split()[2:]
     scores = dict(zip(map(int, curve[0::2]), map(float, curve[1::2]), strict=True))
     assert sorted(scores) == list(range(1, 13))
@@ -120,35 +111,32 @@ def test_the_best_weights_are_handed_on(
         return original(model, *arguments)
 
     monkeypatch.setattr(align, "validation_recall", spy)
-    align.run(load_params(project / "params.yaml"))
+    align.run(load_params(encoded / "params.yaml"))
     assert all(torch.equal(kept[name], value) for name, value in found[best - 1].items())
 
 
-def test_training_stops_early(project: Path, params: dict[str, Any]) -> None:
-    encoded(project)
+def test_training_stops_early(encoded: Path, params: dict[str, Any]) -> None:
     frozen = {"learning_rate": 1e-12, "weight_decay": 0.0, "warmup_steps": 2}
-    align.run(configured(project, params, validation_steps=2, patience=2, optim=frozen))
+    align.run(configured(encoded, params, validation_steps=2, patience=2, optim=frozen))
     lines = Path("plots/align/plots/metrics/recall_mean.tsv").read_text().splitlines()[1:]
     # the first score is the best, two more are no better
     assert [int(line.split()[0]) for line in lines] == [2, 4, 6]
 
 
-def test_a_collapsed_run_is_stopped(project: Path, params: dict[str, Any]) -> None:
-    encoded(project)
+def test_a_collapsed_run_is_stopped(encoded: Path, params: dict[str, Any]) -> None:
     head = {"init_logit_scale": -9.0}  # all logits are 0: nothing is told apart
     frozen = {"learning_rate": 1e-12, "weight_decay": 0.0, "warmup_steps": 2}
     with pytest.raises(ValueError, match=r"align has collapsed: after 5 steps the loss is"):
-        align.run(configured(project, params, collapse_steps=5, head=head, optim=frozen))
+        align.run(configured(encoded, params, collapse_steps=5, head=head, optim=frozen))
     assert not Path("models/align").exists()
 
 
-def test_bad_input_is_named(project: Path, params: dict[str, Any]) -> None:
-    encoded(project)
+def test_bad_input_is_named(encoded: Path, params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"num_shards is 16 and align\.batch_size 8"):
-        align.run(configured(project, params, num_shards=16))
+        align.run(configured(encoded, params, num_shards=16))
     with pytest.raises(ValueError, match="strictly descend"):
-        align.run(configured(project, params, num_shards=2, matryoshka_dims=[8, 16]))
-    tiny = configured(project, params, matryoshka_dims=[16, 8])
+        align.run(configured(encoded, params, num_shards=2, matryoshka_dims=[8, 16]))
+    tiny = configured(encoded, params, matryoshka_dims=[16, 8])
 
     index = Path("artifacts/features/index.json")
     whole = index.read_text()
@@ -183,8 +171,9 @@ def test_clip_from_a_folder_goes_through_encode_and_align(
     options = {"model": "clip", "revision": None, "image_size": 28}
     params.update(vision_encoder="clip_vit_l14_336", vision_encoders={"clip_vit_l14_336": options})
     params["encode"]["tiny"].update(caption_image_size=28, question_image_size=28)
-    configured(project, params)
-    encoded(project)
+    clip = configured(project, params)
+    prepare.run(clip)
+    encode.run(clip)
     assert (read_index().vision_width, read_index().grids["captions"]) == (16, (4, 4))
     align.run(load_params(project / "params.yaml"))
     model = DualEncoder.from_pretrained("models/align")
@@ -195,10 +184,9 @@ def test_clip_from_a_folder_goes_through_encode_and_align(
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 4])
 def test_torchrun_gives_the_bytes_of_one_process(
-    size: int, project: Path, params: dict[str, Any]
+    size: int, encoded: Path, params: dict[str, Any]
 ) -> None:
-    configured(project, params, num_shards=4)
-    encoded(project)
+    configured(encoded, params, num_shards=4)
     command = str(Path(sys.executable).parent / "edge-glass")
     subprocess.run([command, "align"], check=True)
     alone = outputs()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from edge_glass.training.data.images import decode_image
 from edge_glass.training.data.pictures import AugmentedPictures
 from edge_glass.training.engine.executor import SerialExecutor
 from edge_glass.training.params import load_params
-from edge_glass.training.stages import align, encode, prepare
+from edge_glass.training.stages import align, encode
 
 
 @pytest.fixture(autouse=True)
@@ -43,13 +44,14 @@ def _restore_torch() -> Any:
 
 
 @pytest.fixture
-def configure(project: Path, params: dict[str, Any]) -> Callable[..., Any]:
+def configure(encoded: Path, params: dict[str, Any]) -> Callable[..., Any]:
+    shutil.rmtree("artifacts/features")  # prepared only
+
     def change(**options: Any) -> Any:
         params["encode"]["tiny"].update(options)
-        (project / "params.yaml").write_text(yaml.safe_dump(params))
-        return load_params(project / "params.yaml")
+        (encoded / "params.yaml").write_text(yaml.safe_dump(params))
+        return load_params(encoded / "params.yaml")
 
-    prepare.run(change())
     return change
 
 
@@ -175,8 +177,7 @@ def test_too_little_room_is_said_before_the_work(tmp_path: Path) -> None:
         encode.check_room(tmp_path, 2**62)
 
 
-def test_damage_is_found(configure: Callable[..., Any]) -> None:
-    encode.run(configure())
+def test_damage_is_found(encoded: Path) -> None:
     shards, size = verify_features()
     files = list(Path("artifacts/features").rglob("*.npy"))
     assert (shards, size) == (len(files), sum(path.stat().st_size for path in files))

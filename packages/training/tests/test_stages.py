@@ -45,15 +45,6 @@ def tree(*folders: str) -> dict[str, bytes]:
     }
 
 
-def run_until(stage: str, project: Path) -> None:
-    """Runs all that a stage needs."""
-    params = load_params(project / "params.yaml")
-    prepare.run(params)
-    encode.run(params)
-    if stage == "vlm_qa":
-        align.run(params)
-
-
 def test_the_whole_pipeline_runs_and_repeats(project: Path) -> None:
     params = load_params(project / "params.yaml")
     seen = []
@@ -85,26 +76,24 @@ def test_the_whole_pipeline_runs_and_repeats(project: Path) -> None:
 
 
 def test_retrieval_is_the_same_at_any_batch_and_block_size(
-    project: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    encoded: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_until("vlm_qa", project)
+    align.run(load_params(encoded / "params.yaml"))
     seen = set()
     for batch, block_size in ((256, 1024), (1, 1024), (7, 5), (256, 1)):
         monkeypatch.setattr(evaluate_align, "BATCH", batch)
         params["evaluate_align"]["tiny"]["block_size"] = block_size
-        (project / "params.yaml").write_text(yaml.safe_dump(params))
-        evaluate_align.run(load_params(project / "params.yaml"))
+        (encoded / "params.yaml").write_text(yaml.safe_dump(params))
+        evaluate_align.run(load_params(encoded / "params.yaml"))
         seen.add(Path("metrics/evaluate_align.json").read_bytes())
     assert len(seen) == 1
 
 
-def test_features_are_the_encoder_s(project: Path) -> None:
+def test_features_are_the_encoder_s(encoded: Path) -> None:
     from edge_glass.training.data.images import decode_image
     from tiny_pixmo import caption_rows
 
-    params = load_params(project / "params.yaml")
-    prepare.run(params)
-    encode.run(params)
+    params = load_params(encoded / "params.yaml")
     encoder = params.vision_encoder.config.build(image_size=64)
     rows = caption_rows("val", range(3, 5))
     with torch.inference_mode():
@@ -118,10 +107,11 @@ def test_features_are_the_encoder_s(project: Path) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_interrupted_anywhere_equals_uninterrupted(
-    stage: str, project: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, encoded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_until(stage, project)
-    params = load_params(project / "params.yaml")
+    params = load_params(encoded / "params.yaml")
+    if stage == "vlm_qa":
+        align.run(params)
     outputs = (f"models/{stage}", f"plots/{stage}")
     STAGES[stage].run(params)
     whole = tree(*outputs)
@@ -144,9 +134,8 @@ def test_interrupted_anywhere_equals_uninterrupted(
 
 
 def test_a_state_of_other_options_is_not_resumed(
-    project: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    encoded: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_until("align", project)
     original = Curves.log
 
     def log(self: Curves, step: int, values: Any) -> None:
@@ -156,13 +145,13 @@ def test_a_state_of_other_options_is_not_resumed(
 
     monkeypatch.setattr(Curves, "log", log)
     with pytest.raises(KeyboardInterrupt):
-        align.run(load_params(project / "params.yaml"))
+        align.run(load_params(encoded / "params.yaml"))
     monkeypatch.setattr(Curves, "log", original)
     params["align"]["tiny"]["text_dropout"] = 0.0
-    (project / "params.yaml").write_text(yaml.safe_dump(params))
-    align.run(load_params(project / "params.yaml"))
+    (encoded / "params.yaml").write_text(yaml.safe_dump(params))
+    align.run(load_params(encoded / "params.yaml"))
     resumed = tree("models/align")
-    align.run(load_params(project / "params.yaml"))
+    align.run(load_params(encoded / "params.yaml"))
     assert tree("models/align") == resumed
 
 
