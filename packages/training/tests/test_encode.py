@@ -171,6 +171,15 @@ def test_a_grid_that_does_not_divide_is_refused(configure: Callable[..., Any]) -
         encode.run(configure(pool=3))
 
 
+def test_features_that_are_not_finite_are_named() -> None:
+    array = np.full((3, 2, 2), 3e38, np.float32)  # finite, though their sum is not
+    assert torch.equal(gather(array, np.array([2, 0])), torch.from_numpy(array[:2]))
+    for values in ((np.nan, 1.0), (np.inf, -np.inf)):
+        array[1, 1] = values
+        with pytest.raises(DataError, match="features of picture 1 are not finite"):
+            gather(array, np.array([2, 1]))
+
+
 def test_too_little_room_is_said_before_the_work(tmp_path: Path) -> None:
     encode.check_room(tmp_path, 0)
     with pytest.raises(OSError, match=r"take 4294967296\.0 GiB, and .*free below .*encode\.pool"):

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -106,15 +104,9 @@ def test_draws_come_as_often_as_they_should() -> None:
 
 
 def test_draws_are_a_function_of_seed_and_step() -> None:
-    code = (
-        "from edge_glass.training.losses.matryoshka import MatryoshkaLoss as L;"
-        "print([L([4, 2, 1], None, 1, seed=9).draw(s) for s in range(20)])"
-    )
-    other_process = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
     here = [MatryoshkaLoss([4, 2, 1], None, 1, seed=9).draw(step) for step in range(20)]
-    assert str(here) == other_process.strip()
+    # what another process, on another day, drew
+    assert here == [2, 2, 2, 1, 4, 2, 1, 2, 2, 4, 1, 2, 1, 4, 2, 2, 1, 4, 1, 1]
     assert here != [MatryoshkaLoss([4, 2, 1], None, 1, seed=10).draw(step) for step in range(20)]
 
 

@@ -80,7 +80,7 @@ def test_retrieval_is_the_same_at_any_batch_and_block_size(
 ) -> None:
     align.run(load_params(encoded / "params.yaml"))
     seen = set()
-    for batch, block_size in ((256, 1024), (1, 1024), (7, 5), (256, 1)):
+    for batch, block_size in ((256, 1024), (1, 5), (7, 1)):
         monkeypatch.setattr(evaluate_align, "BATCH", batch)
         params["evaluate_align"]["tiny"]["block_size"] = block_size
         (encoded / "params.yaml").write_text(yaml.safe_dump(params))
