@@ -87,7 +87,8 @@ def work(folder: str) -> None:
         Path(folder, str(processes.rank)).write_bytes(gradients(towers))
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 4])
 def test_more_processes_give_the_bytes_of_one(size: int, tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -74,6 +74,7 @@ def test_equal_numbers_give_equal_bytes(draw: Callable[[Path], None], tmp_path: 
         assert len(np.unique(np.asarray(picture.convert("L")))) > 20  # something is drawn
 
 
+@pytest.mark.slow
 def test_bytes_are_those_of_another_process(tmp_path: Path) -> None:
     draw_curves(tmp_path / "here.png")
     code = (
