@@ -1,6 +1,6 @@
 """What the same bytes on every CPU cost: `portable` against `native`, stage by stage, in one run.
 
-Run:    python benchmarks/portable.py [--repeats 3]     (after `dvc repro encode`)
+Run:    python benchmarks/portable.py [--repeats 3] [--stages align]   (after `dvc repro encode`)
 Needs:  edge-glass-training
 
 `encode` works on the pictures of the unseen hand, `align` and `vlm_qa` take some steps of the
@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 SPLIT = "val_vendor"
+STAGES = ("encode", "align", "vlm_qa")
 STEPS = {"align": 40, "vlm_qa": 60}
 WARM_UP = 20
 PROGRAM = """
@@ -82,13 +83,14 @@ def main() -> None:
     """Print a line a stage."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    arguments = parser.parse_args()
     if not Path("artifacts/features/index.json").is_file():
         raise SystemExit("artifacts/features is not there: run `dvc repro encode` first")
     params = yaml.safe_load(Path("params.yaml").read_text())
-    for stage in ("encode", "align", "vlm_qa"):
+    for stage in arguments.stages:
         found: dict[str, list[float]] = {"portable": [], "native": []}
-        for _ in range(repeats):
+        for _ in range(arguments.repeats):
             for mode, times in found.items():
                 times.append(seconds(stage, mode, params))
         portable, native = (statistics.median(times) for times in found.values())
