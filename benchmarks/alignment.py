@@ -23,14 +23,14 @@ from torch import Tensor
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
 from edge_glass.encoders.base import VisionEncoder
-from edge_glass.encoders.clip import ClipVisionConfig, ClipVisionEncoder
-from edge_glass.encoders.efficientnet import EfficientNetLite0Config
 from edge_glass.encoders.matryoshka import MatryoshkaProjection
-from edge_glass.training.data.augmentation import AugmentationConfig
-from edge_glass.training.data.pictures import AugmentedPictures
+from edge_glass.encoders.towers.clip import ClipVisionConfig, ClipVisionEncoder
+from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
+from edge_glass.training.align.augmentation import AugmentationConfig
+from edge_glass.training.align.matryoshka import MatryoshkaLoss
+from edge_glass.training.align.pictures import AugmentedPictures
 from edge_glass.training.engine.determinism import reseed
 from edge_glass.training.engine.order import step_batch
-from edge_glass.training.losses.matryoshka import MatryoshkaLoss
 
 PICTURES = Path("artifacts/prepared/captions/train.images.parquet")
 DIMS = (512, 256, 128, 64, 32, 16)

@@ -30,7 +30,7 @@ from edge_glass.training.engine.determinism import set_environment
 stage = sys.argv[1]
 set_environment("portable", stage)
 from importlib import import_module
-from edge_glass.training.engine.certificate import Certificate
+from edge_glass.training.loop.certificate import Certificate
 from edge_glass.training.params import load_params
 add, spent, marks = Certificate.add, [], []
 

@@ -28,10 +28,10 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from edge_glass.encoders.preprocessing import ImageTransform
-from edge_glass.training.data.decoding import PictureDecoder
-from edge_glass.training.data.parquet_dataset import OrderConfig, ParquetDataset, loader
-from edge_glass.training.data.row_groups import open_row_groups
+from edge_glass.encoders.towers.preprocessing import ImageTransform
+from edge_glass.training.parquet.row_groups import open_row_groups
+from edge_glass.training.stream.decoding import PictureDecoder
+from edge_glass.training.stream.parquet_dataset import OrderConfig, ParquetDataset, loader
 
 TARGET = 3.0  # for 12 MP, by draft, against plain PIL
 SIZES = {"12 MP": (4000, 3000), "2 MP": (1600, 1200), "0.3 MP": (640, 480)}

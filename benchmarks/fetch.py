@@ -103,8 +103,8 @@ def ours(urls: list[str], concurrency: int, folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from edge_glass.training.data.fetch.config import FetchConfig
-    from edge_glass.training.data.fetch.session import fetch
+    from edge_glass.training.fetch.config import FetchConfig
+    from edge_glass.training.fetch.session import fetch
 
     source = folder / "in.parquet"
     pq.write_table(pa.table({"image_url": urls}), source)
@@ -117,7 +117,7 @@ def ours(urls: list[str], concurrency: int, folder: Path) -> None:
 
 def measure(way: str, port: int, pictures: int, concurrency: int) -> None:
     """Run one way once, in this process; print seconds and peak memory as JSON."""
-    import edge_glass.training.data.fetch.session  # noqa: F401 - imports are not what is measured
+    import edge_glass.training.fetch.session  # noqa: F401 - imports are not what is measured
 
     urls = [f"http://127.0.0.1:{port}/{number}" for number in range(pictures)]
     with tempfile.TemporaryDirectory() as folder:

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.matryoshka import MatryoshkaProjection
-from edge_glass.training.engine.gradient_cache import GradientCache
+from edge_glass.training.align.gradient_cache import GradientCache
+from edge_glass.training.align.matryoshka import MatryoshkaLoss
 from edge_glass.training.engine.processes import Processes
-from edge_glass.training.losses.matryoshka import MatryoshkaLoss
 
 DIMS = (4096, 2048, 1024, 512, 256, 128)
 IMAGE_WIDTH, TEXT_WIDTH = 1024, 768  # CLIP ViT-L's pooled width and all-mpnet-base-v2's

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 STEPS, WARM_UP = 80, 20
-PROGRAM = "from edge_glass.fusion.cli import main; main()"
+PROGRAM = "from edge_glass.fusion.app.cli import main; main()"
 
 
 def seconds(launch: str, processes: int, params: dict[str, Any]) -> float:

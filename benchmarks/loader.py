@@ -35,10 +35,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from edge_glass.encoders.preprocessing import ImageTransform
-from edge_glass.training.data.decoding import PictureDecoder
-from edge_glass.training.data.parquet_dataset import OrderConfig, ParquetDataset, loader
-from edge_glass.training.data.row_groups import open_row_groups
+from edge_glass.encoders.towers.preprocessing import ImageTransform
+from edge_glass.training.parquet.row_groups import open_row_groups
+from edge_glass.training.stream.decoding import PictureDecoder
+from edge_glass.training.stream.parquet_dataset import OrderConfig, ParquetDataset, loader
 
 FILES, GROUPS, GROUP_ROWS = 8, 5, 100
 ROWS = FILES * GROUPS * GROUP_ROWS
@@ -53,7 +53,7 @@ TRANSFORM = ImageTransform(
 
 
 def write_data(folder: Path) -> None:
-    from edge_glass.training.data.schemas import IMAGE
+    from edge_glass.training.parquet.schemas import IMAGE
 
     pictures = []
     for number in range(64):

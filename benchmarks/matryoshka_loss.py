@@ -26,7 +26,7 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from torch import Tensor, nn
 
-from edge_glass.training.losses.matryoshka import MatryoshkaLoss
+from edge_glass.training.align.matryoshka import MatryoshkaLoss
 
 SCALE = 20.0  # the peer's default, a constant there
 SAMPLE = (1024, [512, 256, 128, 64, 32, 16])

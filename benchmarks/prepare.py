@@ -29,15 +29,15 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from edge_glass.training.data.decisions import decide
-from edge_glass.training.data.filters import PrepareConfig
-from edge_glass.training.data.inspection import Findings
-from edge_glass.training.data.schemas import IMAGE
+from edge_glass.training.parquet.schemas import IMAGE
+from edge_glass.training.prepare.decisions import decide
+from edge_glass.training.prepare.filters import PrepareConfig
+from edge_glass.training.prepare.inspection import Findings
 
 LIMIT = 1.5e9
 QUESTIONS = 3  # of a picture
 GROUP_ROWS, GROUP_BYTES = 1000, 64 * 2**20  # as `fetch` cuts them
-MEASURE = "from edge_glass.fusion.cli import main; main()"
+MEASURE = "from edge_glass.fusion.app.cli import main; main()"
 
 
 def noise(size: tuple[int, int], number: int) -> bytes:

@@ -45,7 +45,7 @@ def embeddings(pairs: int) -> tuple[Floats, Floats]:
 
 
 def ours(image: Floats, text: Floats, queries: int | None = None) -> list[float]:
-    from edge_glass.training.evaluation.retrieval import retrieval_curve, retrieval_metrics
+    from edge_glass.training.evaluation.retrieval.recall import retrieval_curve, retrieval_metrics
 
     groups = np.arange(len(image))
     if queries is not None:

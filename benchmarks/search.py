@@ -43,8 +43,8 @@ def make_model(folder: Path) -> None:
     from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
     from edge_glass.encoders.dual_encoder import DualEncoder
     from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
-    from edge_glass.encoders.efficientnet import EfficientNetLite0Config
-    from edge_glass.encoders.sentence import SentenceConfig
+    from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
+    from edge_glass.encoders.towers.sentence import SentenceConfig
 
     vision = EfficientNetLite0Config(layers=("stage2", "stage3", "stage5", "head"), fold=False)
     config = DualEncoderConfig(
@@ -64,7 +64,7 @@ def make_model(folder: Path) -> None:
 
 
 def ours(work: Path) -> dict[str, object]:
-    from edge_glass.fusion.search import search_folder
+    from edge_glass.fusion.search.query import search_folder
 
     start = time.perf_counter()
     result = search_folder("a red car", work / "pictures", model_folder=work / "model")
@@ -91,7 +91,7 @@ def child(way: str, work: Path) -> None:
     # the imports are not what is measured, and are the same for both
     import sentence_transformers  # noqa: F401
 
-    import edge_glass.fusion.search  # noqa: F401
+    import edge_glass.fusion.search.query  # noqa: F401
 
     print(json.dumps({"ours": ours, "naive": naive}[way](work)))
 

@@ -22,25 +22,25 @@ from typing import Any
 
 import torch
 
-from edge_glass.decoders.ema import ExponentialMovingAverage
 from edge_glass.decoders.trm import TinyRecursiveConfig
+from edge_glass.encoders.components import as_options
 from edge_glass.fusion.checkpoint import build_vlm
-from edge_glass.fusion.config import as_options
-from edge_glass.training.data.batches import BatchPlan, QuestionSet
-from edge_glass.training.data.collate import pack_questions
-from edge_glass.training.data.features import prepared_rows, read_index, vision_features
 from edge_glass.training.engine.determinism import reseed
-from edge_glass.training.engine.optim import (
+from edge_glass.training.engine.processes import Processes
+from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
+from edge_glass.training.folders import FEATURES, PREPARED
+from edge_glass.training.loop.ema import ExponentialMovingAverage
+from edge_glass.training.loop.optim import (
     build_adamw,
     clip_gradients,
     learning_rate_factor,
     set_learning_rate,
 )
-from edge_glass.training.engine.processes import Processes
-from edge_glass.training.evaluation.vqa_validation import validation_accuracy, validation_questions
-from edge_glass.training.folders import FEATURES, PREPARED
-from edge_glass.training.losses.causal_lm import AnswerLoss
 from edge_glass.training.params import load_params
+from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
+from edge_glass.training.vlm_qa.batches import BatchPlan, QuestionSet
+from edge_glass.training.vlm_qa.packing import pack_questions
+from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
 
 
 def plain(trm: TinyRecursiveConfig, num_layers: int) -> dict[str, Any]:

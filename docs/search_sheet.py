@@ -36,7 +36,7 @@ def main() -> int:
         write_pictures(folder)
         command = ["search", QUERY, "pictures", "--model", str(ROOT / "models" / "align")]
         command += ["--sheet", str(ROOT / "docs" / "images" / "search.png")]
-        code = "from edge_glass.fusion.cli import main; main()"
+        code = "from edge_glass.fusion.app.cli import main; main()"
         return subprocess.run([sys.executable, "-c", code, *command], cwd=name).returncode
 
 

@@ -104,7 +104,7 @@ def test_changelog_has_the_version(name: str) -> None:
     assert f"## {project(name)['version']}" in changelog.splitlines()
 
 
-@pytest.mark.parametrize("module", [*CHAINS, "fusion.cli"])
+@pytest.mark.parametrize("module", [*CHAINS, "fusion.app.cli"])
 def test_import_loads_nothing_heavy(module: str) -> None:
     script = (
         f"import sys, edge_glass.{module}; "

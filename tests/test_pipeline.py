@@ -24,14 +24,14 @@ SOURCES = {
 # does where its parts run; the folders stand in dvc.yaml itself.
 NO_EFFECT = {
     "edge_glass.training.folders",
-    "edge_glass.training.data.error",
+    "edge_glass.training.parquet.error",
     "edge_glass.training.config",
-    "edge_glass.training.fingerprint",
-    "edge_glass.fusion.config",
-    "edge_glass.training.engine.progress",
-    "edge_glass.training.engine.lock",
-    "edge_glass.training.engine.sync",
-    "edge_glass.training.engine.executor",
+    "edge_glass.training.engine.fingerprint",
+    "edge_glass.encoders.components",
+    "edge_glass.training.runtime.progress",
+    "edge_glass.training.runtime.lock",
+    "edge_glass.training.runtime.sync",
+    "edge_glass.training.runtime.executor",
 }
 STAGES = [
     "prepare",

@@ -22,11 +22,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.data.images import BadImage, decode_image
+from edge_glass.encoders.images import BadImage, decode_image
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parents[1] / "data" / "captions" / "val_concept.parquet"
-FETCH = [sys.executable, "-c", "from edge_glass.fusion.cli import main; main()", "fetch"]
+FETCH = [sys.executable, "-c", "from edge_glass.fusion.app.cli import main; main()", "fetch"]
 OPTIONS = [
     *("--allow-private", "--concurrency", "16", "--per-host", "16", "--rows-per-shard", "100"),
     *("--max-retry-after", "0.2", "--backoff", "0.05", "--max-attempts", "7"),

@@ -10,11 +10,11 @@ install_import_hook("edge_glass.encoders", "beartype.beartype")
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig  # noqa: E402
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig  # noqa: E402
-from edge_glass.encoders.efficientnet import (  # noqa: E402
+from edge_glass.encoders.towers.efficientnet import (  # noqa: E402
     EfficientNetLite0Config,
     EfficientNetLite0Encoder,
 )
-from edge_glass.encoders.sentence import SentenceConfig, SentenceEncoder  # noqa: E402
+from edge_glass.encoders.towers.sentence import SentenceConfig, SentenceEncoder  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
 from edge_glass.encoders.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
-from edge_glass.encoders.efficientnet import EfficientNetLite0Encoder
 from edge_glass.encoders.perceiver import PerceiverConfig
-from edge_glass.encoders.sentence import SentenceEncoder
+from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Encoder
+from edge_glass.encoders.towers.sentence import SentenceEncoder
 
 TEXTS = ["a red square", "a blue circle", "a dog"]
 

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
+from edge_glass.encoders.components import component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
-from edge_glass.encoders.efficientnet import EfficientNetLite0Config
-from edge_glass.encoders.sentence import SentenceConfig
+from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
+from edge_glass.encoders.towers.sentence import SentenceConfig
 from edge_glass.fusion.checkpoint import build_vlm
-from edge_glass.fusion.config import component
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 WORDS = "how many dogs are there ? where is the cat what colour it two top left dark blue green"

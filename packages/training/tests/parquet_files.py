@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from edge_glass.training.data.schemas import IMAGE
+from edge_glass.training.parquet.schemas import IMAGE
 
 
 def jpeg(number: int, size: tuple[int, int] = (24, 16)) -> bytes:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edge_glass.fusion.config import ConfigError
-from edge_glass.training.fingerprint import fingerprint
+from edge_glass.encoders.components import ConfigError
+from edge_glass.training.engine.fingerprint import fingerprint
 from edge_glass.training.params import load_params, parse_params
 
 

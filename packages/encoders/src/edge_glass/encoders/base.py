@@ -15,7 +15,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from edge_glass.encoders.preprocessing import ImageTransform
+from edge_glass.encoders.towers.preprocessing import ImageTransform
 
 # Not typing.Self: the checker that the tests run under does not know it in single methods.
 FrozenT = TypeVar("FrozenT", bound="FrozenModule")

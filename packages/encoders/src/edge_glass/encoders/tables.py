@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
-from edge_glass.encoders.clip import ClipVisionConfig
-from edge_glass.encoders.efficientnet import EfficientNetLite0Config
 from edge_glass.encoders.perceiver import PerceiverConfig
-from edge_glass.encoders.sentence import SentenceConfig
+from edge_glass.encoders.towers.clip import ClipVisionConfig
+from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
+from edge_glass.encoders.towers.sentence import SentenceConfig
 
 VISION_ENCODERS: dict[str, type[Any]] = {
     "clip_vit_l14_336": ClipVisionConfig,

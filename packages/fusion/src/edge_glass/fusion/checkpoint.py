@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint, save_checkpoint
-from edge_glass.encoders.grid_average import with_grid
-from edge_glass.fusion.config import ConfigError, component, validate
+from edge_glass.encoders.components import ConfigError, component, validate
+from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
 from edge_glass.fusion.vlm import VisionLanguageModel
 

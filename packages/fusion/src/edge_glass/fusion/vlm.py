@@ -21,7 +21,7 @@ from edge_glass.decoders.base import Decoder
 from edge_glass.decoders.sampling import generate
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.fusion.base import Fusion
-from edge_glass.fusion.prefix import PADDING, packed_mask, packed_positions
+from edge_glass.fusion.packing import PADDING, packed_mask, packed_positions
 from edge_glass.fusion.prompt import left_padded, prompt_ids
 from edge_glass.fusion.visual_tokens import VisualTokens
 

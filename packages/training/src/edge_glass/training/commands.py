@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_glass.training.data.fetch.command import fetch
+from edge_glass.training.fetch.command import fetch
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="The configuration file.")]
 SchedulerOption = Annotated[
@@ -57,7 +57,7 @@ def encode(
     Example: edge-glass encode --scheduler tcp://10.0.0.1:8786
     """
     if check:
-        from edge_glass.training.data.features import verify_features
+        from edge_glass.training.features.cache import verify_features
 
         shards, size = verify_features()
         typer.echo(f"encode: {shards} shards, {size} bytes, are as their checksums say")
@@ -112,8 +112,8 @@ def verify(
 
     Example: edge-glass verify align
     """
+    from edge_glass.training.compare.verify import STAGE_FILES, count_files, verify_stage
     from edge_glass.training.params import load_params
-    from edge_glass.training.verify import STAGE_FILES, count_files, verify_stage
 
     data_folder = load_params(params).data_folder
     here = [name for name, files in STAGE_FILES.items() if Path(files.outputs[-1]).exists()]
@@ -136,12 +136,12 @@ def compare(
 
     Example: edge-glass compare . ../other-checkout
     """
-    from edge_glass.training.divergence import (
+    from edge_glass.training.compare.divergence import (
         describe,
         environment_differences,
         parameter_differences,
     )
-    from edge_glass.training.verify import STAGE_FILES
+    from edge_glass.training.compare.verify import STAGE_FILES
 
     for run in (run_a, run_b):
         if not (run / "params.yaml").is_file():
@@ -164,13 +164,13 @@ def _run(stage: str, path: Path, scheduler: str | None = None) -> None:
 
     reproducibility = _reproducibility(path)
     set_environment(reproducibility, stage, restart=True)  # before torch is imported
-    from edge_glass.training.engine.executor import open_executor
-    from edge_glass.training.engine.lock import stage_lock
     from edge_glass.training.params import load_params
+    from edge_glass.training.runtime.executor import open_executor
+    from edge_glass.training.runtime.lock import stage_lock
 
     params = load_params(path)
     if stage == "vlm_qa":
-        from edge_glass.training.engine.launch_start import start_processes
+        from edge_glass.training.vlm_qa.launch_start import start_processes
 
         start_processes(params.launch, params.num_threads)
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
-from edge_glass.fusion.config import ConfigError, component, validate
-from edge_glass.training.config import (
-    LAUNCHES,
-    AlignConfig,
-    Choice,
-    DatasetConfig,
-    EncodeConfig,
-    EvaluateAlignConfig,
-    EvaluateVlmQaConfig,
-    Params,
-    PrepareConfig,
-    VlmQaConfig,
-)
+from edge_glass.encoders.components import Choice, ConfigError, component, validate
+from edge_glass.training.align.config import AlignConfig
 from edge_glass.training.engine.determinism import REPRODUCIBILITIES
+from edge_glass.training.evaluation.answers.scores import EvaluateVlmQaConfig
+from edge_glass.training.evaluation.retrieval.recall import EvaluateAlignConfig
+from edge_glass.training.features.config import EncodeConfig
+from edge_glass.training.prepare.dataset import DatasetConfig
+from edge_glass.training.prepare.filters import PrepareConfig
+from edge_glass.training.vlm_qa.config import VlmQaConfig
+from edge_glass.training.vlm_qa.launch_config import LAUNCHES
 
 STAGES: dict[str, type[Any]] = {
     "prepare": PrepareConfig,
@@ -38,6 +35,32 @@ KINDS = {
     "fusion": "fusions",
     "decoder": "decoders",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """The whole configuration, with the chosen options only."""
+
+    seed: int
+    scale: str
+    num_threads: int
+    device: Literal["cpu", "cuda"]
+    reproducibility: Literal["portable", "native"]
+    launch: Choice
+    data_name: str
+    data_folder: str
+    data: DatasetConfig
+    vision_encoder: Choice
+    text_encoder: Choice
+    pooling: Choice
+    fusion: Choice
+    decoder: Choice
+    prepare: PrepareConfig
+    encode: EncodeConfig
+    align: AlignConfig
+    evaluate_align: EvaluateAlignConfig
+    vlm_qa: VlmQaConfig
+    evaluate_vlm_qa: EvaluateVlmQaConfig
 
 
 def load_params(path: Path) -> Params:

@@ -49,8 +49,8 @@ from contextlib import chdir
 from pathlib import Path
 
 from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.training.data.captions import caption_rows
-from edge_glass.training.data.features import read_index
+from edge_glass.training.features.captions import caption_rows
+from edge_glass.training.features.cache import read_index
 from edge_glass.training.folders import PREPARED
 from edge_glass.training.stages.evaluate_align import embed_split
 
@@ -85,7 +85,7 @@ i2t: a picture looks for its caption. t2i: a caption looks for a picture of what
 is right. `chance` is the mean over all orders of the candidates.
 
 # %%
-from edge_glass.training.evaluation.retrieval import chance_metrics, retrieval_metrics
+from edge_glass.training.evaluation.retrieval.recall import chance_metrics, retrieval_metrics
 
 image_side = embedded.image, embedded.image_groups
 text_side = embedded.text, embedded.text_groups
@@ -140,7 +140,7 @@ clouds side by side would mean that the modalities never met.
 # %%
 import torch
 from edge_glass.encoders.matryoshka import truncate
-from edge_glass.training.evaluation.plots import tsne
+from edge_glass.training.evaluation.figures.plots import tsne
 
 image, text = truncate(embedded.image, dim), truncate(embedded.text, dim)
 step = max(1, len(image) // tsne_points)

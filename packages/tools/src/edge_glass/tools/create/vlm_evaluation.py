@@ -61,7 +61,7 @@ make_deterministic(num_threads, reproducibility)
 
 # %%
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.data.features import gather, prepared_rows, read_index, vision_features
+from edge_glass.training.features.cache import gather, prepared_rows, read_index, vision_features
 from edge_glass.training.folders import FEATURES, PREPARED
 
 model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
@@ -95,7 +95,7 @@ blind = answers(lambda row: row["image"], scale=0.0)
 ## Accuracy by type of question
 
 # %%
-from edge_glass.training.evaluation.vqa import majority_answers, majority_predictions, vqa_metrics
+from edge_glass.training.evaluation.answers.scores import majority_answers, majority_predictions, vqa_metrics
 
 truths, types = [row["answer"] for row in rows], [row["type"] for row in rows]
 train = prepared_rows("questions", "train", root / data / PREPARED)
@@ -131,7 +131,7 @@ plt.show()
 import io
 
 import pyarrow.parquet as pq
-from edge_glass.training.evaluation.vqa import exact_match
+from edge_glass.training.evaluation.answers.scores import exact_match
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image
 

@@ -24,7 +24,7 @@ from edge_glass.tools.patch.names import (
 )
 from edge_glass.tools.patch.rewrite import Kind, Note, PythonCell, Rewrite
 
-MODULE = "edge_glass.training.data.dict_rows"
+MODULE = "edge_glass.training.stream.dict_rows"
 _QUESTIONS = frozenset({"answer", "answers", "input_ids", "labels", "question", "questions"})
 _CAPTIONS = frozenset({"caption", "captions", "text", "texts"})
 

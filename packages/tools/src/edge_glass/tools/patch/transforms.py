@@ -24,7 +24,7 @@ from edge_glass.tools.patch.names import (
 )
 from edge_glass.tools.patch.rewrite import Kind, Note, PythonCell, Rewrite
 
-MODULE = "edge_glass.encoders.preprocessing"
+MODULE = "edge_glass.encoders.towers.preprocessing"
 FUNCTION = "image_transform"
 CLIP = ("(0.48145466, 0.4578275, 0.40821073)", "(0.26862954, 0.26130258, 0.27577711)")
 IMAGENET = ("(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)")

@@ -10,38 +10,41 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
-from edge_glass.encoders.grid_average import with_grid
-from edge_glass.training.config import Params
-from edge_glass.training.data.captions import caption_rows
-from edge_glass.training.data.features import FeatureIndex, check_encoders, read_index
-from edge_glass.training.data.pictures import AugmentedPictures, CachedPictures, Pictures
-from edge_glass.training.engine.best import Best
-from edge_glass.training.engine.certificate import Certificate
-from edge_glass.training.engine.collapse import CollapseAlarm
-from edge_glass.training.engine.curves import Curves, Speed
+from edge_glass.encoders.towers.grid_average import with_grid
+from edge_glass.training.align.collapse import CollapseAlarm
+from edge_glass.training.align.gradient_cache import GradientCache
+from edge_glass.training.align.matryoshka import MatryoshkaLoss
+from edge_glass.training.align.pictures import AugmentedPictures, CachedPictures, Pictures
+from edge_glass.training.align.validation import validation_recall, validation_splits
 from edge_glass.training.engine.determinism import generator, make_deterministic, reseed
-from edge_glass.training.engine.gradient_cache import GradientCache
-from edge_glass.training.engine.level import proven_level
-from edge_glass.training.engine.optim import (
+from edge_glass.training.engine.fingerprint import fingerprint
+from edge_glass.training.engine.order import step_batch
+from edge_glass.training.engine.processes import Processes, join_processes
+from edge_glass.training.features.cache import FeatureIndex, check_encoders, read_index
+from edge_glass.training.features.captions import caption_rows
+from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED
+from edge_glass.training.loop.best import Best
+from edge_glass.training.loop.certificate import Certificate
+from edge_glass.training.loop.curves import Curves, Speed
+from edge_glass.training.loop.level import proven_level
+from edge_glass.training.loop.optim import (
     build_adamw,
     clip_gradients,
     learning_rate_factor,
     set_learning_rate,
 )
-from edge_glass.training.engine.order import step_batch
-from edge_glass.training.engine.processes import Processes, join_processes
-from edge_glass.training.engine.progress import progress, say
-from edge_glass.training.engine.state import StateFile, file_mark
-from edge_glass.training.evaluation.validation import validation_recall, validation_splits
-from edge_glass.training.fingerprint import fingerprint
-from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED
-from edge_glass.training.losses.matryoshka import MatryoshkaLoss
+from edge_glass.training.loop.state import StateFile, file_mark
+from edge_glass.training.runtime.progress import progress, say
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
 
 CURVES = Path("plots/align")
 MAX_LOGIT_SCALE = math.log(100.0)

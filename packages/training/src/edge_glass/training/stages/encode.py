@@ -15,12 +15,15 @@ import secrets
 import shutil
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow.parquet as pq
 
-from edge_glass.training.config import Choice, EncodeConfig, Params
-from edge_glass.training.data.encoding import (
+from edge_glass.encoders.components import Choice
+from edge_glass.training.engine.fingerprint import fingerprint
+from edge_glass.training.features.cache import FeatureIndex
+from edge_glass.training.features.config import EncodeConfig
+from edge_glass.training.features.encoding import (
     FrozenEncoder,
     ShardTask,
     close_encoders,
@@ -29,19 +32,20 @@ from edge_glass.training.data.encoding import (
     open_vision_encoder,
     settle,
 )
-from edge_glass.training.data.feature_shards import (
+from edge_glass.training.features.shards import (
     ShardEntry,
     ShardIndex,
     check_size,
     shard_bytes,
     shard_sizes,
 )
-from edge_glass.training.data.features import FeatureIndex
-from edge_glass.training.engine.executor import SerialExecutor, is_serial
-from edge_glass.training.engine.outputs import replace_folder, sync_tree, write_json
-from edge_glass.training.engine.progress import progress, say
-from edge_glass.training.fingerprint import fingerprint
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
+from edge_glass.training.runtime.executor import SerialExecutor, is_serial
+from edge_glass.training.runtime.outputs import replace_folder, sync_tree, write_json
+from edge_glass.training.runtime.progress import progress, say
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
 
 METRICS = Path("metrics/encode.json")
 FINGERPRINT = (

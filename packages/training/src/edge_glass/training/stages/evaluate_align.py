@@ -9,36 +9,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.images import decode_image
 from edge_glass.encoders.matryoshka import truncate
-from edge_glass.training.config import EvaluateAlignConfig, Params
-from edge_glass.training.data.captions import CaptionRows, caption_rows
-from edge_glass.training.data.features import gather, read_index, vision_features
-from edge_glass.training.data.images import decode_image
 from edge_glass.training.engine.determinism import make_deterministic
-from edge_glass.training.engine.outputs import output_folder, rounded, write_json
-from edge_glass.training.engine.progress import progress, say
-from edge_glass.training.evaluation.bootstrap import bootstrap_interval
-from edge_glass.training.evaluation.plots import (
+from edge_glass.training.evaluation.figures.plots import (
     recall_figure,
     recall_table,
     similarity_figure,
     tsne_figure,
     write_table,
 )
-from edge_glass.training.evaluation.retrieval import (
+from edge_glass.training.evaluation.figures.sheets import Retrieval, Retrieved, retrieval_sheet
+from edge_glass.training.evaluation.retrieval.bootstrap import bootstrap_interval
+from edge_glass.training.evaluation.retrieval.recall import (
+    EvaluateAlignConfig,
     chance_metrics,
     metrics_of_ranks,
     retrieval_ranks,
 )
-from edge_glass.training.evaluation.sheets import Retrieval, Retrieved, retrieval_sheet
+from edge_glass.training.features.cache import gather, read_index, vision_features
+from edge_glass.training.features.captions import CaptionRows, caption_rows
 from edge_glass.training.folders import ALIGNED, PREPARED
+from edge_glass.training.runtime.outputs import output_folder, rounded, write_json
+from edge_glass.training.runtime.progress import progress, say
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
 
 METRICS = Path("metrics/evaluate_align.json")
 PLOTS = Path("plots/evaluate_align")

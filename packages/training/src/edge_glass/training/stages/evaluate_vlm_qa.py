@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,30 +16,32 @@ import torch
 from numpy.typing import NDArray
 
 from edge_glass.encoders.checkpoint import write_atomic
+from edge_glass.encoders.images import decode_image
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.config import Params
-from edge_glass.training.data.features import (
-    Features,
-    gather,
-    prepared_rows,
-    read_index,
-    vision_features,
-)
-from edge_glass.training.data.images import decode_image
 from edge_glass.training.engine.determinism import make_deterministic
-from edge_glass.training.engine.outputs import output_folder, rounded, write_json
-from edge_glass.training.engine.progress import progress, say
-from edge_glass.training.evaluation.long_answers import long_answer_metrics
-from edge_glass.training.evaluation.plots import accuracy_figure, write_table
-from edge_glass.training.evaluation.sheets import Answered, answers_sheet
-from edge_glass.training.evaluation.vqa import (
+from edge_glass.training.evaluation.answers.long_answers import long_answer_metrics
+from edge_glass.training.evaluation.answers.scores import (
     exact_match,
     majority_answers,
     majority_predictions,
     visual_reliance,
     vqa_metrics,
 )
+from edge_glass.training.evaluation.figures.plots import accuracy_figure, write_table
+from edge_glass.training.evaluation.figures.sheets import Answered, answers_sheet
+from edge_glass.training.features.cache import (
+    Features,
+    gather,
+    prepared_rows,
+    read_index,
+    vision_features,
+)
 from edge_glass.training.folders import PREPARED, VLM
+from edge_glass.training.runtime.outputs import output_folder, rounded, write_json
+from edge_glass.training.runtime.progress import progress, say
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
 
 METRICS = Path("metrics/evaluate_vlm_qa.json")
 PLOTS = Path("plots/evaluate_vlm_qa")

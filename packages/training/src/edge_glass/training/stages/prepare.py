@@ -11,20 +11,22 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edge_glass.training.config import Params
-from edge_glass.training.data.decisions import Decision, decide
-from edge_glass.training.data.error import DataError
-from edge_glass.training.data.inspection import Partition, inspect, plan_partitions
-from edge_glass.training.data.leaks import count_leaks, hash_again, image_groups
-from edge_glass.training.data.split_writer import SplitWriter
-from edge_glass.training.data.splits import image_id
-from edge_glass.training.data.texts import SCHEMAS
-from edge_glass.training.engine.executor import open_executor, ordered_map
-from edge_glass.training.engine.outputs import output_folder, write_json
-from edge_glass.training.engine.progress import progress, say
 from edge_glass.training.folders import PREPARED
+from edge_glass.training.parquet.error import DataError
+from edge_glass.training.prepare.decisions import Decision, decide
+from edge_glass.training.prepare.inspection import Partition, inspect, plan_partitions
+from edge_glass.training.prepare.leaks import count_leaks, hash_again, image_groups
+from edge_glass.training.prepare.split_writer import SplitWriter
+from edge_glass.training.prepare.splits import image_id
+from edge_glass.training.prepare.texts import SCHEMAS
+from edge_glass.training.runtime.executor import open_executor, ordered_map
+from edge_glass.training.runtime.outputs import output_folder, write_json
+from edge_glass.training.runtime.progress import progress, say
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
 
 METRICS = Path("metrics/prepare.json")
 

@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +18,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from edge_glass.encoders.preprocessing import ImageTransform
-from edge_glass.training.config import Params
-from edge_glass.training.data.error import DataError
-from edge_glass.training.data.images import decode_image
-from edge_glass.training.data.row_groups import open_row_groups
-from edge_glass.training.data.row_reader import RowReader
-from edge_glass.training.engine.outputs import output_folder
-from edge_glass.training.evaluation.sample_sheet import Sample, sample_sheet
+from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.towers.preprocessing import ImageTransform
+from edge_glass.fusion.sheets.sample_sheet import Sample, sample_sheet
 from edge_glass.training.folders import PREPARED
+from edge_glass.training.parquet.error import DataError
+from edge_glass.training.parquet.row_groups import open_row_groups
+from edge_glass.training.parquet.row_reader import RowReader
+from edge_glass.training.runtime.outputs import output_folder
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
 
 METRICS = Path("metrics/prepare.json")
 PLOTS = Path("plots/prepare")

@@ -9,46 +9,48 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from edge_glass.decoders.ema import ExponentialMovingAverage
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint
+from edge_glass.encoders.components import as_options
 from edge_glass.fusion.checkpoint import build_vlm
-from edge_glass.fusion.config import as_options
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.config import Params
-from edge_glass.training.data.batches import BatchPlan, QuestionSet, ShardSampler
-from edge_glass.training.data.collate import PackedQuestions, pack_questions
-from edge_glass.training.data.features import (
+from edge_glass.training.engine.determinism import make_deterministic, reseed
+from edge_glass.training.engine.fingerprint import fingerprint
+from edge_glass.training.engine.processes import Processes, join_processes
+from edge_glass.training.engine.reduce import TreeSum
+from edge_glass.training.features.cache import (
     FeatureIndex,
     prepared_rows,
     read_index,
     vision_features,
 )
-from edge_glass.training.engine.best import Best
-from edge_glass.training.engine.certificate import Certificate
-from edge_glass.training.engine.curves import Curves, Speed, peak_memory
-from edge_glass.training.engine.determinism import make_deterministic, reseed
-from edge_glass.training.engine.launch import Launch, open_launch
-from edge_glass.training.engine.level import proven_level
-from edge_glass.training.engine.optim import (
+from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED, VLM
+from edge_glass.training.loop.best import Best
+from edge_glass.training.loop.certificate import Certificate
+from edge_glass.training.loop.curves import Curves, Speed, peak_memory
+from edge_glass.training.loop.ema import ExponentialMovingAverage
+from edge_glass.training.loop.level import proven_level
+from edge_glass.training.loop.optim import (
     build_adamw,
     learning_rate_factor,
     set_learning_rate,
 )
-from edge_glass.training.engine.processes import Processes, join_processes
-from edge_glass.training.engine.progress import progress, say
-from edge_glass.training.engine.reduce import TreeSum
-from edge_glass.training.engine.state import StateFile, file_mark
-from edge_glass.training.evaluation.vqa_validation import validation_accuracy, validation_questions
-from edge_glass.training.fingerprint import fingerprint
-from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED, VLM
-from edge_glass.training.losses.causal_lm import AnswerLoss
+from edge_glass.training.loop.state import StateFile, file_mark
+from edge_glass.training.runtime.progress import progress, say
+from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
+from edge_glass.training.vlm_qa.batches import BatchPlan, QuestionSet, ShardSampler
+from edge_glass.training.vlm_qa.launch import Launch, open_launch
+from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
+from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
 
 CURVES = Path("plots/vlm_qa")
 FINGERPRINT = (

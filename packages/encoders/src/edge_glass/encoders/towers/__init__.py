@@ -1,0 +1,1 @@
+"""Frozen vision and text encoders, and how an image becomes their input."""

@@ -1,0 +1,147 @@
+"""CLIP's vision tower (Radford et al. 2021) as a patch encoder, frozen.
+
+What is unusual: the tokens come from a hidden layer before the last, whose patches still say what
+is where (LLaVA takes the last but one); layers after it are dropped at load, since nobody reads
+them. The class token is dropped too: a pooling makes the summary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from edge_glass.encoders.base import VisionEncoder
+from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
+from edge_glass.encoders.towers.pretrained import locate_model, no_progress_bar
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModel
+
+# The mean and deviation of CLIP's own training pictures.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+# What a checkpoint of the whole CLIP holds beside its vision tower.
+NOT_VISION = ("text_model.", "text_projection", "visual_projection", "logit_scale", "position_ids")
+
+
+class ClipVisionEncoder(VisionEncoder):
+    """The patch tokens of one hidden layer of a ``CLIPVisionModel``."""
+
+    def __init__(self, config: ClipVisionConfig, model: CLIPVisionModel) -> None:
+        """Cuts the layers after ``config.layer`` off the model and freezes it.
+
+        Raises:
+            ValueError: where the model has no such layer, or the picture is no multiple of a patch.
+        """
+        super().__init__()
+        shape: Any = model.config
+        depth, patch = shape.num_hidden_layers, shape.patch_size
+        kept = config.layer if config.layer >= 0 else depth + 1 + config.layer
+        if not 0 <= kept <= depth:
+            raise ValueError(
+                f"layer is {config.layer}, expected {-depth - 1} to {depth} for the {depth} layers "
+                f"of {config.model} (0 is the embedding, -1 the last layer)"
+            )
+        if config.image_size < patch or config.image_size % patch:
+            raise ValueError(f"image_size is {config.image_size}, expected a multiple of {patch}")
+        encoder = _layer_stack(model)
+        layers: Any = encoder.layers
+        encoder.layers = layers[:kept]
+        self.config = config
+        self.model = model
+        self.width = shape.hidden_size
+        self.image_size = config.image_size
+        self.grid = (config.image_size // patch, config.image_size // patch)
+        # Another size than the model's own needs its positions interpolated.
+        self.interpolate = config.image_size != shape.image_size
+        self.transform = image_transform(config.image_size, config.fit, MEAN, STD, config.pad_color)
+        self.freeze()
+
+    @torch.no_grad()
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
+        """Encodes preprocessed pictures.
+
+        Raises:
+            ValueError: where the pictures are not ``image_size`` pixels wide and high.
+        """
+        expected = (3, self.image_size, self.image_size)
+        if tuple(pixels.shape[1:]) != expected:
+            raise ValueError(
+                f"pictures have shape {tuple(pixels.shape[1:])}, expected {expected}: "
+                "bring them to it with preprocess()"
+            )
+        output = self.model(
+            pixel_values=pixels.to(self.model.dtype), interpolate_pos_encoding=self.interpolate
+        )
+        tokens: Tensor = output.last_hidden_state[:, 1:]  # without the class token
+        return tokens
+
+
+def _layer_stack(model: nn.Module) -> nn.Module:
+    from transformers.models.clip.modeling_clip import CLIPEncoder
+
+    # By its class: its place in the model moved between versions of transformers.
+    return next(module for module in model.modules() if isinstance(module, CLIPEncoder))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipVisionConfig:
+    """Which CLIP vision tower, which of its layers, and of what picture.
+
+    Attributes:
+        model: a hub id, a folder, or ``package:NAME``; of a whole CLIP or its vision tower alone.
+        revision: the commit of a hub id; the default is that of the default model.
+        layer: the hidden layer: 0 is the embedding, -1 the last layer, -2 the last but one.
+        image_size: side of the input in pixels, a multiple of the patch; positions are
+            interpolated where it is not the model's own.
+        fit: ``pad`` or ``crop``, see ``ImageTransform``.
+        pad_color: ``mean`` or ``white``.
+    """
+
+    model: str = "openai/clip-vit-large-patch14-336"
+    revision: str | None = "ce19dc912ca5cd21c8a653c79e251e808ccabcd1"
+    layer: int = -2
+    image_size: int = 336
+    fit: Fit = "pad"
+    pad_color: PadColor = "mean"
+
+    def build(self, image_size: int | None = None) -> ClipVisionEncoder:
+        """Loads the model, from disk alone where it is a package or a folder.
+
+        Raises:
+            FileNotFoundError: where the package or the folder does not exist.
+            OSError: where the hub can't be reached and the model is not in its cache.
+            ValueError: where a hub id has no commit, the folder holds no CLIP, weights are missing
+                or left over, or ``layer`` or ``image_size`` don't fit the model.
+        """
+        folder, local = locate_model(self.model, self.revision)
+
+        from transformers import CLIPVisionModel
+
+        with no_progress_bar():
+            loaded: Any = CLIPVisionModel.from_pretrained(
+                folder,
+                revision=self.revision or "main",
+                local_files_only=local,
+                weights_only=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+        model, found = loaded
+        extra = [name for name in found["unexpected_keys"] if not _elsewhere_in_clip(name)]
+        if found["missing_keys"] or extra or found["mismatched_keys"]:
+            raise ValueError(
+                f"{self.model} does not fit CLIPVisionModel: missing "
+                f"{sorted(found['missing_keys'])}, extra {sorted(extra)}, other shape "
+                f"{sorted(found['mismatched_keys'])}"
+            )
+        config = self if image_size is None else replace(self, image_size=image_size)
+        return ClipVisionEncoder(config, model)
+
+
+def _elsewhere_in_clip(name: str) -> bool:
+    return name.startswith(NOT_VISION) or name.endswith("position_ids")

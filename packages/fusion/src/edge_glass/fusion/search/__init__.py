@@ -1,0 +1,1 @@
+"""An index of the images in a folder, and queries to it."""

@@ -1,0 +1,1 @@
+"""Contact sheets: images in a grid, with captions."""

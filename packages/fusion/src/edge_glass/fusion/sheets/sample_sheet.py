@@ -1,0 +1,87 @@
+"""A page of prepared pictures with their texts, as PNG; the same samples give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from edge_glass.fusion.sheets.contact_sheet import (
+    FAINT,
+    GAP,
+    INK,
+    RULE,
+    new_sheet,
+    paste,
+    save_sheet,
+    write,
+)
+
+_SIDE = 208  # of a picture, in pixels
+_TEXT = 360  # width of the texts beside it
+_COLUMNS = 2
+_ANSWER = "#1a5a96"
+_TOP = 50
+_LINE = 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A picture as the model gets it, and its texts.
+
+    Attributes:
+        image: the picture after preprocessing.
+        note: a line about it, such as its split and its size.
+        texts: pairs of a text and what belongs to it: a caption and a transcript, or a question and
+            its answer.
+    """
+
+    image: Image.Image
+    note: str
+    texts: Sequence[tuple[str, str]]
+
+
+def sample_sheet(path: Path, samples: Sequence[Sample], title: str, notes: Sequence[str]) -> None:
+    """Writes the page: a card a sample, its texts beside the picture.
+
+    Args:
+        path: PNG to write.
+        samples: in order, two in a line.
+        title: headline.
+        notes: lines below it, each cut where it is wider than two lines.
+
+    Raises:
+        ValueError: where there is nothing to draw.
+    """
+    if not samples:
+        raise ValueError(f"found no samples for {path.name}; expected at least one")
+    card = (_SIDE + GAP + _TEXT, _SIDE + 2 * GAP)
+    lines = -(-len(samples) // _COLUMNS)
+    top = _TOP + 2 * _LINE * len(notes) + GAP
+    width = GAP + _COLUMNS * (card[0] + 2 * GAP)
+    sheet, draw = new_sheet(width, top + lines * card[1], title)
+    y = _TOP
+    for note in notes:
+        y = write(draw, (GAP, y, width - GAP, y + 2 * _LINE), note, 14, FAINT) + 2
+    for place, sample in enumerate(samples):
+        x = GAP + place % _COLUMNS * (card[0] + 2 * GAP)
+        y = top + place // _COLUMNS * card[1]
+        paste(sheet, sample.image, (x, y, x + _SIDE, y + _SIDE))
+        # outside of the picture, whose edge may be white
+        draw.rectangle((x - 1, y - 1, x + _SIDE, y + _SIDE), outline=RULE)
+        left = x + _SIDE + GAP
+        note_box = (left, y, left + _TEXT, y + _LINE)
+        bottom = write(draw, note_box, sample.note, 13, FAINT) + 4
+        for number, (text, reply) in enumerate(sample.texts):
+            # each text gets an equal share of what is left, and leaves what it does not need
+            left_over = len(sample.texts) - number
+            room = (y + _SIDE - bottom) // left_over
+            end = bottom + room
+            reply_room = min(2 * _LINE, room // 2) if reply else 0
+            bottom = write(draw, (left, bottom, left + _TEXT, end - reply_room), text, 14, INK)
+            if reply:
+                bottom = write(draw, (left, bottom, left + _TEXT, end), reply, 14, _ANSWER)
+            bottom += 6
+    save_sheet(sheet, path)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_glass.encoders.checkpoint import CheckpointError
+from edge_glass.fusion.search.files import FileStamp
+from edge_glass.fusion.search.index import IndexedPicture, PictureIndex
+
+
+def unit(*shape: int, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal(shape)
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def index_of(rows: np.ndarray) -> PictureIndex:
+    index = PictureIndex(model={"device": "cpu", "files": {}})
+    for place, row in enumerate(rows):
+        stamp = FileStamp(size=place, mtime_ns=place, sha256=f"hash{place}")
+        index.pictures[f"{place:06}.png"] = IndexedPicture(stamp=stamp)
+        index.vectors[stamp.sha256] = row
+    return index
+
+
+@pytest.mark.parametrize("dim", [None, 64, 7, 1])
+def test_scores_are_cosines(dim: int | None) -> None:
+    rows, query = unit(50, 64), unit(64, seed=1)
+    left, right = rows[:, :dim].astype(np.float64), query[:dim].astype(np.float64)
+    expected = left @ right / np.linalg.norm(left, axis=1) / np.linalg.norm(right)
+    # numbers are rounded to 2**-26: at one dim, of a number as small as 0.01, that is 1e-6 of it
+    np.testing.assert_allclose(index_of(rows).scores(query, dim), expected, atol=2e-6)
+
+
+def test_a_score_is_the_same_bits_alone_and_in_any_company() -> None:
+    rows, query = unit(8200, 96), unit(96, seed=1)
+    whole = index_of(rows).scores(query, 48)
+    backwards = index_of(rows[::-1]).scores(query, 48)
+    np.testing.assert_array_equal(backwards[::-1], whole)
+    for place in (0, 5, 8191, 8199):  # inside and behind a block
+        assert index_of(rows[place : place + 1]).scores(query, 48)[0] == whole[place]
+    # in float32 they differ: this is what the rounding is for
+    alone = np.array([row[:48] @ query[:48] for row in rows])
+    assert (rows[:, :48] @ query[:48] != alone).any()
+
+
+def test_a_vector_of_zeros_scores_nothing() -> None:
+    rows = np.zeros((1, 4), np.float32)
+    assert index_of(rows).scores(unit(4)) == [0.0]
+
+
+def test_what_was_saved_is_loaded_and_equal_indexes_are_equal_bytes(tmp_path: Path) -> None:
+    index = index_of(unit(5, 8))
+    stamp = FileStamp(size=1, mtime_ns=2, sha256="bad")
+    index.pictures["broken.png"] = IndexedPicture(stamp=stamp, fault="no picture")
+    copy = IndexedPicture(stamp=index.pictures["000002.png"].stamp)
+    index.pictures["a copy.png"] = copy
+    index.save(tmp_path / "one")
+    loaded = PictureIndex.load(tmp_path / "one")
+    assert loaded is not None
+    assert loaded.pictures == index.pictures
+    assert loaded.faults() == {"broken.png": "no picture"}
+    assert loaded.paths() == [*(f"{place:06}.png" for place in range(5)), "a copy.png"]
+    np.testing.assert_array_equal(loaded.scores(unit(8)), index.scores(unit(8)))
+    backwards = PictureIndex(
+        model=index.model, pictures=dict(reversed(index.pictures.items())), vectors=index.vectors
+    )
+    backwards.save(tmp_path / "two")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_no_index_is_none_and_a_broken_one_is_refused(tmp_path: Path) -> None:
+    assert PictureIndex.load(tmp_path) is None
+    index_of(unit(5, 8)).save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    first = config["pictures"].pop("000000.png")
+    for change, message in (
+        (config, "5 rows for 4 pictures"),
+        ({**config, "format": "edge-glass-picture-index/0"}, "no picture index of format"),
+        ({**config, "pictures": {"a.png": {"size": 1}}}, "broken picture index"),
+        ({**config, "pictures": {"a.png": first}, "model": None}, "broken picture index"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(change))
+        with pytest.raises(CheckpointError, match=message):
+            PictureIndex.load(tmp_path)

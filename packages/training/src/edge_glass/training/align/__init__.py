@@ -1,0 +1,1 @@
+"""Data, augmentation and losses of stage `align`."""

@@ -1,0 +1,72 @@
+"""Retrieval on the validation splits while a model trains: what `best` and early stop go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.training.evaluation.retrieval.recall import retrieval_curve
+from edge_glass.training.features.cache import Features, gather, vision_features
+from edge_glass.training.features.captions import CaptionRows, caption_rows
+
+BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSplit:
+    """A split's rows and features, ready to be embedded."""
+
+    rows: CaptionRows
+    vision: Features
+    captions: Tensor
+    groups: Tensor
+
+
+def validation_splits(names: list[str], prepared: Path) -> dict[str, ValidationSplit]:
+    """Opens the splits whose names begin with "val"; test splits are never looked at here."""
+    splits = {}
+    for name in sorted(each for each in names if each.startswith("val")):
+        rows = caption_rows(name, prepared)
+        groups = rows.groups.tolist()
+        firsts = [groups.index(number) for number in range(len(rows.group_names))]
+        splits[name] = ValidationSplit(
+            rows=rows,
+            vision=vision_features("captions", name),
+            captions=rows.features[rows.canonical[firsts]],
+            groups=torch.arange(len(firsts)),
+        )
+    return splits
+
+
+def validation_recall(
+    model: DualEncoder, splits: dict[str, ValidationSplit], dims: tuple[int, ...]
+) -> dict[str, float]:
+    """Returns R@1 by split, a mean over both directions and all dims, and "mean" over the splits.
+
+    Pictures choose among the split's own captions, one a group.
+    """
+    training = model.training
+    model.eval()
+    device = model.logit_scale.device
+    found: dict[str, float] = {}
+    for name, split in splits.items():
+        with torch.inference_mode():
+            pictures = split.rows.images
+            image = torch.cat(
+                [
+                    model.image_embeddings(
+                        gather(split.vision, pictures[start : start + BATCH]).to(device)
+                    ).cpu()
+                    for start in range(0, len(pictures), BATCH)
+                ]
+            )
+            text = model.text_embeddings(split.captions.to(device)).cpu()
+        curve = retrieval_curve(image, text, split.rows.groups, split.groups, dims, ks=(1,))
+        values = [way["R@1"] for both in curve.values() for way in both.values()]
+        found[name] = sum(values) / len(values)
+    model.train(training)
+    return {**found, "mean": sum(found.values()) / len(found)}

@@ -1,1 +1,0 @@
-"""From PixMo files to tensors: reading, filtering, splitting, caching, batching."""

@@ -1,0 +1,1 @@
+"""Scores of answers: exact match, and text overlap for long answers."""

@@ -1,0 +1,128 @@
+"""Scores of short answers: normalised exact match, token F1, by question type, and controls."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+_ARTICLES = frozenset({"a", "an", "the"})
+_GROUPED_DIGITS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_NUMBER = re.compile(r"-?\d+\.\d+|(?<![\w-])-\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateVlmQaConfig:
+    """How answers are scored: questions a batch, and questions shown on the sheet."""
+
+    batch_size: int
+    sheet_questions: int
+
+
+def normalise(answer: str) -> str:
+    """Return the answer in lower case, without articles and punctuation, with single spaces.
+
+    Punctuation becomes a space, so that "top-left" equals "top left"; within a number it keeps its
+    meaning ("1.5", "-3"; "1,000" equals "1000"). An answer of nothing but articles or punctuation
+    keeps them: "A" is an answer to "which letter?".
+    """
+    folded = _GROUPED_DIGITS.sub("", unicodedata.normalize("NFKC", answer).casefold())
+    plain, end = [], 0
+    for number in _NUMBER.finditer(folded):
+        plain += [_without_punctuation(folded[end : number.start()]), number.group()]
+        end = number.end()
+    words = "".join([*plain, _without_punctuation(folded[end:])]).split()
+    words = words or folded.split()
+    return " ".join([word for word in words if word not in _ARTICLES] or words)
+
+
+def exact_match(prediction: str, truth: str) -> bool:
+    """Say whether both are equal after `normalise`; an empty prediction never is."""
+    normalised = normalise(prediction)
+    return bool(normalised) and normalised == normalise(truth)
+
+
+def token_f1(prediction: str, truth: str) -> float:
+    """Return the harmonic mean of the words' precision and recall, counted with repetition."""
+    found, expected = Counter(normalise(prediction).split()), Counter(normalise(truth).split())
+    shared = (found & expected).total()
+    return 2 * shared / (found.total() + expected.total()) if shared else 0.0
+
+
+def accuracy(predictions: Sequence[str], truths: Sequence[str]) -> float:
+    """Return the share of exact matches."""
+    return _mean(exact_match, predictions, truths)
+
+
+def vqa_metrics(
+    predictions: Sequence[str], truths: Sequence[str], types: Sequence[str]
+) -> dict[str, float | dict[str, float]]:
+    """Return accuracy and token F1 of all, and by type in order: "by_type", "f1_by_type".
+
+    Raises:
+        ValueError: where there is nothing to score or the lengths differ.
+    """
+    _check(predictions, truths, types)
+    columns = {kind: _of_type(kind, types, predictions, truths) for kind in sorted(set(types))}
+    return {
+        "accuracy": accuracy(predictions, truths),
+        "f1": _mean(token_f1, predictions, truths),
+        "by_type": {kind: accuracy(*both) for kind, both in columns.items()},
+        "f1_by_type": {kind: _mean(token_f1, *both) for kind, both in columns.items()},
+    }
+
+
+def majority_answers(answers: Sequence[str], types: Sequence[str]) -> dict[str, str]:
+    """Return each type's most frequent training answer; of equals the first in order.
+
+    Answers count as equal where they are after `normalise`, and are returned so.
+    """
+    _check(answers, types)
+    majority = {}
+    for kind in sorted(set(types)):
+        counts = Counter(normalise(answer) for answer in _of_type(kind, types, answers)[0])
+        majority[kind] = min(counts, key=lambda answer: (-counts[answer], answer))
+    return majority
+
+
+def majority_predictions(majority: Mapping[str, str], types: Sequence[str]) -> list[str]:
+    """Answer each question by its type's majority; a type not seen in training gets no answer."""
+    return [majority.get(kind, "") for kind in types]
+
+
+def visual_reliance(
+    predictions: Sequence[str], shuffled: Sequence[str], truths: Sequence[str]
+) -> float:
+    """Return the accuracy minus the accuracy with the pictures shuffled: what the picture gives."""
+    return accuracy(predictions, truths) - accuracy(shuffled, truths)
+
+
+def _without_punctuation(text: str) -> str:
+    return "".join(
+        " " if unicodedata.category(letter).startswith("P") else letter for letter in text
+    )
+
+
+def _of_type(kind: str, types: Sequence[str], *columns: Sequence[str]) -> list[list[str]]:
+    return [
+        [value for value, of in zip(column, types, strict=True) if of == kind] for column in columns
+    ]
+
+
+def _mean(
+    score: Callable[[str, str], float], predictions: Sequence[str], truths: Sequence[str]
+) -> float:
+    _check(predictions, truths)
+    return math.fsum(map(score, predictions, truths)) / len(truths)
+
+
+def _check(*columns: Sequence[str]) -> None:
+    lengths = [len(column) for column in columns]
+    if len(set(lengths)) > 1 or not lengths[0]:
+        raise ValueError(
+            f"found columns of {lengths} rows; expected as many predictions, answers and types, "
+            "and at least one"
+        )

@@ -1,0 +1,1 @@
+"""Retrieval scores: ranks, recall, bootstrap intervals."""

@@ -1,0 +1,182 @@
+"""The feature cache: what the frozen encoders said, as memory-mapped arrays in shards.
+
+A folder a split holds the array `vision` (M, P, D) for its M pictures and, for captions, `text`
+(K, D) with `texts.json`, the K distinct texts in order; `feature_shards.py` says how an array
+lies there. `index.json` at the top describes all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from edge_glass.training.features.sharded_array import ShardedArray
+from edge_glass.training.features.shards import REMEDY
+from edge_glass.training.folders import FEATURES
+from edge_glass.training.parquet.error import DataError
+
+
+class Features(Protocol):
+    """Rows of features by number: an array in memory, or one in shards."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureIndex:
+    """What is in the cache: widths, grids (rows, columns) and the encoders that made it.
+
+    `texts_sha256` is the checksum of each caption split's `texts.json`.
+    """
+
+    vision_encoder: str
+    text_encoder: str
+    vision_width: int
+    text_width: int
+    grids: dict[str, tuple[int, int]]
+    image_sizes: dict[str, int]
+    splits: dict[str, list[str]]
+    texts_sha256: dict[str, str]
+
+
+def read_index(folder: Path = FEATURES) -> FeatureIndex:
+    """Reads the cache's description.
+
+    Raises:
+        DataError: where there is no cache.
+    """
+    path = folder / "index.json"
+    if not path.is_file():
+        raise DataError(f"{path}: no feature cache there; run `dvc repro encode` first")
+    raw = json.loads(path.read_text())
+    names = [each.name for each in dataclasses.fields(FeatureIndex)]
+    if sorted(raw) != sorted(names):
+        raise DataError(
+            f"{path}: found {', '.join(raw)}, expected {', '.join(names)}: the cache is another "
+            "version's; run `dvc repro encode` again"
+        )
+    raw["grids"] = {subset: (grid[0], grid[1]) for subset, grid in raw["grids"].items()}
+    return FeatureIndex(**raw)
+
+
+def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
+    """Checks that the cache is of the encoders that are asked for.
+
+    Raises:
+        DataError: where it is of others.
+    """
+    for kind, wanted, found, width in (
+        ("vision_encoder", vision, index.vision_encoder, index.vision_width),
+        ("text_encoder", text, index.text_encoder, index.text_width),
+    ):
+        if wanted != found:
+            raise DataError(
+                f"{FEATURES}: the feature cache is of {kind} {found} (width {width}), expected "
+                f"{wanted}: run `dvc repro encode` first"
+            )
+
+
+def vision_features(
+    subset: str, split: str, folder: Path = FEATURES, *, verify: bool = False
+) -> ShardedArray:
+    """Returns the pictures' features (M, P, D), memory-mapped, read only.
+
+    Args:
+        subset: "captions" or "questions".
+        split: of the sub-set.
+        folder: of the cache.
+        verify: whether to hold every byte against its checksum; sizes are checked always.
+
+    Raises:
+        DataError: where the split is not in the cache, or a shard is missing, cut or damaged.
+    """
+    return ShardedArray(folder / subset / split, "vision", verify=verify)
+
+
+def text_features(
+    split: str, folder: Path = FEATURES, *, verify: bool = False
+) -> tuple[dict[str, int], Tensor]:
+    """Returns (text -> row, features (K, D) float32) of a caption split.
+
+    Raises:
+        DataError: where they are not in the cache, or a file is missing, cut or damaged.
+    """
+    path, index = folder / "captions" / split / "texts.json", read_index(folder)
+    data = path.read_bytes() if path.is_file() else b""
+    found, expected = hashlib.sha256(data).hexdigest(), index.texts_sha256.get(split)
+    if found != expected:
+        raise DataError(
+            f"{path}: found {len(data)} bytes with SHA-256 {found}, expected {expected}: {REMEDY}"
+        )
+    texts = json.loads(data)
+    array = ShardedArray(path.parent, "text", verify=verify)[:]
+    if array.shape != (len(texts), index.text_width) or not np.isfinite(array).all():
+        raise DataError(
+            f"{path.parent}: found text features of shape {array.shape}, expected ({len(texts)}, "
+            f"{index.text_width}) finite numbers: {REMEDY}"
+        )
+    return {text: row for row, text in enumerate(texts)}, torch.from_numpy(array)
+
+
+def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
+    """Holds every byte of the cache against its checksum; returns the shards and their bytes.
+
+    Raises:
+        DataError: naming the first file that is missing, cut or damaged.
+    """
+    arrays = []
+    for subset, splits in read_index(folder).splits.items():
+        for split in splits:
+            arrays.append(vision_features(subset, split, folder, verify=True))
+            if subset == "captions":
+                text_features(split, folder, verify=True)
+                arrays.append(ShardedArray(folder / subset / split, "text"))
+    sizes = [entry.bytes for array in arrays for entry in array.index.shards]
+    return len(sizes), sum(sizes)
+
+
+def gather(array: Features, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
+    """Returns the named rows as a float32 tensor (B, P, D).
+
+    Raises:
+        DataError: where a feature is not finite.
+    """
+    features = torch.from_numpy(array[np.asarray(rows)]).float()
+    # a NaN or an infinity anywhere makes the sum one, and a sum is ten times cheaper to look at
+    if not features.sum().isfinite() and not features.isfinite().all():
+        bad = int((~torch.isfinite(features).flatten(1).all(dim=1)).nonzero()[0])
+        raise DataError(
+            f"features of picture {int(np.asarray(rows)[bad])} are not finite: "
+            "encode again with dtype float32"
+        )
+    return features
+
+
+def prepared_rows(subset: str, split: str, folder: Path) -> list[dict[str, Any]]:
+    """Returns the rows that `prepare` wrote for a split.
+
+    Raises:
+        DataError: where the split is missing or empty.
+    """
+    path = folder / subset / f"{split}.rows.parquet"
+    if not path.is_file():
+        found = ", ".join(sorted(each.name for each in (folder / subset).glob("*.rows.parquet")))
+        raise DataError(f"{path}: no such split; found {found or 'none'}; run `dvc repro prepare`")
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    if not rows:
+        raise DataError(f"{path}: the split is empty")
+    return rows

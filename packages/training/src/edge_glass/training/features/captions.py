@@ -1,0 +1,73 @@
+"""Caption rows as index tensors over the feature cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from edge_glass.training.engine.determinism import generator
+from edge_glass.training.features.cache import prepared_rows, text_features
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionRows:
+    """M rows of a caption split.
+
+    Attributes:
+        images: (M,) row of the picture's features.
+        groups: (M,) equal where two rows show one thing, so that they are no negatives.
+        texts: M tensors, each the rows of the captions that go with the picture.
+        canonical: (M,) row of the caption that retrieval is scored with.
+        features: (K, D) of the split's distinct texts.
+        captions: M canonical captions, as text.
+        group_names: name of each group, by its number.
+        labels: M classes to colour plots by, "" where the data name none.
+    """
+
+    images: Tensor
+    groups: Tensor
+    texts: list[Tensor]
+    canonical: Tensor
+    features: Tensor
+    captions: list[str]
+    group_names: list[str]
+    labels: list[str]
+
+    def draw_texts(self, rows: Tensor, *, seed: int, step: int) -> Tensor:
+        """Returns one caption's row for each of `rows`, drawn by (seed, step)."""
+        draws = torch.rand(len(rows), generator=generator(seed, "caption", step))
+        chosen = [
+            self.texts[row][int(draw * len(self.texts[row]))]
+            for row, draw in zip(rows.tolist(), draws.tolist(), strict=True)
+        ]
+        return torch.stack(chosen)
+
+
+def caption_rows(split: str, prepared: Path) -> CaptionRows:
+    """Reads a split.
+
+    Raises:
+        DataError: where the split is missing or empty.
+    """
+    rows = prepared_rows("captions", split, prepared)
+    index, features = text_features(split)
+    numbers: dict[str, int] = {}
+    for row in rows:
+        numbers.setdefault(row["group"], len(numbers))
+    texts = [
+        torch.tensor([index[text] for text in dict.fromkeys((row["caption"], *row["transcripts"]))])
+        for row in rows
+    ]
+    return CaptionRows(
+        images=torch.tensor([row["image"] for row in rows]),
+        groups=torch.tensor([numbers[row["group"]] for row in rows]),
+        texts=texts,
+        canonical=torch.tensor([index[row["canonical_caption"]] for row in rows]),
+        features=features,
+        captions=[row["canonical_caption"] for row in rows],
+        group_names=list(numbers),
+        labels=[row["label"] for row in rows],
+    )

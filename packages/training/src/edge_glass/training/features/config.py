@@ -1,0 +1,43 @@
+"""How the frozen encoders run, once over every image and text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeConfig:
+    """How the frozen encoders run.
+
+    Attributes:
+        caption_image_size: pixels a side for the pictures with captions.
+        question_image_size: pixels a side for the pictures with questions.
+        batch_size: pictures a forward pass.
+        dtype: of the cached visual features.
+        rows_per_shard: pictures a file of the cache, a multiple of `batch_size`; a kill loses at
+            most one file's work.
+        texts_per_shard: distinct captions a file; they are encoded together.
+        pool: "none" keeps all of the encoder's places, "mean" one token a picture, a number K the
+            means of K x K parts.
+    """
+
+    caption_image_size: int
+    question_image_size: int
+    batch_size: int
+    dtype: Literal["float16", "float32"]
+    rows_per_shard: int
+    texts_per_shard: int = 65536
+    pool: Literal["none", "mean"] | int = "none"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.rows_per_shard < 1 or self.rows_per_shard % self.batch_size:
+            below = max(1, self.rows_per_shard // max(1, self.batch_size)) * self.batch_size
+            raise ValueError(
+                f"rows_per_shard is {self.rows_per_shard}, expected a multiple of batch_size "
+                f"{self.batch_size}, such as {below}: another batch gives other last bits"
+            )
+        if self.texts_per_shard < 1:
+            raise ValueError(f"texts_per_shard is {self.texts_per_shard}, expected 1 or more")
+        if isinstance(self.pool, int) and self.pool < 1:
+            raise ValueError(f"pool is {self.pool}, expected none, mean or tokens a side")

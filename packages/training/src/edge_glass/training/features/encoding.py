@@ -1,0 +1,211 @@
+"""One shard of features: what a process of its own, here or elsewhere, makes of prepared rows.
+
+A pure function of its task: the encoder as plain text, the rows by their file and numbers. Which
+process runs it, and how often, changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from edge_glass.encoders.base import TextEncoder, VisionEncoder
+from edge_glass.encoders.components import component
+from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.towers.grid_average import with_grid
+from edge_glass.training.engine.determinism import environment, make_deterministic
+from edge_glass.training.engine.processes import find_device
+from edge_glass.training.features.shards import ShardEntry, write_shard
+from edge_glass.training.parquet.error import DataError
+from edge_glass.training.runtime.outputs import write_json
+from edge_glass.training.runtime.progress import progress
+
+Pool = Literal["none", "mean"] | int
+
+# torch's threads, and the encoders' memory, are the process's: one shard at a time
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenEncoder:
+    """An encoder as plain text, which any process can build.
+
+    Attributes:
+        name: of the encoder, as in params.yaml.
+        options: its options, as JSON.
+        device, num_threads, reproducibility: as in params.yaml.
+        image_size: pixels a side; a text encoder ignores it.
+        pool: the encoder's places as they are ("none"), their mean, or that of a grid's parts.
+        start: another one at each start, so that no process serves it with an older model.
+    """
+
+    name: str
+    options: str
+    device: str
+    num_threads: int
+    reproducibility: str
+    start: str
+    image_size: int = 0
+    pool: Pool = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """Which rows, by which encoder, and where to.
+
+    Attributes:
+        kind: "vision" (pictures, one by one place) or "text"; also the array's name.
+        source: the prepared pictures (Parquet) or the distinct texts (JSON).
+        first: row of the source.
+        shape: of the shard.
+        batch_size: pictures a forward pass.
+        dtype: of the shard.
+        path: of the shard.
+        entry: of the file that says that the shard is whole.
+        scratch: a folder on the same disk.
+        quiet: shows no progress.
+    """
+
+    kind: Literal["vision", "text"]
+    encoder: FrozenEncoder
+    source: Path
+    first: int
+    shape: tuple[int, ...]
+    batch_size: int
+    dtype: str
+    path: Path
+    entry: Path
+    scratch: Path
+    quiet: bool
+
+
+def encode_shard(task: ShardTask) -> ShardEntry:
+    """Encodes and writes one shard.
+
+    Raises:
+        DataError: where the source is not to be seen from here, or not what it was.
+        OSError: where the disk is full.
+        RuntimeError: where this process began without the variables that bytes depend on.
+    """
+    if not task.source.is_file():
+        raise DataError(
+            f"{task.source}: not there for process {os.getpid()}: the project's folder must lie at "
+            "the same path on every machine"
+        )
+    with _ONE_AT_A_TIME:
+        settle(task.encoder)
+        parts = _pictures(task) if task.kind == "vision" else _texts(task)
+        entry = write_shard(task.path, task.scratch, task.shape, task.dtype, parts)
+    write_json(task.entry, dataclasses.asdict(entry))
+    return entry
+
+
+def settle(encoder: FrozenEncoder) -> None:
+    """Gives this process the settings that bytes depend on.
+
+    Raises:
+        RuntimeError: where it began without the variables that act only before torch loads.
+    """
+    make_deterministic(encoder.num_threads, encoder.reproducibility)
+    wanted = environment(encoder.reproducibility, "encode")
+    found = {name: os.environ.get(name) for name in wanted}
+    if encoder.reproducibility == "portable" and found != wanted:
+        raise RuntimeError(
+            f"reproducibility is portable, and this process began with {found}: start it with "
+            + " ".join(f"{name}={value}" for name, value in wanted.items())
+        )
+
+
+@lru_cache(maxsize=2)  # of captions and of questions
+def open_vision_encoder(encoder: FrozenEncoder) -> VisionEncoder:
+    """Builds a vision encoder, once a process.
+
+    Raises:
+        ValueError: where the pooled grid does not divide the encoder's.
+    """
+    config = _config("vision_encoder", encoder)
+    built: VisionEncoder = config.build(image_size=encoder.image_size)
+    return with_grid(built, pooled_grid(built.grid, encoder.pool)).to(find_device(encoder.device))
+
+
+@lru_cache(maxsize=1)
+def open_text_encoder(encoder: FrozenEncoder) -> TextEncoder:
+    """Builds a text encoder, once a process."""
+    built: TextEncoder = _config("text_encoder", encoder).build()
+    return built.to(find_device(encoder.device))
+
+
+def close_encoders() -> None:
+    """Forgets this process's encoders."""
+    open_vision_encoder.cache_clear()
+    open_text_encoder.cache_clear()
+
+
+def pooled_grid(grid: tuple[int, int], pool: Pool) -> tuple[int, int]:
+    """Returns the rows and columns of tokens that are left of an encoder's."""
+    if pool == "none":
+        return grid
+    side = 1 if pool == "mean" else pool
+    return side, side
+
+
+def _config(kind: str, encoder: FrozenEncoder) -> Any:
+    return component(kind, encoder.name, json.loads(encoder.options), where="params.yaml")
+
+
+def _pictures(task: ShardTask) -> Iterator[NDArray[Any]]:
+    encoder = open_vision_encoder(task.encoder)
+    device = next(encoder.parameters()).device
+    batches = picture_batches(task.source, task.first, task.shape[0], task.batch_size)
+    total = -(-task.shape[0] // task.batch_size)
+    if not task.quiet:
+        batches = progress(batches, f"encode {task.path.parent.name} {task.path.name}", total=total)
+    for batch in batches:
+        images = [decode_image(data) for data in batch]
+        with torch.inference_mode():
+            features = encoder(encoder.preprocess(images).to(device))
+        yield features.cpu().numpy()
+
+
+def _texts(task: ShardTask) -> Iterator[NDArray[Any]]:
+    texts = json.loads(task.source.read_text())[task.first : task.first + task.shape[0]]
+    with torch.inference_mode():
+        yield open_text_encoder(task.encoder).encode(texts).float().cpu().numpy()
+
+
+def picture_batches(path: Path, first: int, rows: int, batch_size: int) -> Iterator[list[bytes]]:
+    """Yields pictures from a row of a prepared file on, reading the row groups that hold them."""
+    with pq.ParquetFile(path) as file:
+        groups: list[int] = []
+        begin, skip = 0, first
+        for number in range(file.num_row_groups):
+            end = begin + file.metadata.row_group(number).num_rows
+            if begin < first + rows and end > first:
+                skip = skip if groups else first - begin
+                groups.append(number)
+            begin = end
+        held: list[bytes] = []
+        for batch in file.iter_batches(batch_size, row_groups=groups, columns=["bytes"]):
+            column = batch.column("bytes").slice(min(skip, batch.num_rows))
+            for data in column.to_pylist():
+                held.append(data)
+                rows -= 1
+                if len(held) == batch_size or not rows:
+                    yield held
+                    held = []
+                if not rows:
+                    return
+            skip = max(0, skip - batch.num_rows)
+        if held:  # fewer rows than there were: the shard's writer says so
+            yield held

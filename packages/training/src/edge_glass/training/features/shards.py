@@ -1,0 +1,187 @@
+"""A large array in files of equally many rows, each whole or not there, with a small index.
+
+`NAME-00000.npy`, `NAME-00001.npy` ... are plain NumPy files of the array's rows in order;
+`NAME.json` holds shape, dtype, rows a shard, and each file's size and SHA-256.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import io
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_glass.training.parquet.error import DataError
+from edge_glass.training.runtime.outputs import write_json
+from edge_glass.training.runtime.sync import sync
+
+REMEDY = "run `dvc repro encode`, which writes the cache anew"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardEntry:
+    """One file: its name, rows, size in bytes and SHA-256 in hex."""
+
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardIndex:
+    """What `NAME.json` says of an array; every shard but the last has `rows_per_shard` rows."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    rows_per_shard: int
+    shards: tuple[ShardEntry, ...]
+
+    def save(self, path: Path) -> None:
+        """Writes the index."""
+        write_json(path, dataclasses.asdict(self))
+
+
+def read_shard_index(path: Path) -> ShardIndex:
+    """Reads an index, and checks that it agrees with itself and with the sizes of the files.
+
+    Raises:
+        DataError: naming the file, what was found and what was expected.
+    """
+    try:
+        raw = json.loads(path.read_text())
+        index = ShardIndex(
+            shape=tuple(map(int, raw["shape"])),
+            dtype=np.dtype(raw["dtype"]).name,
+            rows_per_shard=int(raw["rows_per_shard"]),
+            shards=tuple(ShardEntry(**entry) for entry in raw["shards"]),
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such array in the feature cache: {REMEDY}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not the index of an array ({error}): {REMEDY}") from error
+    expected = shard_sizes(index.shape[0], index.rows_per_shard)
+    if [entry.rows for entry in index.shards] != expected:
+        raise DataError(
+            f"{path}: found shards of {[entry.rows for entry in index.shards]} rows, expected "
+            f"{expected} for shape {index.shape}: {REMEDY}"
+        )
+    for entry in index.shards:
+        check_size(path.parent, entry)
+    return index
+
+
+def check_size(folder: Path, entry: ShardEntry) -> None:
+    """Checks that a shard's file is there and as long as it was written.
+
+    Raises:
+        DataError: where it is missing, short or long.
+    """
+    path = folder / entry.file
+    found = path.stat().st_size if path.is_file() else None
+    if found != entry.bytes:
+        what = "is missing" if found is None else f"found {found} bytes"
+        raise DataError(f"{path}: {what}, expected {entry.bytes} bytes: {REMEDY}")
+
+
+def check_content(folder: Path, entry: ShardEntry) -> None:
+    """Checks every byte of a shard's file.
+
+    Raises:
+        DataError: where the checksum differs.
+    """
+    check_size(folder, entry)
+    with (folder / entry.file).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != entry.sha256:
+        raise DataError(
+            f"{folder / entry.file}: found SHA-256 {found}, expected {entry.sha256}: the file is "
+            f"damaged: {REMEDY}"
+        )
+
+
+def shard_sizes(rows: int, rows_per_shard: int) -> list[int]:
+    """Returns the rows of each shard of an array."""
+    return [min(rows_per_shard, rows - start) for start in range(0, rows, rows_per_shard)]
+
+
+def shard_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    """Returns what a shard's file begins with, by NumPy's format."""
+    header = io.BytesIO()
+    description: dict[str, Any] = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.getvalue()
+
+
+def shard_bytes(shape: tuple[int, ...], dtype: str) -> int:
+    """Returns the size of a shard's file."""
+    return len(shard_header(shape, dtype)) + int(np.prod(shape)) * np.dtype(dtype).itemsize
+
+
+def write_shard(
+    path: Path, scratch: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[NDArray[Any]]
+) -> ShardEntry:
+    """Writes one shard, hashed as it goes; it takes its place when it is whole and on the disk.
+
+    Args:
+        path: of the shard.
+        scratch: a folder on the same disk for what is not whole yet.
+        shape: of all its rows.
+        dtype: of the file; the parts are rounded to it.
+        parts: the rows in order, some at a time.
+
+    Raises:
+        DataError: where the parts are not that many rows, or of another shape.
+        OSError: where the disk is full, naming the shard and what to do.
+    """
+    # several machines may be at the same shard, after one was thought lost
+    owner = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+    temporary = scratch / f"{path.parent.name}-{path.name}.{owner}"
+    header, size = shard_header(shape, dtype), shard_bytes(shape, dtype)
+    digest, rows = hashlib.sha256(header), 0
+    scratch.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("wb") as file:
+            # a full disk is an error now, not after an hour of encoding
+            os.posix_fallocate(file.fileno(), 0, size)
+            file.write(header)
+            for part in parts:
+                if part.shape[1:] != shape[1:]:
+                    raise DataError(
+                        f"{path}: found rows of shape {part.shape[1:]}, expected {shape[1:]}"
+                    )
+                data = np.ascontiguousarray(part, dtype=np.dtype(dtype)).tobytes()
+                digest.update(data)
+                file.write(data)
+                rows += len(part)
+        if rows != shape[0]:
+            raise DataError(f"{path}: found {rows} rows, expected {shape[0]}")
+        sync(temporary)
+        temporary.rename(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise OSError(
+                errno.ENOSPC,
+                f"no space left on the disk for {path} ({size} bytes); the shards before it are "
+                "kept: free some space there, then run the stage again",
+            ) from error
+        raise
+    sync(path.parent)
+    return ShardEntry(file=path.name, rows=rows, bytes=size, sha256=digest.hexdigest())

@@ -1,0 +1,97 @@
+"""What a fetch may do: how many requests, how long, how large, and which pictures count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from edge_glass.training.parquet.error import DataError
+
+Sha256Policy = Literal["off", "warn", "strict"]
+USER_AGENT = "edge-glass-fetch/0.1 (downloads the pictures of a published data set for research)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchConfig:
+    """The options of `edge-glass fetch`.
+
+    Attributes:
+        concurrency: requests at a time.
+        per_host: requests at a time to one host.
+        processes: that decode and hash pictures and write shards; 0 works in this process.
+        connect_timeout: seconds for a connection.
+        read_timeout: seconds without a byte.
+        total_timeout: seconds for a picture, redirects included; ends a slow drip.
+        max_attempts: requests for a picture in one run.
+        backoff: seconds before the second attempt, doubled each time.
+        max_backoff: seconds, at most.
+        max_retry_after: seconds of `Retry-After` obeyed, at most.
+        max_redirects: followed, at most.
+        max_bytes: of a picture.
+        max_pixels: of a picture, read from its header before it is decoded.
+        image_sha256: "off", "warn" (count and keep) or "strict" (refuse) where the published hash
+            differs.
+        allow_private: whether private, loopback and link-local addresses may be asked.
+        retry_failed: try again what failed in an earlier run and was not dead (404, 410).
+        retry_dead: try again the dead ones too.
+        mirrors: folders or Parquet files keyed by url hash, looked through before the network.
+        rows_per_shard: input rows a shard.
+        min_success: the share of pictures below which the command fails.
+        user_agent: sent with each request.
+        seed: of the jitter.
+    """
+
+    concurrency: int = 128
+    per_host: int = 16
+    processes: int = 1
+    connect_timeout: float = 10.0
+    read_timeout: float = 20.0
+    total_timeout: float = 120.0
+    max_attempts: int = 5
+    backoff: float = 1.0
+    max_backoff: float = 60.0
+    max_retry_after: float = 120.0
+    max_redirects: int = 5
+    max_bytes: int = 50 * 2**20
+    max_pixels: int = 89_478_485  # Pillow's own limit: 256 MiB decoded
+    image_sha256: Sha256Policy = "warn"
+    allow_private: bool = False
+    retry_failed: bool = False
+    retry_dead: bool = False
+    mirrors: tuple[Path, ...] = ()
+    rows_per_shard: int = 2000
+    min_success: float = 0.9
+    user_agent: str = USER_AGENT
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {
+            "concurrency": 1,
+            "per_host": 1,
+            "processes": 0,
+            "max_attempts": 1,
+            "backoff": 0,
+            "max_backoff": 0,
+            "max_retry_after": 0,
+            "max_redirects": 0,
+            "max_bytes": 1,
+            "max_pixels": 1,
+            "rows_per_shard": 1,
+        }
+        for name, minimum in least.items():
+            if getattr(self, name) < minimum:
+                raise DataError(f"{name} is {getattr(self, name)}, expected {minimum} or more")
+        for name in ("connect_timeout", "read_timeout", "total_timeout"):
+            if getattr(self, name) <= 0:
+                raise DataError(f"{name} is {getattr(self, name)} seconds, expected more than 0")
+        if not 0 <= self.min_success <= 1:
+            raise DataError(f"min_success is {self.min_success}, expected a share from 0 to 1")
+        if self.image_sha256 not in get_args(Sha256Policy):
+            allowed = ", ".join(get_args(Sha256Policy))
+            raise DataError(f"image_sha256 is {self.image_sha256!r}; choose one of {allowed}")
+        if not self.user_agent.strip() or not self.user_agent.isprintable():
+            raise DataError(f"user_agent is {self.user_agent!r}, expected one line that names you")
+        for mirror in self.mirrors:
+            if not mirror.exists():
+                raise DataError(f"mirror {mirror} does not exist: name a folder or a Parquet file")

@@ -1,0 +1,1 @@
+"""What both training loops share: optimizer, state, best weights, curves, certificate."""

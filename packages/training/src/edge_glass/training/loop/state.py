@@ -1,0 +1,136 @@
+"""The state of a running stage: what a restart needs to give the same bytes.
+
+Order and noise are functions of (seed, step), so model, optimizer, averages, step, and curves and
+certificate so far are all there is to keep; no generator's state is saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edge_glass.encoders.checkpoint import load_checkpoint, save_checkpoint
+from edge_glass.training.folders import STATE
+from edge_glass.training.loop.certificate import Chain
+from edge_glass.training.runtime.progress import say
+
+
+@dataclass
+class RunState:
+    """What changes while a stage trains.
+
+    Attributes:
+        step: optimizer steps done.
+        history: one record a logged step.
+        notes: numbers that a stage wants back after a restart, such as its best score.
+        chain: the certificate so far.
+    """
+
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    notes: dict[str, float] = field(default_factory=dict)
+    chain: Chain = field(default_factory=Chain)
+
+
+class StateFile:
+    """Saves and restores a stage's state under `artifacts/state/STAGE/`.
+
+    Args:
+        stage: the stage's name.
+        fingerprint: of configuration, code and data; a state of another one is not resumed.
+    """
+
+    def __init__(self, stage: str, fingerprint: str) -> None:
+        self.stage = stage
+        self.folder = STATE / stage
+        self.fingerprint = fingerprint
+
+    def save(
+        self,
+        state: RunState,
+        tensors: Mapping[str, Tensor],
+        optimizer: torch.optim.Optimizer | None,
+    ) -> None:
+        """Writes a state in one step: after a kill the previous one is still there, whole.
+
+        Args:
+            state: step, history and notes.
+            tensors: weights and averages.
+            optimizer: None where its state is kept elsewhere.
+        """
+        config = {
+            "fingerprint": self.fingerprint,
+            "step": state.step,
+            "history": json.dumps(state.history),
+            "notes": json.dumps(state.notes),
+            "chain": json.dumps(dataclasses.asdict(state.chain)),
+        }
+        everything = {f"tensor.{name}": value for name, value in tensors.items()}
+        moments = {} if optimizer is None else optimizer.state_dict()["state"]
+        for index, values in moments.items():
+            for name, value in values.items():
+                everything[f"optimizer.{index}.{name}"] = value
+        save_checkpoint(self.folder, config, everything)
+
+    def restore(
+        self, tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None
+    ) -> RunState:
+        """Fills `tensors` and `optimizer` in place and returns the state to go on from.
+
+        A fresh `RunState` is returned where there is no state, or it belongs to another
+        configuration, code or data (which is said).
+        """
+        if not (self.folder / "model.safetensors").is_file():
+            return RunState()
+        config, saved = load_checkpoint(self.folder)
+        if config["fingerprint"] != self.fingerprint:
+            say(f"{self.stage}: the saved state is of another configuration or code: starting anew")
+            return RunState()
+        expected = {f"tensor.{name}" for name in tensors}
+        found = {name for name in saved if name.startswith("tensor.")}
+        if expected != found:
+            raise ValueError(
+                f"{self.folder}: the state's tensors differ from the model's "
+                f"({sorted(expected ^ found)[:5]} ...): delete the folder to start anew"
+            )
+        with torch.no_grad():
+            for name, value in tensors.items():
+                value.copy_(saved[f"tensor.{name}"])
+        if optimizer is not None:
+            states: dict[int, dict[str, Any]] = {}
+            for name, value in saved.items():
+                if name.startswith("optimizer."):
+                    _, index, key = name.split(".")
+                    states.setdefault(int(index), {})[key] = value
+            description = optimizer.state_dict()
+            optimizer.load_state_dict({**description, "state": states})
+        say(f"{self.stage}: going on from step {config['step']}")
+        return RunState(
+            step=config["step"],
+            history=json.loads(config["history"]),
+            notes=json.loads(config["notes"]),
+            chain=Chain(**json.loads(config["chain"])),
+        )
+
+    def clear(self) -> None:
+        """Removes the state, once the stage's outputs are in place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def file_mark(*paths: Path) -> str:
+    """Returns a cheap mark of input files (name, size, time of change) for a fingerprint."""
+    lines = []
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                stat = file.stat()
+                lines.append(f"{file} {stat.st_size} {stat.st_mtime_ns}")
+    return "\n".join(lines)

@@ -1,1 +1,0 @@
-"""Training losses: contrastive, Matryoshka, answer-only causal language modelling."""

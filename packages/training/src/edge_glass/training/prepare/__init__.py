@@ -1,0 +1,1 @@
+"""Inspect, decide, write and check what the models are trained on."""

@@ -1,0 +1,105 @@
+"""Which pictures and texts training may see, and the reason for each one dropped.
+
+Runs in the worker processes, whose start costs what is imported here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image
+
+from edge_glass.encoders.images import BadImage, check_shape, decode_image
+from edge_glass.training.prepare.perceptual_hash import perceptual_hash
+
+MAX_DISTANCE = 16  # of 64 bits; at half of them any two pictures are neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """What `prepare` keeps.
+
+    Attributes:
+        min_side: pictures with a side of fewer pixels are dropped.
+        max_aspect: pictures with long side / short side above this are dropped.
+        max_caption_length: captions (and answers) of more characters are dropped, never cut.
+        shares: split name to share of the pictures, used where the data name no split.
+        near_duplicates: pictures that look like an earlier one are kept, dropped where that one is
+            of another split, or dropped in any case.
+        near_duplicate_distance: bits of the perceptual hash in which they differ at most; None
+            doesn't look for them.
+        num_workers: processes that decode and check; 1 works in this one. The bytes are the same.
+    """
+
+    min_side: int
+    max_aspect: float
+    max_caption_length: int
+    shares: dict[str, float]
+    near_duplicates: Literal["keep", "drop_across_splits", "drop"] = "keep"
+    near_duplicate_distance: int | None = 4
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks the fields that depend on each other.
+
+        Raises:
+            ValueError: where a field can't work.
+        """
+        total = sum(self.shares.values())
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"shares sum to {total}, expected 1: {self.shares}")
+        distance = self.near_duplicate_distance
+        if distance is None and self.near_duplicates != "keep":
+            raise ValueError(
+                f"near_duplicates is {self.near_duplicates!r}, which needs a "
+                "near_duplicate_distance; found none"
+            )
+        if distance is not None and not 0 <= distance <= MAX_DISTANCE:
+            raise ValueError(
+                f"near_duplicate_distance is {distance}, expected 0 to {MAX_DISTANCE} or null"
+            )
+        if self.num_workers < 1:
+            raise ValueError(f"num_workers is {self.num_workers}, expected 1 or more")
+
+
+def text_problem(name: str, text: str | None, max_length: int) -> str | None:
+    """Returns why a text can't be used ("empty_NAME", "whitespace_NAME", "long_NAME"), or None."""
+    if not text:
+        return f"empty_{name}"
+    if not text.strip():
+        return f"whitespace_{name}"
+    if len(text) > max_length:
+        return f"long_{name}"
+    return None
+
+
+def image_hash(data: bytes | None, config: PrepareConfig) -> int:
+    """Decodes a picture whole, and returns its perceptual hash; 0 where nobody asks for it.
+
+    Raises:
+        BadImage: "missing_image", "not_an_image", "truncated_image", "image_bomb",
+            "undecodable_image", "unsupported_mode", "extreme_aspect" or "too_small".
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow's warnings of large pictures and odd metadata are judged by decoding
+            warnings.simplefilter("ignore")
+            image = decode_image(data)
+            check_shape(image, min_side=config.min_side, max_aspect=config.max_aspect)
+            _check_mode(image)
+            return 0 if config.near_duplicate_distance is None else perceptual_hash(image)
+    except (BadImage, MemoryError):
+        raise
+    except Exception as error:  # a decoder fed by the web may raise anything
+        raise BadImage("undecodable_image", f"{type(error).__name__}: {error}") from error
+
+
+def _check_mode(image: Image.Image) -> None:
+    """Refuses what the encoders' `preprocessing.rgb` can't show, without importing torch for it."""
+    low, high = 0.0, 0.0
+    if image.mode.startswith("I"):
+        low, high = image.getextrema()  # type: ignore[assignment]
+    if image.mode == "F" or low < 0 or high > 65535:
+        raise BadImage("unsupported_mode", f"{image.mode}, values from {low} to {high}")

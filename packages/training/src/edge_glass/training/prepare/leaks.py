@@ -1,0 +1,62 @@
+"""Pictures in two splits, counted in what was written: the bytes are hashed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_glass.training.parquet.error import DataError
+from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
+from edge_glass.training.parquet.row_reader import RowReader
+from edge_glass.training.prepare.inspection import DIGEST_BYTES, READ_ROWS, to_digests
+from edge_glass.training.prepare.splits import image_id
+
+IMAGES = ".images.parquet"
+
+
+def image_groups(folder: Path) -> list[tuple[str, RowGroups]]:
+    """Returns the row groups of all pictures below a prepared folder, each with its split."""
+    found = []
+    for path in sorted(folder.glob(f"*/*{IMAGES}")):
+        index = open_row_groups(path)
+        split = path.name.removesuffix(IMAGES)
+        found += [(split, index.only(number)) for number in range(len(index.rows))]
+    return found
+
+
+def hash_again(group: RowGroups) -> NDArray[np.uint8]:
+    """Returns the identities (m, 16) of the pictures of a written row group, from their bytes.
+
+    Raises:
+        DataError: where a picture is not the one that its identity says.
+    """
+    identities = []
+    reader = RowReader(group, ["image_id", "bytes"], memory_map=False, read_rows=READ_ROWS)
+    for number, row in enumerate(reader.read(0, np.arange(group.num_rows))):
+        identities.append(image_id(row["bytes"]))
+        if identities[-1] != row["image_id"]:
+            raise DataError(
+                f"{group.path(0)}: picture {int(group.first[0]) + number} is {identities[-1]}, "
+                f"written as {row['image_id']}: check the disk, and run the stage again"
+            )
+    return to_digests(identities)
+
+
+def count_leaks(splits: Iterable[str], digests: Iterable[NDArray[np.uint8]]) -> int:
+    """Counts the pictures that are in more than one split.
+
+    Args:
+        splits: of each array of digests.
+        digests: (m, 16) uint8 each.
+    """
+    names: dict[str, int] = {}
+    keys, codes = [], []
+    for split, each in zip(splits, digests, strict=True):
+        keys.append(np.ascontiguousarray(each).view(f"S{DIGEST_BYTES}").reshape(-1))
+        codes.append(np.full(len(each), names.setdefault(split, len(names))))
+    pictures = np.unique(np.concatenate(keys), return_inverse=True)[1]
+    pairs = np.unique(pictures * len(names) + np.concatenate(codes))
+    return int((np.bincount(pairs // len(names)) > 1).sum())

@@ -1,0 +1,68 @@
+"""One split of one sub-set as two Parquet files: each picture once, and the texts that name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edge_glass.training.prepare.texts import SCHEMAS
+
+IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("bytes", pa.binary())])
+ROWS_HELD = 2048
+BYTES_HELD = 16 * 2**20  # of pictures; every split of a sub-set holds so many
+
+
+class SplitWriter:
+    """Writes `SPLIT.images.parquet` and `SPLIT.rows.parquet`, a bounded part of them in memory.
+
+    Args:
+        folder: of the kind.
+        kind: "captions" or "questions".
+        split: its name.
+    """
+
+    def __init__(self, folder: Path, kind: str, split: str) -> None:
+        self.num_images = 0
+        self._schema = SCHEMAS[kind]
+        self._images: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        options = {"compression": "zstd", "store_schema": True}
+        self._image_file = pq.ParquetWriter(
+            folder / f"{split}.images.parquet", IMAGE_SCHEMA, **options
+        )
+        self._row_file = pq.ParquetWriter(folder / f"{split}.rows.parquet", self._schema, **options)
+
+    def add_image(self, identity: str, data: bytes) -> None:
+        """Adds a picture; its number is that of the pictures before it."""
+        self._images.append({"image_id": identity, "bytes": data})
+        self.num_images += 1
+        self._bytes += len(data)
+        if self._bytes >= BYTES_HELD:
+            self._flush_images()
+
+    def add_row(self, row: dict[str, Any]) -> None:
+        """Adds a text with the number of its picture."""
+        self._rows.append(row)
+        if len(self._rows) >= ROWS_HELD:
+            self._flush_images()
+            self._flush_rows()
+
+    def _flush_images(self) -> None:
+        self._image_file.write_table(pa.Table.from_pylist(self._images, IMAGE_SCHEMA))
+        self._images, self._bytes = [], 0
+
+    def _flush_rows(self) -> None:
+        self._row_file.write_table(pa.Table.from_pylist(self._rows, self._schema))
+        self._rows = []
+
+    def close(self) -> None:
+        """Writes what is left, and the footers."""
+        self._flush_images()
+        self._flush_rows()
+        self._image_file.close()
+        self._row_file.close()

@@ -1,0 +1,1 @@
+"""Executors, Dask, locks and progress."""

@@ -1,0 +1,1 @@
+"""Row-group datasets that read images from Parquet during training."""

@@ -1,0 +1,1 @@
+"""Packing, batches, loss, validation and launches of stage `vlm_qa`."""

@@ -1,0 +1,165 @@
+"""DeepSpeed ZeRO-2 through accelerate: gradients and the optimizer's state in parts, one a process.
+
+Every process keeps all weights and works on its own shards. DeepSpeed takes the step inside of the
+last shard's backward pass, clips, and sends the new weights round.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from edge_glass.encoders.components import Choice
+from edge_glass.training.engine.processes import Processes
+from edge_glass.training.loop.state import RunState, StateFile, file_mark
+from edge_glass.training.vlm_qa.launch import DdpLaunch
+
+if TYPE_CHECKING:
+    from accelerate.utils import DeepSpeedPlugin
+
+CPU_BUCKET = 1_000_000  # elements; DeepSpeed's own, hundreds of times larger, cost a second a step
+BUCKETS = ("reduce_bucket_size", "allgather_bucket_size")
+
+
+def deepspeed_plugin(
+    file: str,
+    processes: Processes,
+    *,
+    shard_size: int,
+    shards_each: int,
+    max_grad_norm: float,
+) -> DeepSpeedPlugin:
+    """Reads DeepSpeed's file and fills in what params.yaml decides.
+
+    Raises:
+        ValueError: where DeepSpeed or its file is missing, or it can't run as asked.
+    """
+    if find_spec("deepspeed") is None:
+        raise ValueError(
+            "launch deepspeed_zero2 needs DeepSpeed, which is not installed here: pip install "
+            "'edge-glass-training[deepspeed]', with g++ at hand, or choose another launch"
+        )
+    if not torch.distributed.is_initialized():
+        raise ValueError(
+            "launch deepspeed_zero2 needs two processes or more: set num_processes in "
+            "launches.deepspeed_zero2, or start them by torchrun --no-python"
+        )
+    on_cpu = processes.device.type == "cpu"
+    if on_cpu and torch.cuda.is_available():
+        raise ValueError(
+            "device is cpu, but DeepSpeed takes the GPU that it sees: set device: cuda, or hide "
+            "the GPU by CUDA_VISIBLE_DEVICES="
+        )
+    try:
+        config = json.loads(Path(file).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"launches.deepspeed_zero2.config: {file}: {error}") from None
+    stage = config.get("zero_optimization", {}).get("stage")
+    if stage not in (1, 2):
+        raise ValueError(
+            f"{file}: zero_optimization.stage is {stage!r}, expected 1 or 2: this stage saves and "
+            "validates whole weights"
+        )
+    config["train_micro_batch_size_per_gpu"] = shard_size
+    config["gradient_accumulation_steps"] = shards_each
+    config["train_batch_size"] = shard_size * shards_each * processes.size
+    config["gradient_clipping"] = max_grad_norm
+    if on_cpu:
+        config["zero_optimization"].update(dict.fromkeys(BUCKETS, CPU_BUCKET))
+
+    from accelerate.utils import DeepSpeedPlugin
+
+    return DeepSpeedPlugin(hf_ds_config=config)
+
+
+class DeepSpeedLaunch(DdpLaunch):
+    """ZeRO-2; the other processes' part of the optimizer's state is not in this one."""
+
+    def prepare(self, objective: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Makes module and optimizer ready.
+
+        Raises:
+            RuntimeError: where accelerate left DeepSpeed out.
+        """
+        from accelerate.utils import DistributedType
+
+        found = self.accelerator.distributed_type
+        if found is not DistributedType.DEEPSPEED:
+            raise RuntimeError(
+                f"launch deepspeed_zero2 came to {found}: start the processes by torchrun"
+            )
+        super().prepare(objective, optimizer)
+
+    def mark(self, choice: Choice) -> str:
+        return f"{super().mark(choice)}, {file_mark(Path(choice.config.config))}"
+
+    def step(self, max_grad_norm: float, where: str) -> Tensor:
+        del max_grad_norm  # DeepSpeed knows it from its configuration
+        norm = torch.as_tensor(self.accelerator.clip_grad_norm_([], 0.0))
+        if not torch.isfinite(norm):
+            raise ValueError(
+                f"{where}: the gradient's norm is {norm.item()}: lower learning_rate, or look at "
+                "the data of this step; the last saved state is from before"
+            )
+        return norm
+
+    def save(
+        self,
+        file: StateFile,
+        state: RunState,
+        weights: Mapping[str, Tensor],
+        others: Mapping[str, Tensor],
+    ) -> None:
+        """Saves the parts first, then the file that names them: a kill leaves the old or the new.
+
+        The parts are DeepSpeed's own files. All processes must see the same folder.
+        """
+        del weights  # among the parts
+        parts = self._parts(file, state.step)
+        if self.processes.main:
+            shutil.rmtree(parts, ignore_errors=True)
+        self.processes.wait()
+        self.accelerator.save_state(str(parts), exclude_frozen_parameters=True)
+        self.processes.wait()
+        if self.processes.main:
+            file.save(state, others, None)
+            for old in file.folder.glob("parts-*"):
+                if old != parts:
+                    shutil.rmtree(old)
+
+    def restore(
+        self, file: StateFile, weights: Mapping[str, Tensor], others: Mapping[str, Tensor]
+    ) -> RunState:
+        del weights  # among the parts
+        state = file.restore(others, None)
+        if state.step:
+            self.accelerator.load_state(
+                str(self._parts(file, state.step)), custom_load_fn=self._load_trained
+            )
+        return state
+
+    @staticmethod
+    def _parts(file: StateFile, step: int) -> Path:
+        return file.folder / f"parts-{step}"
+
+    @staticmethod
+    def _load_trained(src: Mapping[str, Tensor], dst: nn.Module) -> None:
+        """Copies trained weights and buffers; what is frozen is not saved, and is there already."""
+        own = {name: value for name, value in dst.named_parameters() if value.requires_grad}
+        own.update({name: value for name, value in dst.state_dict().items() if name in src})
+        missing = sorted(set(own) ^ set(src))
+        if missing:
+            raise ValueError(
+                f"the saved parts do not fit the model ({missing[:5]}): delete artifacts/state/ to "
+                "start anew"
+            )
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(src[name])

@@ -1,0 +1,149 @@
+"""Features in shards read like one array, and damage is named."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_glass.training.features import sharded_array
+from edge_glass.training.features.sharded_array import ShardedArray
+from edge_glass.training.features.shards import (
+    ShardIndex,
+    shard_bytes,
+    shard_sizes,
+    write_shard,
+)
+from edge_glass.training.parquet.error import DataError
+
+
+def write(folder: Path, array: NDArray[Any], rows_per_shard: int, dtype: str = "float16") -> None:
+    starts = range(0, len(array), rows_per_shard)
+    entries = []
+    for number, start in enumerate(starts):
+        rows = array[start : start + rows_per_shard]
+        parts = [rows[at : at + 2] for at in range(0, len(rows), 2)]
+        path = folder / f"vision-{number:05d}.npy"
+        entries.append(write_shard(path, folder / "scratch", rows.shape, dtype, parts))
+    index = ShardIndex(
+        shape=array.shape, dtype=dtype, rows_per_shard=rows_per_shard, shards=tuple(entries)
+    )
+    index.save(folder / "vision.json")
+
+
+@pytest.fixture
+def values() -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(23, 3, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("rows_per_shard", [1, 6, 23, 100])
+def test_it_reads_like_an_array(
+    tmp_path: Path, values: NDArray[np.float32], dtype: str, rows_per_shard: int
+) -> None:
+    write(tmp_path, values, rows_per_shard, dtype)
+    expected = values.astype(dtype)
+    array = ShardedArray(tmp_path, "vision", verify=True)
+    assert (array.shape, array.dtype, array.ndim, len(array)) == ((23, 3, 4), dtype, 3, 23)
+    draws = np.random.default_rng(1).integers(-23, 23, size=50)
+    keys: list[Any] = [draws, draws.reshape(5, 10), 0, -1, np.int64(7), slice(4, 20, 3)]
+    for key in [*keys, slice(None), [3, 3, 22], np.array([], int)]:
+        found = array[key]
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected[key])
+    np.testing.assert_array_equal(np.asarray(array), expected)
+    again = pickle.loads(pickle.dumps(array))  # noqa: S301 - what a loader's worker gets
+    np.testing.assert_array_equal(again[draws], expected[draws])
+    assert len(pickle.dumps(array)) < 500
+    for wrong in (23, -24, [0, 99]):
+        with pytest.raises(IndexError, match="of 23"):
+            array[wrong]
+    with pytest.raises(TypeError, match="expected whole numbers"):
+        array[np.ones(23, bool)]
+
+
+def test_few_shards_are_open_at_a_time(
+    tmp_path: Path, values: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharded_array, "OPEN_AT_A_TIME", 3)
+    write(tmp_path, values, 2)
+    array = ShardedArray(tmp_path, "vision")
+
+    def mapped() -> set[str]:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return {line.split()[-1] for line in lines if str(tmp_path) in line}
+
+    assert not mapped()
+    for row in range(23):
+        np.testing.assert_array_equal(array[row], values[row].astype(np.float16))
+        assert 1 <= len(mapped()) <= 3
+    assert str(tmp_path / "vision-00011.npy") in mapped()
+
+
+def test_files_are_numpy_s_and_the_index_names_them(
+    tmp_path: Path, values: NDArray[np.float32]
+) -> None:
+    write(tmp_path, values, 10)
+    index = ShardedArray(tmp_path, "vision").index
+    assert [entry.rows for entry in index.shards] == shard_sizes(23, 10) == [10, 10, 3]
+    for number, entry in enumerate(index.shards):
+        path = tmp_path / entry.file
+        rows = values[10 * number : 10 * number + 10].astype(np.float16)
+        np.testing.assert_array_equal(np.load(path), rows)
+        data = path.read_bytes()
+        assert len(data) == entry.bytes == shard_bytes(rows.shape, "float16")
+        assert hashlib.sha256(data).hexdigest() == entry.sha256
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_damage_is_named(tmp_path: Path, values: NDArray[np.float32]) -> None:
+    write(tmp_path, values, 10)
+    path = tmp_path / "vision-00001.npy"
+    whole = path.read_bytes()
+
+    path.write_bytes(whole[:-1])
+    with pytest.raises(DataError, match=r"00001\.npy: found 367 bytes, expected 368 .*`dvc repro"):
+        ShardedArray(tmp_path, "vision")
+    path.unlink()
+    with pytest.raises(DataError, match=r"00001\.npy: is missing, expected 368 bytes"):
+        ShardedArray(tmp_path, "vision")
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    ShardedArray(tmp_path, "vision")  # the size is right
+    with pytest.raises(DataError, match=r"00001\.npy: found SHA-256 \w+, expected \w+"):
+        ShardedArray(tmp_path, "vision", verify=True)
+    path.write_bytes(b"\0" * len(whole))
+    with pytest.raises(DataError, match=r"00001\.npy: can't be read"):
+        ShardedArray(tmp_path, "vision")[12]
+    other = np.zeros((5, 6, 4), np.float16)
+    np.save(path, other)
+    with pytest.raises(DataError, match=r"found shape \(5, 6, 4\) of float16, expected \(10, 3, 4"):
+        ShardedArray(tmp_path, "vision")[12]
+
+    text = (tmp_path / "vision.json").read_text()
+    (tmp_path / "vision.json").write_text(text.replace('"rows": 3', '"rows": 4'))
+    with pytest.raises(DataError, match=r"shards of \[10, 10, 4\] rows, expected \[10, 10, 3\]"):
+        ShardedArray(tmp_path, "vision")
+    (tmp_path / "vision.json").write_text("{}")
+    with pytest.raises(DataError, match="not the index of an array"):
+        ShardedArray(tmp_path, "vision")
+    with pytest.raises(DataError, match=r"text\.json: there is no such array"):
+        ShardedArray(tmp_path, "text")
+
+
+def test_rows_that_are_not_what_was_said_leave_nothing(
+    tmp_path: Path, values: NDArray[np.float32]
+) -> None:
+    path = tmp_path / "vision-00000.npy"
+    for parts, message in (
+        ([values[:9]], "found 9 rows, expected 10"),
+        ([values[:9, :2]], r"found rows of shape \(2, 4\), expected \(3, 4\)"),
+    ):
+        with pytest.raises(DataError, match=message):
+            write_shard(path, tmp_path / "scratch", (10, 3, 4), "float16", parts)
+    assert not path.exists()
+    assert not list((tmp_path / "scratch").iterdir())

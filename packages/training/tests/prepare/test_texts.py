@@ -1,0 +1,104 @@
+"""Rows of every PixMo sub-set as texts, and why a row has none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from edge_glass.training.parquet.error import DataError
+from edge_glass.training.parquet.schemas import IMAGE, SUBSETS
+from edge_glass.training.prepare.templates import question_answers
+from edge_glass.training.prepare.texts import SCHEMAS, columns_to_read, find_subset, texts_of
+
+POINTS = [{"x": 10.0, "y": 20.0}]
+ROWS: dict[str, dict[str, Any]] = {
+    "pixmo-cap": {"caption": " a cat ", "transcripts": ["cat", " ", None]},
+    "pixmo-cap-qa": {"question": "[USER] what? [ASSISTANT] a cat [USER] sure?", "answer": " yes "},
+    "pixmo-ask-model-anything": {"question": "what?", "answer": "a cat"},
+    "pixmo-points": {"points": POINTS, "count": 1, "label": "cat"},
+    "pixmo-count": {"count": 3, "label": "cats"},
+    "pixmo-docs": {"questions": {"question": ["q1", "q2"], "answer": ["a1", ""]}},
+}
+
+
+def schema_of(subset: str, *more: str) -> pa.Schema:
+    columns = {name: types[0] for name, types in SUBSETS[subset].columns.items()}
+    extra = {name: pa.string() for name in more}
+    return pa.schema({**columns, "image": IMAGE, **extra})
+
+
+def texts(subset: str, max_length: int = 100, **change: Any) -> list[tuple[dict[str, Any], str]]:
+    row = {**ROWS[subset], **change}
+    made = texts_of(subset, row, seed=3, index=5, max_length=max_length)
+    return [(dict(each.columns), each.problem) for each in made]
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_files_are_known_by_their_columns(subset: str) -> None:
+    kind = "captions" if subset == "pixmo-cap" else "questions"
+    schema = schema_of(subset, "split", "something_new")
+    assert find_subset(kind, schema, where="f") == subset
+    read = columns_to_read(kind, subset, schema)
+    assert set(ROWS[subset]) | {"split"} == set(read)
+    columns, _ = texts(subset)[0]
+    assert list(columns) == SCHEMAS[kind].names[1:]
+
+
+def test_a_file_of_no_kind_is_told_what_the_nearest_needs() -> None:
+    lacking = schema_of("pixmo-points").remove(schema_of("pixmo-points").get_field_index("label"))
+    with pytest.raises(DataError, match=r"^f: pixmo-points needs column 'label'"):
+        find_subset("questions", lacking, where="f")
+    with pytest.raises(DataError, match=r"^f: pixmo-cap needs column 'caption'"):
+        find_subset("captions", schema_of("pixmo-cap-qa"), where="f")
+    links = schema_of("pixmo-cap").remove(3)
+    with pytest.raises(DataError, match=r"^f: pixmo-cap needs column 'image'"):
+        find_subset("captions", links, where="f")
+
+
+def test_captions() -> None:
+    (columns, problem), = texts("pixmo-cap")  # fmt: skip
+    assert problem == ""
+    assert columns == {
+        "caption": "a cat", "transcripts": ["cat"], "group": None,
+        "canonical_caption": "a cat", "label": "",
+    }  # fmt: skip
+    named = texts("pixmo-cap", concept="cat", canonical_caption="cat", subgroup="animal")[0][0]
+    assert (named["group"], named["canonical_caption"], named["label"]) == ("cat", "cat", "animal")
+
+
+def test_questions_are_those_of_the_templates() -> None:
+    for subset in ("pixmo-points", "pixmo-count"):
+        pairs = question_answers(subset, ROWS[subset], seed=3, index=5)
+        expected = [{"question": p.question, "answer": p.answer, "type": p.type} for p in pairs]
+        assert texts(subset) == [(each, "") for each in expected]
+    assert [columns for columns, _ in texts("pixmo-cap-qa")] == [
+        {"question": "what?", "answer": "a cat", "type": "caption"},
+        {"question": "sure?", "answer": "yes", "type": "caption"},
+    ]
+    assert texts("pixmo-ask-model-anything", type="animals")[0][0]["type"] == "animals"
+
+
+@pytest.mark.parametrize(
+    ("subset", "change", "problems"),
+    [
+        ("pixmo-cap", {"caption": None}, ["empty_caption"]),
+        ("pixmo-cap", {"caption": "\n "}, ["whitespace_caption"]),
+        ("pixmo-cap", {"caption": "x" * 101}, ["long_caption"]),
+        ("pixmo-cap-qa", {"question": None}, ["empty_question"]),
+        ("pixmo-cap-qa", {"answer": " "}, ["whitespace_answer"]),
+        ("pixmo-cap-qa", {"question": "[ASSISTANT] hello"}, ["no_question"]),
+        ("pixmo-cap-qa", {"answer": "x" * 101}, ["", "long_answer"]),
+        ("pixmo-ask-model-anything", {"question": "x" * 101}, ["long_question"]),
+        ("pixmo-points", {"count": 2}, ["count_mismatch"]),
+        ("pixmo-points", {"points": [{"x": 101.0, "y": 0.0}]}, ["point_outside"]),
+        ("pixmo-count", {"label": " "}, ["empty_label"]),
+        ("pixmo-docs", {}, ["", "empty_answer"]),
+        ("pixmo-docs", {"questions": {"question": [], "answer": []}}, ["no_question"]),
+        ("pixmo-docs", {"questions": {"question": ["q"], "answer": []}},
+         ["question_answer_mismatch"]),
+    ],
+)  # fmt: skip
+def test_every_reason_has_a_name(subset: str, change: dict[str, Any], problems: list[str]) -> None:
+    assert [problem for _, problem in texts(subset, **change)] == problems
