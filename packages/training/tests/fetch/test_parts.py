@@ -15,7 +15,7 @@ from edge_glass.training.fetch.parts import PartFolder, PartTask, fetch_part
 from edge_glass.training.fetch.session import fetch
 from edge_glass.training.runtime.executor import SerialExecutor
 from hostile_server import HostileServer
-from test_fetch_session import CONFIG, manifest, shard_bytes, write_input
+from test_session import CONFIG, manifest, shard_bytes, write_input
 
 
 class Stopping(SerialExecutor):

@@ -17,7 +17,7 @@ from edge_glass.training.runtime import dask_cluster
 from edge_glass.training.runtime.dask_cluster import first_environment, worker_facts
 from edge_glass.training.runtime.executor import SerialExecutor, open_executor
 from hostile_server import HostileServer
-from test_fetch_session import CONFIG, manifest, write_input
+from test_session import CONFIG, manifest, write_input
 
 
 def where(number: int) -> tuple[int, int]:
