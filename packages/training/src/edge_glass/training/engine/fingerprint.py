@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_glass.encoders.components import Choice
+from edge_glass.training.runtime.libraries import source_hash
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -28,8 +27,5 @@ def fingerprint(params: Params, *names: str) -> str:
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             value = dataclasses.asdict(value)
         digest.update(json.dumps([name, value], sort_keys=True).encode())
-    for portion in ("encoders", "decoders", "fusion", "training"):
-        folder = Path(str(import_module(f"edge_glass.{portion}").__file__)).parent
-        for source in sorted(folder.rglob("*.py")):
-            digest.update(source.read_bytes())
+    digest.update(source_hash().encode())
     return digest.hexdigest()

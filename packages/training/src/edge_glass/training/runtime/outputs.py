@@ -1,4 +1,4 @@
-"""A stage's outputs appear whole or not at all."""
+"""The outputs of a stage appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from edge_glass.training.runtime.sync import sync
 
 @contextmanager
 def output_folder(final: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `final`; it takes final's place when the block succeeds.
+    """Yields a temporary folder next to `final`; it replaces `final` when the block succeeds.
 
-    On an error (a full disk, bad data) the temporary folder goes and `final` stays as it was.
+    On an error (a full disk, bad data) the temporary folder is deleted and `final` does not change.
 
     Raises:
-        OSError: where the disk is full, naming the folder and what to do.
+        OSError: if the disk is full; the message names the folder and what to do.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     work = final.parent / f".{final.name}.partial"
@@ -34,7 +34,7 @@ def output_folder(final: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise OSError(
                 errno.ENOSPC,
-                f"no space left on the disk while writing {final}; nothing was left half-written: "
+                f"no space left on the disk while writing {final}; no partial output was left: "
                 f"free some space below {final.parent.resolve()}, then run the stage again",
             ) from error
         raise
@@ -43,13 +43,13 @@ def output_folder(final: Path) -> Iterator[Path]:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flushes every file and folder below `folder` to the disk, so that a rename is safe."""
+    """Flushes every file and folder below `folder` to the disk, so a rename is safe."""
     for path in [folder, *sorted(folder.rglob("*"))]:
         sync(path)
 
 
 def replace_folder(work: Path, final: Path) -> None:
-    """Renames `work` to `final`, moving a previous `final` out of the way and deleting it."""
+    """Renames `work` to `final`, and deletes a previous `final`."""
     old = final.parent / f".{final.name}.old"
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -59,7 +59,7 @@ def replace_folder(work: Path, final: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON that diffs well: indented, keys in the order given, one newline at the end."""
+    """Writes JSON that diffs well: indented, keys in the given order, one newline at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
@@ -69,7 +69,7 @@ def rounded(value: Any, digits: int = 4) -> Any:
     if isinstance(value, float):
         return round(value, digits)
     if isinstance(value, dict):
-        return {key: rounded(each, digits) for key, each in value.items()}
+        return {key: rounded(item, digits) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [rounded(each, digits) for each in value]
+        return [rounded(item, digits) for item in value]
     return value

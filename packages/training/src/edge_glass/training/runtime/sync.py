@@ -1,4 +1,4 @@
-"""What was written lasts through a power cut."""
+"""Flushes files, so that they survive a power cut."""
 
 from __future__ import annotations
 

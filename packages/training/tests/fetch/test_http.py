@@ -1,4 +1,4 @@
-"""Where a request may go, names that answer twice included."""
+"""Which addresses and URLs are requested, also if a name resolves differently each time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from edge_glass.training.fetch.address import (
+from edge_glass.training.fetch.config import FetchConfig
+from edge_glass.training.fetch.failure import FetchError
+from edge_glass.training.fetch.http import (
     AddressError,
+    Client,
     PublicResolver,
     check_address,
     check_url,
 )
-from edge_glass.training.fetch.client import Client
-from edge_glass.training.fetch.config import FetchConfig
-from edge_glass.training.fetch.failure import FetchError
-from hostile_server import HostileServer, picture
+from hostile_server import HostileServer, png
 
 REFUSED = [
     "127.0.0.1",
@@ -84,7 +84,7 @@ def test_private_addresses_can_be_allowed_but_other_schemes_cannot() -> None:
 
 
 class Names(AbstractResolver):
-    """Answers with the next list of addresses each time."""
+    """Resolves any name to the next list of addresses each time."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
@@ -97,9 +97,9 @@ class Names(AbstractResolver):
         self.asked += 1
         return [
             ResolveResult(
-                hostname=host, host=each, port=port, family=socket.AF_INET, proto=0, flags=0
+                hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0
             )
-            for each in addresses
+            for address in addresses
         ]
 
     async def close(self) -> None:
@@ -114,14 +114,13 @@ def test_one_private_address_among_public_ones_refuses_the_name() -> None:
 
 async def ask(url: str, resolver: AbstractResolver, **options: Any) -> bytes:
     config = FetchConfig(connect_timeout=0.3, total_timeout=2, **options)
-    async with Client(config) as client:
-        client._session.connector._resolver = resolver  # type: ignore[union-attr]
+    async with Client(config, resolver) as client:
         return await client.get(url)
 
 
 def test_the_connection_goes_to_the_address_that_was_checked() -> None:
-    """DNS rebinding: the second answer is private, and nobody asks for a second answer."""
-    names = Names(["203.0.113.7"], ["127.0.0.1"])  # TEST-NET-3: nobody is there
+    """DNS rebinding: the second answer is private, but the name is resolved only once."""
+    names = Names(["203.0.113.7"], ["127.0.0.1"])  # TEST-NET-3: no host has it
 
     class Checked(PublicResolver):
         async def resolve(
@@ -148,7 +147,7 @@ def test_a_name_that_is_private_is_refused_without_a_connection() -> None:
 
 
 def test_a_redirect_is_checked_as_the_first_url_is() -> None:
-    """The first host passes (as a public one would), what it leads to does not."""
+    """The first host is allowed, as a public one would be; the target of its redirect is not."""
 
     class First(PublicResolver):
         async def resolve(
@@ -169,4 +168,4 @@ def test_a_redirect_is_checked_as_the_first_url_is() -> None:
         assert not any(path.startswith("ok") for path in server.hits)
         followed = server.url(f"to/0/http/{inner}", host="public.example")
         body = asyncio.run(ask(followed, First(Names([])), allow_private=True))
-        assert body == picture(1)
+        assert body == png(1)
