@@ -124,5 +124,5 @@ def test_dialogues(question: str, turns: list[tuple[str, str]]) -> None:
 def test_questions_as_they_are_and_captions_refused() -> None:
     (pair,) = pairs("pixmo-ask-model-anything", {"question": "q", "answer": "a"})
     assert (pair.question, pair.answer, pair.type) == ("q", "a", "anything")
-    with pytest.raises(ValueError, match="holds no questions"):
+    with pytest.raises(ValueError, match="has no questions"):
         pairs("pixmo-cap", {"caption": "x"})

@@ -1,4 +1,4 @@
-"""Stored bytes to tensors, on the fly: any picture that PIL reads, or a counted reason why not."""
+"""Stored bytes to tensors while training runs: any image that PIL reads, or a reason why not."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureDecoder:
-    """Decodes a picture and fits it to the encoder's square; safe to send to another process.
+class ImageDecoder:
+    """Decodes an image and fits it to the encoder's square; can be sent to a different process.
 
-    Orientation, CMYK, 16 bits, palettes and transparency are the transform's (`preprocessing.rgb`).
+    The transform handles orientation, CMYK, 16 bits, palettes and transparency
+    (`preprocessing.rgb`).
 
     Attributes:
         transform: from the vision encoder.
-        draft: None decodes each JPEG whole. A number lets libjpeg decode it at 1/2, 1/4 or 1/8 of
-            its size, as long as that is at least `draft` times what the transform makes of it: 2
-            is close to the whole picture (Pillow's `reducing_gap` has the same sense), 1 is the
-            fastest. It changes pixels, so it belongs to what a run records.
+        draft: None decodes each JPEG at full size. A number lets libjpeg decode it at 1/2, 1/4 or
+            1/8 of its size, if that is at least `draft` times the size after the transform: 2 is
+            close to the full decoding (Pillow's `reducing_gap` has the same meaning), 1 is the
+            fastest. It changes pixels, so record it with the parameters of a run.
     """
 
     transform: ImageTransform
@@ -36,33 +37,33 @@ class PictureDecoder:
         """Checks the fields.
 
         Raises:
-            ValueError: where `draft` would enlarge what it shrank.
+            ValueError: if `draft` is less than 1, which would enlarge a reduced image.
         """
         if self.draft is not None and self.draft < 1:
             raise ValueError(f"draft is {self.draft}, expected None or at least 1")
 
     def __call__(self, data: bytes | None) -> Float[Tensor, "3 H W"]:
-        """Decodes one picture.
+        """Decodes one image.
 
         Raises:
-            BadImage: the reasons of `decode_image`, "unsupported_mode" or "undecodable_image".
+            BadImage: a reason of `decode_image`, "unsupported_mode" or "undecodable_image".
         """
         try:
             return self.transform(self.decode(data))
         except BadImage:
             raise
         except MemoryError:
-            raise  # the machine's fault, not the picture's
+            raise  # the machine lacks memory: the image may be fine
         except ValueError as error:
             raise BadImage("unsupported_mode", str(error)) from error
-        except Exception as error:  # a decoder fed by the web may raise anything
+        except Exception as error:  # on hostile bytes a decoder may raise anything
             raise _undecodable(error) from error
 
     def decode(self, data: bytes | None) -> Image.Image:
-        """Decodes to the picture's own mode, and to a smaller size where `draft` allows it.
+        """Decodes in the mode of the image, at a smaller size if `draft` allows it.
 
         Raises:
-            BadImage: as when called, before the transform.
+            BadImage: a reason of `decode_image`, or "undecodable_image".
         """
         try:
             if self.draft is None or data is None or not data.startswith(JPEG):
@@ -75,7 +76,7 @@ class PictureDecoder:
 
     def _draft(self, data: bytes, gap: float) -> Image.Image:
         image = open_image(data)
-        # `pad` fits the longer side to the square, `crop` the shorter one
+        # `pad` scales the longer side to the square, `crop` the shorter one
         fitted = max(image.size) if self.transform.fit == "pad" else min(image.size)
         share = gap * self.transform.image_size / fitted
         width, height = image.size
