@@ -88,13 +88,13 @@ class Names(AbstractResolver):
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
-        self.asked = 0
+        self.resolved = 0
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        addresses = self.answers[min(self.asked, len(self.answers) - 1)]
-        self.asked += 1
+        addresses = self.answers[min(self.resolved, len(self.answers) - 1)]
+        self.resolved += 1
         return [
             ResolveResult(
                 hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0
@@ -112,7 +112,7 @@ def test_one_private_address_among_public_ones_refuses_the_name() -> None:
         asyncio.run(resolver.resolve("evil.example"))
 
 
-async def ask(url: str, resolver: AbstractResolver, **options: Any) -> bytes:
+async def get(url: str, resolver: AbstractResolver, **options: Any) -> bytes:
     config = FetchConfig(connect_timeout=0.3, total_timeout=2, **options)
     async with Client(config, resolver) as client:
         return await client.get(url)
@@ -131,9 +131,9 @@ def test_the_connection_goes_to_the_address_that_was_checked() -> None:
     with HostileServer() as server:
         url = server.url("ok/1", host="rebinding.example")
         with pytest.raises(FetchError) as caught:
-            asyncio.run(ask(url, Checked(names)))
+            asyncio.run(get(url, Checked(names)))
     assert caught.value.reason in ("timeout", "connection_lost")
-    assert names.asked == 1
+    assert names.resolved == 1
     assert not server.hits
 
 
@@ -141,7 +141,7 @@ def test_a_name_that_is_private_is_refused_without_a_connection() -> None:
     with HostileServer() as server:
         url = server.url("ok/1", host="inside.example")
         with pytest.raises(FetchError) as caught:
-            asyncio.run(ask(url, PublicResolver(Names(["127.0.0.1"]))))
+            asyncio.run(get(url, PublicResolver(Names(["127.0.0.1"]))))
     assert (caught.value.reason, caught.value.status) == ("refused_address", "refused")
     assert not server.hits
 
@@ -163,9 +163,9 @@ def test_a_redirect_is_checked_as_the_first_url_is() -> None:
         for place in (inner, named, f"[::1]:{server.port}/ok/1"):
             url = server.url(f"to/0/http/{place}", host="public.example")
             with pytest.raises(FetchError) as caught:
-                asyncio.run(ask(url, First(Names(["127.0.0.1"]))))
+                asyncio.run(get(url, First(Names(["127.0.0.1"]))))
             assert caught.value.reason == "refused_address"
         assert not any(path.startswith("ok") for path in server.hits)
         followed = server.url(f"to/0/http/{inner}", host="public.example")
-        body = asyncio.run(ask(followed, First(Names([])), allow_private=True))
+        body = asyncio.run(get(followed, First(Names([])), allow_private=True))
         assert body == png(1)

@@ -1,4 +1,4 @@
-"""Selected rows of a row group; torn pages and text that is not UTF-8 are no tracebacks."""
+"""Selected rows of a row group; torn pages are named, text that is not UTF-8 is detected."""
 
 from __future__ import annotations
 

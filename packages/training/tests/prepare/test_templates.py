@@ -76,10 +76,10 @@ def test_rows_that_make_no_pair(changes: dict[str, Any], reason: str) -> None:
 
 def test_the_template_is_a_function_of_seed_and_row() -> None:
     row = {"count": 4, "label": "dogs"}
-    asked = [pairs("pixmo-count", row, index=index)[0].question for index in range(500)]
-    assert asked == [pairs("pixmo-count", row, index=index)[0].question for index in range(500)]
-    assert asked != [pairs("pixmo-count", row, seed=1, index=i)[0].question for i in range(500)]
-    counted = Counter(asked)
+    questions = [pairs("pixmo-count", row, index=index)[0].question for index in range(500)]
+    assert questions == [pairs("pixmo-count", row, index=index)[0].question for index in range(500)]
+    assert questions != [pairs("pixmo-count", row, seed=1, index=i)[0].question for i in range(500)]
+    counted = Counter(questions)
     # 500 draws of five: each within five standard deviations (9) of 100
     assert set(counted) == {text.format(label="dogs") for text in COUNT_TEMPLATES}
     assert all(abs(count - 100) < 45 for count in counted.values())

@@ -75,6 +75,14 @@ def test_a_row_that_is_not_utf8_is_dropped(project: Path) -> None:
     assert report["rows_kept"]["train"] == len(rows) - 1
 
 
+@pytest.mark.parametrize("split", ["../outside", "a/b", ".hidden"])
+def test_a_split_that_cannot_be_a_file_name_is_refused(project: Path, split: str) -> None:
+    rows = [{**row, "split": split} for row in caption_rows("val", range(3, 4))]
+    write_parquet(project / "data/captions/val.parquet", rows)
+    with pytest.raises(DataError, match=r"val\.parquet: the split '.*' can't be a file name"):
+        prepare.run(load_params(project / "params.yaml"))
+
+
 def test_each_image_is_written_once(project: Path) -> None:
     prepare.run(load_params(project / "params.yaml"))
     folder = project / "artifacts/prepared/questions"

@@ -24,7 +24,7 @@ DECODE = ImageDecoder(transform=PLAIN)
 
 
 def scene(size: tuple[int, int] = (48, 32)) -> Image.Image:
-    """Smooth, with each corner another colour, so that turns and lost channels show."""
+    """A smooth image whose corners have different colours, to show rotations and lost channels."""
     corners = Image.new("RGB", (2, 2))
     for place, colour in enumerate([(250, 10, 20), (10, 240, 30), (20, 30, 230), (200, 200, 90)]):
         corners.putpixel((place % 2, place // 2), colour)

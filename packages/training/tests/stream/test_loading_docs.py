@@ -12,7 +12,7 @@ from parquet_files import write_files
 DOCS = Path(__file__).parents[4] / "docs" / "loading.md"
 
 
-@pytest.mark.skipif(not DOCS.exists(), reason="the tests of an sdist have no docs beside them")
+@pytest.mark.skipif(not DOCS.exists(), reason="an sdist has tests but no docs")
 def test_the_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,7 +54,7 @@ def test_an_epoch_has_each_row_once_and_any_position_at_once(
     order = rows_in_order(shuffle, rows)
     assert sorted(order) == list(range(sum(sizes)))
     assert displacements(rows, order).max() < max(window, max(sizes), 1)
-    # one position, asked of a fresh object, is what the walk from the start came to
+    # a fresh object gives the same row for one position
     position = seed % len(order)
     block = EpochShuffle(rows, seed=seed, epoch=epoch, window=window).block_at(position)
     place = position - block.first

@@ -6,6 +6,7 @@ result has some 30 bytes per image and 8 per text, whatever the size of the imag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from edge_glass.encoders.images import BadImage
+from edge_glass.training.parquet.error import DataError
 from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.parquet.schemas import IMAGE_BYTES
@@ -26,6 +28,7 @@ from edge_glass.training.prepare.texts import Text, columns_to_read, find_subset
 
 READ_ROWS = 32  # rows read at a time: 16 MB of photos of 500 kB
 DIGEST_BYTES = 16
+SPLIT_NAME = re.compile(r"\w[\w.-]*")  # the name of a file, without a folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,7 @@ def inspect(partition: Partition) -> Inspection:
     """Inspects every row of a partition; each different image is decoded once.
 
     Raises:
-        DataError: if the file can't be read.
+        DataError: if the file can't be read, or a split has a name that can't be a file name.
     """
     names: dict[str, int] = {"": 0}
     numbers: dict[str, int] = {}  # from an identity to the image's number
@@ -122,6 +125,12 @@ def inspect(partition: Partition) -> Inspection:
             code = names.setdefault(image_problems[image] or text.problem, len(names))
             texts.append((image, code, split))
     columns = np.array(texts, dtype=np.int64).reshape(-1, 3)
+    for split in np.unique(columns[columns[:, 1] == 0, 2]).tolist():
+        if not SPLIT_NAME.fullmatch(name := list(names)[split]):
+            raise DataError(
+                f"{partition.group.path(0)}: the split {name!r} can't be a file name; expected "
+                "letters, digits, '_', '.' and '-'"
+            )
     return Inspection(
         num_rows=num_rows,
         digests=to_digests(list(numbers)),

@@ -63,7 +63,7 @@ class Plan:
 
 
 def make_plan(results: Sequence[Inspection], kinds: Sequence[str], config: PrepareConfig) -> Plan:
-    """Decides for every text whether it is kept, and where.
+    """Decides for every text whether it is kept, and in which file.
 
     Args:
         results: of all row groups, in order.
