@@ -28,7 +28,8 @@ from edge_glass.training.features.cache import (
     verify_features,
     vision_features,
 )
-from edge_glass.training.features.encoding import picture_batches, pooled_grid
+from edge_glass.training.features.config import pooled_grid
+from edge_glass.training.features.encoding import picture_batches
 from edge_glass.training.params import load_params
 from edge_glass.training.parquet.error import DataError
 from edge_glass.training.runtime.executor import SerialExecutor

@@ -98,6 +98,11 @@ class QwenConfig:
         if self.model is not None and not Path(self.model).is_dir():
             self._check_hub_model()
 
+    @property
+    def width(self) -> int | None:
+        """The decoder's width (D), None if only the pretrained model holds it."""
+        return None if self.config is None else self.config.get("hidden_size")
+
     def _check_hub_model(self) -> None:
         if self.revision is None or not re.fullmatch("[0-9a-f]{40}", self.revision):
             raise ValueError(

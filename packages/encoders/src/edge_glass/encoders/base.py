@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -109,6 +109,28 @@ class VisionEncoderConfig(Protocol):
 
     def build(self, image_size: int | None = None) -> VisionEncoder:
         """Builds the frozen encoder, at another picture size where one is given."""
+
+
+class TokenShape(NamedTuple):
+    """Rows and columns of patch tokens, and the width of a token."""
+
+    grid: tuple[int, int]
+    width: int
+
+
+@runtime_checkable
+class VisionEncoderShape(Protocol):
+    """What the config of a vision encoder may offer, so that mistakes show before any work."""
+
+    def token_shape(self, image_size: int) -> TokenShape | None:
+        """Returns the shape of the tokens of an image, None if only the weights hold it.
+
+        Args:
+            image_size: pixels per side.
+
+        Raises:
+            ValueError: The encoder does not accept images of this size.
+        """
 
 
 @runtime_checkable

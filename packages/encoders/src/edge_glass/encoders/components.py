@@ -19,11 +19,15 @@ T = TypeVar("T")
 # kind -> (module, table, entry point group): read when a component is asked for, not at import
 TABLES = {
     "vision_encoder": (
-        "edge_glass.encoders.tables",
+        "edge_glass.encoders.towers.tables",
         "VISION_ENCODERS",
         "edge_glass.vision_encoders",
     ),
-    "text_encoder": ("edge_glass.encoders.tables", "TEXT_ENCODERS", "edge_glass.text_encoders"),
+    "text_encoder": (
+        "edge_glass.encoders.towers.tables",
+        "TEXT_ENCODERS",
+        "edge_glass.text_encoders",
+    ),
     "pooling": ("edge_glass.encoders.tables", "POOLINGS", "edge_glass.poolings"),
     "fusion": ("edge_glass.fusion.tables", "FUSIONS", "edge_glass.fusion"),
     "decoder": ("edge_glass.decoders.tables", "DECODERS", "edge_glass.decoders"),

@@ -21,8 +21,9 @@ from edge_glass.encoders.base import (
     VisionEncoderConfig,
 )
 from edge_glass.encoders.matryoshka import MatryoshkaProjection, ProjectionKind, check_dims
-from edge_glass.encoders.tables import POOLINGS, TEXT_ENCODERS, VISION_ENCODERS
+from edge_glass.encoders.tables import POOLINGS
 from edge_glass.encoders.towers.grid_average import with_grid
+from edge_glass.encoders.towers.tables import TEXT_ENCODERS, VISION_ENCODERS
 
 if TYPE_CHECKING:
     from edge_glass.encoders.dual_encoder import DualEncoder

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edge_glass.encoders.base import VisionEncoder
+from edge_glass.encoders.base import TokenShape, VisionEncoder
 from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
-from edge_glass.encoders.towers.pretrained import locate_model, no_progress_bar
+from edge_glass.encoders.towers.pretrained import local_config, locate_model, no_progress_bar
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionModel
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # The mean and deviation of CLIP's own training pictures.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
+# Patch size in pixels and width of the models that params.yaml names.
+PUBLISHED_SIZES = {"openai/clip-vit-large-patch14-336": (14, 1024)}
 # What a checkpoint of the whole CLIP holds beside its vision tower.
 NOT_VISION = ("text_model.", "text_projection", "visual_projection", "logit_scale", "position_ids")
 
@@ -46,8 +48,7 @@ class ClipVisionEncoder(VisionEncoder):
                 f"layer is {config.layer}, expected {-depth - 1} to {depth} for the {depth} layers "
                 f"of {config.model} (0 is the embedding, -1 the last layer)"
             )
-        if config.image_size < patch or config.image_size % patch:
-            raise ValueError(f"image_size is {config.image_size}, expected a multiple of {patch}")
+        self.grid = patch_grid(config.image_size, patch)
         encoder = _layer_stack(model)
         layers: Any = encoder.layers
         encoder.layers = layers[:kept]
@@ -55,7 +56,6 @@ class ClipVisionEncoder(VisionEncoder):
         self.model = model
         self.width = shape.hidden_size
         self.image_size = config.image_size
-        self.grid = (config.image_size // patch, config.image_size // patch)
         # Another size than the model's own needs its positions interpolated.
         self.interpolate = config.image_size != shape.image_size
         self.transform = image_transform(config.image_size, config.fit, MEAN, STD, config.pad_color)
@@ -79,6 +79,17 @@ class ClipVisionEncoder(VisionEncoder):
         )
         tokens: Tensor = output.last_hidden_state[:, 1:]  # without the class token
         return tokens
+
+
+def patch_grid(image_size: int, patch: int) -> tuple[int, int]:
+    """Returns the rows and columns of patches of a square image, sizes in pixels.
+
+    Raises:
+        ValueError: The image is not a whole number of patches wide.
+    """
+    if image_size < patch or image_size % patch:
+        raise ValueError(f"image_size is {image_size}, expected a multiple of {patch}")
+    return image_size // patch, image_size // patch
 
 
 def _layer_stack(model: nn.Module) -> nn.Module:
@@ -108,6 +119,26 @@ class ClipVisionConfig:
     image_size: int = 336
     fit: Fit = "pad"
     pad_color: PadColor = "mean"
+
+    def token_shape(self, image_size: int) -> TokenShape | None:
+        """Returns the grid of patch tokens and their width for images of this size in pixels.
+
+        Nothing is downloaded: None for a model of the hub that is not in the local cache, unless it
+        is the default model.
+
+        Raises:
+            ValueError: The size is not a multiple of the model's patch.
+        """
+        sizes = PUBLISHED_SIZES.get(self.model)
+        if sizes is None:
+            config = local_config(self.model, self.revision)
+            if config is None:
+                return None
+            # a whole CLIP has the vision tower's config inside; the defaults are transformers' own
+            vision = config.get("vision_config", config)
+            sizes = int(vision.get("patch_size", 32)), int(vision.get("hidden_size", 768))
+        patch, width = sizes
+        return TokenShape(grid=patch_grid(image_size, patch), width=width)
 
     def build(self, image_size: int | None = None) -> ClipVisionEncoder:
         """Loads the model, from disk alone where it is a package or a folder.

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_glass.encoders.base import VisionEncoder
+from edge_glass.encoders.base import TokenShape, VisionEncoder
 from edge_glass.encoders.towers.efficientnet_network import (
     LAYER_STRIDES,
     LAYER_WIDTHS,
@@ -48,19 +48,8 @@ class EfficientNetLite0Encoder(VisionEncoder):
         self.config = config
         self.network = network
         self.image_size = config.image_size
-        places = config.image_size // config.deepest_stride
-        side = config.grid or places
-        if places % side:
-            raise ValueError(
-                f"grid is {side}, expected a divisor of {places}, the side of the deepest layer's "
-                f"map for pictures of {config.image_size} pixels"
-            )
-        self.stride = config.image_size // side
-        self.grid = (side, side)
-        self.width = sum(
-            LAYER_WIDTHS[layer] * ((self.stride // LAYER_STRIDES[layer]) ** 2 if config.fold else 1)
-            for layer in config.layers
-        )
+        self.grid, self.width = config.token_shape(config.image_size)
+        self.stride = config.image_size // self.grid[0]
         self.transform = image_transform(config.image_size, config.fit, MEAN, STD, config.pad_color)
         self.freeze()
 
@@ -140,6 +129,28 @@ class EfficientNetLite0Config:
     def deepest_stride(self) -> int:
         """Pixels that a place of the deepest layer's map covers."""
         return max(LAYER_STRIDES[layer] for layer in self.layers)
+
+    def token_shape(self, image_size: int) -> TokenShape:
+        """Returns the grid of patch tokens and their width for images of this size in pixels.
+
+        Raises:
+            ValueError: The size is not a multiple of 32, or the grid does not divide the deepest
+                layer's map.
+        """
+        config = replace(self, image_size=image_size)
+        places = image_size // config.deepest_stride
+        side = config.grid or places
+        if places % side:
+            raise ValueError(
+                f"grid is {side}, expected a divisor of {places}, the side of the deepest layer's "
+                f"map for pictures of {image_size} pixels"
+            )
+        stride = image_size // side
+        width = sum(
+            LAYER_WIDTHS[layer] * ((stride // LAYER_STRIDES[layer]) ** 2 if config.fold else 1)
+            for layer in config.layers
+        )
+        return TokenShape(grid=(side, side), width=width)
 
     def build(self, image_size: int | None = None) -> EfficientNetLite0Encoder:
         """Builds the encoder with its ImageNet weights, at another picture size where given.

@@ -7,11 +7,13 @@ result.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "package:"
 
@@ -86,6 +88,28 @@ def locate_model(model: str, revision: str | None) -> tuple[str, bool]:
             "a branch moves, and with it the results"
         )
     return model, False
+
+
+def local_config(model: str, revision: str | None) -> dict[str, Any] | None:
+    """Returns a model's config.json if it is on this machine; downloads nothing.
+
+    Args:
+        model: ``package:NAME``, a folder with a config.json, or a hub id.
+        revision: the commit of a hub id.
+    """
+    try:
+        place, is_local = locate_model(model, revision)
+    except (FileNotFoundError, ValueError):
+        return None  # the stage that loads the model reports what is wrong
+    path: object = Path(place) / "config.json"
+    if not is_local:
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(place, "config.json", revision=revision)
+    if not isinstance(path, str | Path):
+        return None
+    config: dict[str, Any] = json.loads(Path(path).read_text())
+    return config
 
 
 @contextmanager

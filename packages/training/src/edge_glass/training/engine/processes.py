@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from edge_glass.encoders.device import find_device
+
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
@@ -64,43 +66,27 @@ class Processes:
             dist.barrier()
 
 
-def find_device(device: str) -> torch.device:
-    """Returns the CPU, or this process's own GPU.
-
-    Args:
-        device: "cpu" or "cuda".
-
-    Raises:
-        ValueError: where there is no GPU.
-    """
-    if device == "cpu":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ValueError(
-            "device is cuda, but torch sees no GPU: set device: cpu in params.yaml, or install a "
-            "CUDA build of torch and the driver"
-        )
-    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(place)
-    return place
-
-
 @contextmanager
 def join_processes(device: str) -> Iterator[Processes]:
     """Joins the processes that `torchrun` started, if it did; gloo on the CPU, nccl on GPUs.
 
     Args:
-        device: "cpu" or "cuda".
+        device: see `find_device`.
 
     Raises:
-        ValueError: where the device is not there.
+        ValueError: The device does not exist, or several processes would share one GPU.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if size > 1 and ":" in device:
+        raise ValueError(
+            f"device is {device}, one GPU for {size} processes: set device: cuda, which gives each "
+            "process its own"
+        )
     place = find_device(device)
     if size == 1:
         yield Processes(device=place)
         return
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", rank=rank, world_size=size)
+    dist.init_process_group("gloo" if device == "cpu" else "nccl", rank=rank, world_size=size)
     try:
         yield Processes(rank=rank, size=size, device=place)
     finally:

@@ -24,7 +24,6 @@ from edge_glass.training.align.matryoshka import MatryoshkaLoss
 from edge_glass.training.align.pictures import AugmentedPictures, CachedPictures, Pictures
 from edge_glass.training.align.validation import validation_recall, validation_splits
 from edge_glass.training.engine.determinism import generator, make_deterministic, reseed
-from edge_glass.training.engine.fingerprint import fingerprint
 from edge_glass.training.engine.order import step_batch
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.features.cache import FeatureIndex, check_encoders, read_index
@@ -41,6 +40,7 @@ from edge_glass.training.loop.optim import (
     set_learning_rate,
 )
 from edge_glass.training.loop.state import StateFile, file_mark
+from edge_glass.training.runtime.fingerprint import fingerprint
 from edge_glass.training.runtime.progress import progress, say
 
 if TYPE_CHECKING:
@@ -48,10 +48,6 @@ if TYPE_CHECKING:
 
 CURVES = Path("plots/align")
 MAX_LOGIT_SCALE = math.log(100.0)
-FINGERPRINT = (
-    "seed", "num_threads", "reproducibility", "device", "data_name", "vision_encoder",
-    "text_encoder", "pooling", "align",
-)  # fmt: skip
 
 
 def run(params: Params) -> None:
@@ -102,7 +98,7 @@ def train(params: Params, processes: Processes) -> None:
     )
 
     # resume
-    mark = fingerprint(params, *FINGERPRINT) + file_mark(
+    mark = fingerprint(params, "align") + file_mark(
         PREPARED / "captions", FEATURES / "index.json"
     )
     state_file = StateFile("align", mark)

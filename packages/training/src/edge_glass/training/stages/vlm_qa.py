@@ -21,7 +21,6 @@ from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.determinism import make_deterministic, reseed
-from edge_glass.training.engine.fingerprint import fingerprint
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.reduce import TreeSum
 from edge_glass.training.features.cache import (
@@ -42,6 +41,7 @@ from edge_glass.training.loop.optim import (
     set_learning_rate,
 )
 from edge_glass.training.loop.state import StateFile, file_mark
+from edge_glass.training.runtime.fingerprint import fingerprint
 from edge_glass.training.runtime.progress import progress, say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.batches import BatchPlan, QuestionSet, ShardSampler
@@ -53,10 +53,6 @@ if TYPE_CHECKING:
     from edge_glass.training.params import Params
 
 CURVES = Path("plots/vlm_qa")
-FINGERPRINT = (
-    "seed", "num_threads", "reproducibility", "device", "data_name", "vision_encoder", "pooling",
-    "fusion", "decoder", "vlm_qa",
-)  # fmt: skip
 
 
 def run(params: Params) -> None:
@@ -128,7 +124,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     best = Best(averages or trained, config.patience)
 
     # resume
-    mark = fingerprint(params, *FINGERPRINT) + file_mark(
+    mark = fingerprint(params, "vlm_qa") + file_mark(
         PREPARED / "questions", FEATURES / "index.json", ALIGNED / "config.json"
     )
     state_file = StateFile("vlm_qa", f"{mark}\n{launch.mark(params.launch)}")

@@ -1,0 +1,144 @@
+"""Checks between the sections of `params.yaml`: what each one allows alone, and both together not.
+
+Nothing is downloaded and no weights are loaded. A fact that only weights hold (the width of a model
+on the hub, for example) is left to the stage that loads them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import torch
+
+from edge_glass.encoders.base import TokenShape, VisionEncoderShape
+from edge_glass.encoders.components import ConfigError
+from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
+from edge_glass.training.engine.reduce import is_power_of_two
+from edge_glass.training.features.config import pooled_grid
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
+
+
+@runtime_checkable
+class DecoderWidth(Protocol):
+    """A decoder's config that may know the decoder's width."""
+
+    @property
+    def width(self) -> int | None: ...
+
+
+def check_consistency(params: Params, where: str) -> None:
+    """Checks the chosen options against each other.
+
+    Raises:
+        ConfigError: with the sections that do not fit, what was found and what is expected.
+    """
+    scale = params.scale
+    _check_batch(
+        f"{where}: align.{scale}", params.align.batch_size, params.align.num_shards
+    )
+    vlm_place = f"{where}: vlm_qa.{scale}"
+    _check_batch(vlm_place, params.vlm_qa.batch_size, params.vlm_qa.num_shards)
+    _check_processes(params, where)
+    shapes = {
+        name: _token_shape(params, size, f"{where}: encode.{scale}.{name}")
+        for name, size in (
+            ("caption_image_size", params.encode.caption_image_size),
+            ("question_image_size", params.encode.question_image_size),
+        )
+    }
+    captions, questions = shapes["caption_image_size"], shapes["question_image_size"]
+    _check_align(params, captions, where)
+    if questions is not None:
+        _check_pooling(params, questions, where)
+    _check_fusion(params, where)
+
+
+def _check_batch(where: str, batch_size: int, num_shards: int) -> None:
+    if not is_power_of_two(num_shards) or batch_size < 1 or batch_size % num_shards:
+        raise ConfigError(
+            f"{where}: num_shards is {num_shards} and batch_size {batch_size}, expected a "
+            "power of two that divides the batch"
+        )
+
+
+def _check_processes(params: Params, where: str) -> None:
+    started = int(os.environ.get("WORLD_SIZE", "1"))  # by torchrun, which counts then
+    number = started if started > 1 else params.launch.config.num_processes
+    if params.vlm_qa.num_shards % number:
+        raise ConfigError(
+            f"{where}: launch {params.launch.name} runs {number} processes, which do not divide "
+            f"vlm_qa.{params.scale}.num_shards, {params.vlm_qa.num_shards}: choose a "
+            "number of processes that does, or more microbatches"
+        )
+
+
+def _token_shape(params: Params, image_size: int, where: str) -> TokenShape | None:
+    """Returns the shape of the cached features, None if only the encoder's weights know it."""
+    encoder = params.vision_encoder
+    if not isinstance(encoder.config, VisionEncoderShape):
+        return None
+    with _named(f"{where} with vision_encoder {encoder.name}"):
+        shape = encoder.config.token_shape(image_size)
+        if shape is None:
+            return None
+        grid = pooled_grid(shape.grid, params.encode.pool)
+        if shape.grid[0] % grid[0] or shape.grid[1] % grid[1]:
+            raise ValueError(
+                f"encode.{params.scale}.pool is {params.encode.pool}, expected a divisor of the "
+                f"encoder's {shape.grid[0]} x {shape.grid[1]} patches"
+            )
+        return TokenShape(grid=grid, width=shape.width)
+
+
+def _check_align(params: Params, shape: TokenShape | None, where: str) -> None:
+    config = params.align
+    with _named(f"{where}: align.{params.scale}"):
+        if len(config.matryoshka_weights) != len(config.matryoshka_dims):
+            raise ValueError(
+                f"matryoshka_weights has {len(config.matryoshka_weights)} numbers, expected one "
+                f"for each of the {len(config.matryoshka_dims)} matryoshka_dims"
+            )
+        DualEncoderConfig(
+            vision_encoder=params.vision_encoder.name,
+            vision_encoder_config=params.vision_encoder.config,
+            text_encoder=params.text_encoder.name,
+            text_encoder_config=params.text_encoder.config,
+            pooling=params.pooling.name,
+            pooling_config=params.pooling.config,
+            image_width=shape.width if shape else 1,
+            grid=shape.grid if shape else (1, 1),
+            text_width=1,
+            matryoshka_dims=config.matryoshka_dims,
+            **asdict(config.head),
+        )
+    if shape is not None:
+        _check_pooling(params, shape, where)
+
+
+def _check_pooling(params: Params, shape: TokenShape, where: str) -> None:
+    with _named(f"{where}: poolings.{params.pooling.name}"), torch.device("meta"):
+        params.pooling.config.build(input_width=shape.width, grid=shape.grid)
+
+
+def _check_fusion(params: Params, where: str) -> None:
+    decoder = params.decoder.config
+    width = decoder.width if isinstance(decoder, DecoderWidth) else None
+    if width is not None:
+        place = f"{where}: fusions.{params.fusion.name} with decoders.{params.decoder.name}"
+        with _named(place), torch.device("meta"):
+            params.fusion.config.build(visual_width=params.vlm_qa.visual_tokens.width, width=width)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Adds the place in params.yaml to an error of a component."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
