@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edge_glass.training.engine.fingerprint import fingerprint
 
 from edge_glass.encoders.components import ConfigError
-from edge_glass.training.engine.fingerprint import fingerprint
 from edge_glass.training.params import load_params, parse_params
 
 

@@ -39,9 +39,7 @@ def check_consistency(params: Params, where: str) -> None:
         ConfigError: with the sections that do not fit, what was found and what is expected.
     """
     scale = params.scale
-    _check_batch(
-        f"{where}: align.{scale}", params.align.batch_size, params.align.num_shards
-    )
+    _check_batch(f"{where}: align.{scale}", params.align.batch_size, params.align.num_shards)
     vlm_place = f"{where}: vlm_qa.{scale}"
     _check_batch(vlm_place, params.vlm_qa.batch_size, params.vlm_qa.num_shards)
     _check_processes(params, where)

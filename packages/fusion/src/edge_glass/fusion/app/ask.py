@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 
+from edge_glass.encoders.device import place_model
 from edge_glass.fusion.search.update import UnreadablePictureError, decode_picture
 from edge_glass.fusion.vlm import VisionLanguageModel, check_questions
 
@@ -49,8 +49,7 @@ def load_model(folder: Path) -> VisionLanguageModel:
     Raises:
         ValueError: where the folder holds no vision-language model.
     """
-    model = VisionLanguageModel.from_pretrained(folder)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return place_model(VisionLanguageModel.from_pretrained(folder))
 
 
 class Chat:

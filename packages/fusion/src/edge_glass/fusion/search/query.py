@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from edge_glass.encoders.checkpoint import CheckpointError
+from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.fusion.search.files import is_picture_name, model_stamp, same_model
 from edge_glass.fusion.search.index import PictureIndex, Vector
@@ -85,7 +85,7 @@ def search_folder(
     dims = model.config.matryoshka_dims
     if dim is not None and dim not in dims:
         raise ValueError(f"dim is {dim}, expected one that the model was trained at: {list(dims)}")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    place_model(model)
     index, updater = update_folder(
         folder, model, model_folder, index_folder=index_folder, notify=notify
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.evaluation.retrieval.recall import retrieval_curve
 from edge_glass.training.features.cache import Features, gather, vision_features
-from edge_glass.training.features.captions import CaptionRows, caption_rows
+from edge_glass.training.features.captions import CaptionRows, caption_rows, first_rows
 
 BATCH = 256
 
@@ -31,8 +31,8 @@ def validation_splits(names: list[str], prepared: Path) -> dict[str, ValidationS
     splits = {}
     for name in sorted(each for each in names if each.startswith("val")):
         rows = caption_rows(name, prepared)
-        groups = rows.groups.tolist()
-        firsts = [groups.index(number) for number in range(len(rows.group_names))]
+        first = first_rows(rows.groups)
+        firsts = [first[number] for number in range(len(rows.group_names))]
         splits[name] = ValidationSplit(
             rows=rows,
             vision=vision_features("captions", name),

@@ -16,19 +16,27 @@ from edge_glass.training.runtime.pipeline import (
     read_pipeline,
     source_files,
 )
+from edge_glass.training.runtime.yaml_file import read_yaml
 
 
-def check_own_sources(project: Path, stage: str, params: Mapping[str, Any]) -> None:
+def check_own_sources(project: Path, stage: str, params: Mapping[str, Any] | None = None) -> None:
     """Checks that a stage runs the sources that the project's `dvc.yaml` lists for it.
 
     A copy in a different folder is accepted if its files are equal, as `dvc exp run --temp` and
     installed wheels have them. A project that holds no sources has nothing to compare.
+
+    Args:
+        project: the project's folder.
+        stage: its name in `dvc.yaml`.
+        params: the content of the configuration file; None for the project's params.yaml.
 
     Raises:
         ValueError: A file differs; the error names both, and how to run the project's own code.
     """
     if not (project / FILE).is_file():
         return
+    if params is None:
+        params = read_yaml(project / "params.yaml")
     declared = read_pipeline(project, params).get(stage)
     for dependency in declared.sources if declared else ():
         own, running = project / dependency, installed_source(dependency)

@@ -63,9 +63,7 @@ def choose_component(raw: Mapping[str, Any], kind: str, table: str, where: str) 
     return Choice(name=raw[kind], options=dict(options), config=config)
 
 
-def choose_launch(
-    raw: Mapping[str, Any], known: Mapping[str, type[Any]], where: str
-) -> Choice:
+def choose_launch(raw: Mapping[str, Any], known: Mapping[str, type[Any]], where: str) -> Choice:
     """Validates all launches and returns the chosen one."""
     options = pick(raw["launches"], raw["launch"], "launch", f"{where}: launches")
     configs = {}

@@ -36,7 +36,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; run the command in the project's folder") from None
+        raise ConfigError(
+            f"{path}: no such file; run the command in the project's folder"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     return parse_yaml(text, where=str(path))

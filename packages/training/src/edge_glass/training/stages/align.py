@@ -98,9 +98,7 @@ def train(params: Params, processes: Processes) -> None:
     )
 
     # resume
-    mark = fingerprint(params, "align") + file_mark(
-        PREPARED / "captions", FEATURES / "index.json"
-    )
+    mark = fingerprint(params, "align") + file_mark(PREPARED / "captions", FEATURES / "index.json")
     state_file = StateFile("align", mark)
     best, alarm = Best(trained, config.patience), CollapseAlarm(config.collapse_steps)
     tensors: dict[str, Tensor] = {**trained, **best.saved()}

@@ -52,9 +52,7 @@ def run(params: Params, executor: Executor | None = None) -> None:
         OSError: The disk is full.
     """
     executor = executor or SerialExecutor()
-    planner = Planner(
-        params=params, work=open_work_folder(params), quiet=not is_serial(executor)
-    )
+    planner = Planner(params=params, work=open_work_folder(params), quiet=not is_serial(executor))
     text_encoder = planner.text_encoder()
     apply_settings(text_encoder)
 
@@ -66,9 +64,7 @@ def run(params: Params, executor: Executor | None = None) -> None:
     images = {subset: planner.images(subset, size) for subset, size in sizes.items()}
     for subset, plan in images.items():
         announce(subset, plan)
-    texts = {
-        split: write_texts(planner.features, split) for split in images["captions"].splits
-    }
+    texts = {split: write_texts(planner.features, split) for split in images["captions"].splits}
     arrays = [array for plan in images.values() for array in plan.arrays]
     arrays += [planner.texts(split, len(distinct)) for split, distinct in texts.items()]
 
