@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from edge_glass.encoders.towers.preprocessing import ImageTransform
+if TYPE_CHECKING:
+    from edge_glass.encoders.towers.preprocessing import ImageTransform
 
 # Not typing.Self: the checker that the tests run under does not know it in single methods.
 FrozenT = TypeVar("FrozenT", bound="FrozenModule")

@@ -85,7 +85,11 @@ predictions = answers["model"]
 ## Accuracy by type of question
 
 # %%
-from edge_glass.training.evaluation.answers.scores import majority_answers, majority_predictions, vqa_metrics
+from edge_glass.training.evaluation.answers.scores import (
+    majority_answers,
+    majority_predictions,
+    vqa_metrics,
+)
 
 truths, types = [row["answer"] for row in rows], [row["type"] for row in rows]
 train = prepared_rows("questions", "train", root / data / PREPARED)

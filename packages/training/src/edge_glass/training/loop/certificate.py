@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from edge_glass.training.engine.processes import Processes
-from edge_glass.training.folders import CERTIFICATE, CHAIN, LOGS
+from edge_glass.training.folders import LOGS
 from edge_glass.training.loop.environment import describe_environment
-from edge_glass.training.runtime.outputs import write_json
+from edge_glass.training.runtime.outputs import CERTIFICATE, CHAIN, write_json
 
 SHORT = 8  # hexadecimal digits of a step's link that are kept: enough to find where runs part
 

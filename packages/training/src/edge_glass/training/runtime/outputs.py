@@ -13,6 +13,9 @@ from typing import Any
 from edge_glass.encoders.checkpoint import write_atomic
 from edge_glass.training.runtime.sync import sync
 
+CHAIN = "chain.json"  # the hash chain of a stage that trains, in its output folder
+CERTIFICATE = "certificate.json"  # the chain and facts about the machine, in `LOGS / stage`
+
 
 @contextmanager
 def output_folder(final: Path) -> Iterator[Path]:
