@@ -13,6 +13,8 @@ import yaml
 
 from tiny_pixmo import PARAMS, build_data
 
+PIPELINE = Path(__file__).parents[3] / "dvc.yaml"
+
 
 @pytest.fixture
 def params() -> dict[str, Any]:
@@ -22,10 +24,11 @@ def params() -> dict[str, Any]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]) -> Path:
-    """A working folder with tiny data and params.yaml; the current folder while the test runs."""
+    """A project with tiny data and the real dvc.yaml; the current folder while the test runs."""
     monkeypatch.chdir(tmp_path)
     build_data(tmp_path / "data")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    shutil.copy(PIPELINE, tmp_path)
     return tmp_path
 
 
@@ -40,6 +43,7 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         build_data(folder / "data")
         (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+        shutil.copy(PIPELINE, folder)
         params = load_params(folder / "params.yaml")
         prepare.run(params)
         encode.run(params)

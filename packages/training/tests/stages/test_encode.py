@@ -101,9 +101,9 @@ def test_a_restart_skips_whole_shards(
     capsys.readouterr()
     with pytest.raises(KeyboardInterrupt):
         encode.run(params, Killed())
-    assert "are whole" not in capsys.readouterr().out  # of another configuration nothing is kept
+    assert "are finished" not in capsys.readouterr().out  # of another configuration nothing is kept
     encode.run(params)
-    assert "encode: 4 of 14 shards are whole already, 10 to do" in capsys.readouterr().out
+    assert "encode: 4 of 14 shards are finished already, 10 to do" in capsys.readouterr().out
     assert cache() == whole
     assert not Path("artifacts/state/encode").exists()
 
@@ -168,8 +168,8 @@ def test_options_that_cannot_work(
 
 def test_a_grid_that_does_not_divide_is_refused(configure: Callable[..., Any]) -> None:
     assert pooled_grid((24, 24), "none") == (24, 24)
-    with pytest.raises(ValueError, match=r"asked for is 3 x 3, expected one that divides .* 2 x 2"):
-        encode.run(configure(pool=3))
+    with pytest.raises(ConfigError, match=r"pool is 3, expected a divisor of the .* 2 x 2 patches"):
+        configure(pool=3)
 
 
 def test_features_that_are_not_finite_are_named() -> None:

@@ -13,8 +13,10 @@ import torch
 from edge_glass.encoders.components import component
 from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.training.evaluation.answers.controls import answer_with_controls
+from edge_glass.training.features.cache import vision_features
 from edge_glass.training.features.shards import ShardIndex, write_shard
-from edge_glass.training.stages.evaluate_vlm_qa import answer_with_controls, score
+from edge_glass.training.stages.evaluate_vlm_qa import score
 
 NUMBERS = ("one", "two", "three", "four")
 COLOURS = ("red", "green", "blue", "white", "black", "grey")
@@ -80,10 +82,9 @@ QUICK = [("trm", "concat"), ("qwen2_5_tiny", "cross_attention"), ("qwen2_5_tiny"
     ],
 )
 def test_predictions_are_the_same_at_any_batch_size(
-    decoder: str, fusion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decoder: str, fusion: str, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    folder = Path("artifacts/features/questions/val")
+    folder = tmp_path / "questions/val"
     folder.mkdir(parents=True)
     features = np.random.default_rng(0).normal(size=(10, 9, 24)).astype(np.float16)
     entries = tuple(
@@ -94,7 +95,10 @@ def test_predictions_are_the_same_at_any_batch_size(
     index.save(folder / "vision.json")
     rows = [{"image": at % 10, "question": each} for at, each in enumerate(QUESTIONS)]
     model = build(decoder, fusion)
-    one, seven, all_but = (answer_with_controls(model, rows, "val", size) for size in (1, 7, 32))
+    stored = vision_features("questions", "val", tmp_path)
+    one, seven, all_but = (
+        answer_with_controls(model, rows, stored, size, "val") for size in (1, 7, 32)
+    )
     assert one == seven == all_but
     # and not because the models always say one thing
     assert len(set(one["model"])) > 5

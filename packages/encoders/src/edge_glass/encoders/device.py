@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TypeVar
 
 import torch
@@ -22,17 +23,16 @@ def find_device(name: str) -> torch.device:
     Raises:
         ValueError: The name is not a device, or there is no such GPU.
     """
-    kind, _, number = name.partition(":")
+    if not re.fullmatch(DEVICES, name):
+        raise ValueError(f"device is {name!r}, expected cpu, cuda or one GPU such as cuda:1")
     if name == "cpu":
         return torch.device("cpu")
-    if kind != "cuda" or (number and not number.isdecimal()):
-        raise ValueError(f"device is {name!r}, expected cpu, cuda or one GPU such as cuda:1")
     if not torch.cuda.is_available():
         raise ValueError(
             f"device is {name}, but torch sees no GPU: set device to cpu, or install a CUDA build "
             "of torch and the driver"
         )
-    index = int(number or os.environ.get("LOCAL_RANK", "0"))
+    index = int(name.partition(":")[2] or os.environ.get("LOCAL_RANK", "0"))
     if index >= torch.cuda.device_count():
         raise ValueError(
             f"device is {name}, but GPU {index} does not exist: torch sees "

@@ -101,8 +101,10 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
     check_types(raw, {**SCALARS, **dict.fromkeys(KINDS, str)}, where)
     _check_scalars(raw, where)
     dataset = pick(raw["datasets"], raw["data"], "data", f"{where}: datasets")
-    parts = {kind: choose_component(raw, kind, table, where) for kind, table in KINDS.items()}
-    sections = {stage: section(raw, stage, config, where) for stage, config in STAGES.items()}
+    parts: dict[str, Any] = {
+        **{kind: choose_component(raw, kind, table, where) for kind, table in KINDS.items()},
+        **{stage: section(raw, stage, config, where) for stage, config in STAGES.items()},
+    }
     params = Params(
         seed=raw["seed"],
         scale=raw["scale"],
@@ -115,7 +117,6 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         data=validate(DatasetConfig, dataset, where=f"{where}: datasets.{raw['data']}"),
         raw=raw,
         **parts,
-        **sections,
     )
     check_consistency(params, where)
     return params

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _indented(rows: list[tuple[str, ...]], stage: str) -> list[str]:
     return _table(rows) if rows else [f"  not measured yet: run `dvc repro {stage}`"]
 
 
-def _table(rows: list[tuple[str, ...]] | tuple[tuple[str, ...], ...]) -> list[str]:
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Aligns cells by column, with two spaces between columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

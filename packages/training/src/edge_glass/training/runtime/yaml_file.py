@@ -1,7 +1,7 @@
 """Configuration files as YAML 1.2, the version that DVC reads and writes.
 
-YAML 1.1 reads `5e-05`, which `dvc exp run -S rate=5e-5` writes, as a string, and `yes`, `no` and `on`
-as booleans. A key that appears twice is an error: the first value would be lost silently.
+YAML 1.1 reads `5e-05`, which `dvc exp run -S rate=5e-5` writes, as a string, and `yes`, `no` and
+`on` as booleans. A key that appears twice is an error: the first value would be lost silently.
 """
 
 from __future__ import annotations
