@@ -141,7 +141,7 @@ def test_what_is_a_picture_and_what_a_text(pictures: Path, monkeypatch: pytest.M
         ({"top": 0}, "top is 0, expected at least 1"),
         ({"dim": 5}, r"dim is 5, expected one that the model was trained at: \[24, 8, 4\]"),
         ({"folder": Path("nowhere")}, "nowhere: no such folder"),
-        ({"model_folder": Path("nowhere")}, "nowhere is no checkpoint"),
+        ({"model_folder": Path("nowhere")}, "nowhere is not a checkpoint"),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(
@@ -188,6 +188,6 @@ def test_the_command(pictures: Path, dual_folder: Path, tmp_path: Path) -> None:
     assert all(Path(row["picture"]).is_file() for row in rows)
     assert done.stderr.splitlines() == [
         "edge-glass: 1 unreadable pictures are left out:",
-        "  page.png: no picture: it begins with b'<html>'",
+        "  page.png: not an image that is read here: the bytes begin with b'<html>'",
     ]
     assert (tmp_path / "sheet.png").is_file()
