@@ -157,7 +157,7 @@ def test_a_folder_without_a_readable_picture_is_an_error(dual_folder: Path, tmp_
     with pytest.raises(ValueError, match="holds no readable picture"):
         search_folder("a dog", tmp_path, model_folder=dual_folder)
     (tmp_path / "page.png").write_text("<html>")
-    with pytest.raises(ValueError, match=r"no readable picture \(of 1 found: page\.png: no pict"):
+    with pytest.raises(ValueError, match=r"no readable picture \(of 1 found: page\.png: not an i"):
         search_folder("a dog", tmp_path, model_folder=dual_folder)
     with pytest.raises(ValueError, match=r"page\.png: not a readable picture"):
         search_folder(str(tmp_path / "page.png"), tmp_path, model_folder=dual_folder)
