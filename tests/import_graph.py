@@ -8,7 +8,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from edge_glass.encoders.components import TABLES
+from edge_glass.encoders.components import KINDS
 
 ROOT = Path(__file__).parents[1]
 SOURCES = {
@@ -60,7 +60,7 @@ class _Imports(ast.NodeVisitor):
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """The modules that a module imports anywhere in its code, without those of TABLES."""
+    """The modules that a module imports anywhere in its code, without those of KINDS."""
     visitor = _Imports()
     visitor.visit(ast.parse(code_of(module)))
     found = visitor.imported
@@ -74,7 +74,7 @@ def closure(starts: set[str], kinds: set[str], stop: set[str]) -> set[str]:
 
     Args:
         starts: names of modules.
-        kinds: of components that may be looked up by name, keys of TABLES.
+        kinds: of components that may be looked up by name, keys of KINDS.
         stop: modules that are left out, with what only they import.
     """
     found: set[str] = set()
@@ -86,7 +86,7 @@ def closure(starts: set[str], kinds: set[str], stop: set[str]) -> set[str]:
         found.add(name)
         waiting |= imports(name)
         if name == COMPONENTS:
-            waiting |= {TABLES[kind][0] for kind in kinds}
+            waiting |= {KINDS[kind][0] for kind in kinds}
     return found
 
 

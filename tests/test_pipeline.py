@@ -15,19 +15,18 @@ from dvc.ignore import DvcIgnoreFilter
 from dvc.parsing import DataResolver
 from dvc.repo import Repo
 
-from edge_glass.encoders.components import TABLES
+from edge_glass.encoders.components import KINDS
 from edge_glass.training import folders
 from edge_glass.training.params import STAGES as SECTIONS
 from edge_glass.training.params import parse_params
 from edge_glass.training.runtime.pipeline import read_pipeline
 from import_graph import COMPONENTS, ROOT, SOURCES, closure, cycles, imports, is_package
 
-# These change no byte of what a stage writes. .dvcignore names the first two; the tests below show
-# it of the other two: an error without content, and paths that dvc.yaml repeats.
+# These change no byte of what a stage writes: .dvcignore names the first two, and folders.py holds
+# paths that dvc.yaml repeats, see `test_what_has_no_effect`.
 NO_EFFECT = {
     "edge_glass.training.runtime.lock",
     "edge_glass.training.runtime.progress",
-    "edge_glass.training.parquet.error",
     "edge_glass.training.folders",
 }
 RUN_STAGE = "edge_glass.training.runtime.run_stage"
@@ -123,12 +122,12 @@ def sources_of(stage: str, declared: dict[str, Any]) -> set[str]:
     `test_params_pass_values_on`.
     """
     starts = {f"edge_glass.training.stages.{stage}", RUN_STAGE}
-    kinds = {kind for kind in TABLES if kind in declared.get("params", [])}
+    kinds = {kind for kind in KINDS if kind in declared.get("params", [])}
     # a model's folder names its components
     if "models/align" in declared["deps"]:
         kinds |= {"vision_encoder", "text_encoder", "pooling"}
     if "models/vlm_qa" in declared["deps"]:
-        kinds |= set(TABLES)
+        kinds |= set(KINDS)
     if stage == "notebooks":
         starts = {"edge_glass.tools.create.command"}
     return closure(starts, kinds, NO_EFFECT)
@@ -198,10 +197,6 @@ def test_what_has_no_effect(ignore: DvcIgnoreFilter) -> None:
         path = SOURCES[f"edge_glass.training.runtime.{name}"]
         assert ignore.is_ignored_file(str(path))
         assert imports(f"edge_glass.training.runtime.{name}") <= NO_EFFECT
-    error = ast.parse(SOURCES["edge_glass.training.parquet.error"].read_text()).body
-    classes = [node for node in error if isinstance(node, ast.ClassDef)]
-    assert all(isinstance(node, ast.ClassDef | ast.Expr | ast.ImportFrom) for node in error)
-    assert all(isinstance(node, ast.Expr) for each in classes for node in each.body)
     # a different path in folders.py makes a stage fail: its declared output would be missing
     outputs = {
         item if isinstance(item, str) else next(iter(item))
@@ -227,7 +222,7 @@ def test_params_pass_values_on() -> None:
 
     for section in SECTIONS:
         assert given(getattr(params, section), raw[section][raw["scale"]])
-    for kind in (*TABLES, "launch"):
+    for kind in (*KINDS, "launch"):
         options = raw[f"{kind}es" if kind == "launch" else f"{kind}s"][raw[kind]]
         assert given(getattr(params, kind).config, options)
     for name in ("seed", "num_threads", "device", "reproducibility", "scale", "data_folder"):

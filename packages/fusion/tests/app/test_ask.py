@@ -85,7 +85,7 @@ def test_a_folder_that_is_no_model_is_named(
     vlm_folder: Path, dual_folder: Path, tmp_path: Path
 ) -> None:
     picture = noise(tmp_path / "1.png", 1)
-    with pytest.raises(ValueError, match=f"{tmp_path} is no checkpoint"):
+    with pytest.raises(ValueError, match=f"{tmp_path} is not a checkpoint"):
         ask_picture(picture, ["what?"], tmp_path)
     with pytest.raises(ValueError, match="is not of format edge-glass-vlm/1"):
         ask_picture(picture, ["what?"], dual_folder)

@@ -141,7 +141,7 @@ def test_what_is_a_picture_and_what_a_text(pictures: Path, monkeypatch: pytest.M
         ({"top": 0}, "top is 0, expected at least 1"),
         ({"dim": 5}, r"dim is 5, expected one that the model was trained at: \[24, 8, 4\]"),
         ({"folder": Path("nowhere")}, "nowhere: no such folder"),
-        ({"model_folder": Path("nowhere")}, "nowhere is no checkpoint"),
+        ({"model_folder": Path("nowhere")}, "nowhere is not a checkpoint"),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(
@@ -157,7 +157,7 @@ def test_a_folder_without_a_readable_picture_is_an_error(dual_folder: Path, tmp_
     with pytest.raises(ValueError, match="holds no readable picture"):
         search_folder("a dog", tmp_path, model_folder=dual_folder)
     (tmp_path / "page.png").write_text("<html>")
-    with pytest.raises(ValueError, match=r"no readable picture \(of 1 found: page\.png: no pict"):
+    with pytest.raises(ValueError, match=r"no readable picture \(of 1 found: page\.png: not an i"):
         search_folder("a dog", tmp_path, model_folder=dual_folder)
     with pytest.raises(ValueError, match=r"page\.png: not a readable picture"):
         search_folder(str(tmp_path / "page.png"), tmp_path, model_folder=dual_folder)
@@ -188,6 +188,6 @@ def test_the_command(pictures: Path, dual_folder: Path, tmp_path: Path) -> None:
     assert all(Path(row["picture"]).is_file() for row in rows)
     assert done.stderr.splitlines() == [
         "edge-glass: 1 unreadable pictures are left out:",
-        "  page.png: no picture: it begins with b'<html>'",
+        "  page.png: not an image that is read here: the bytes begin with b'<html>'",
     ]
     assert (tmp_path / "sheet.png").is_file()

@@ -103,12 +103,9 @@ def _check_align(params: Params, shape: TokenShape | None, where: str) -> None:
                 f"for each of the {len(config.matryoshka_dims)} matryoshka_dims"
             )
         DualEncoderConfig(
-            vision_encoder=params.vision_encoder.name,
-            vision_encoder_config=params.vision_encoder.config,
-            text_encoder=params.text_encoder.name,
-            text_encoder_config=params.text_encoder.config,
-            pooling=params.pooling.name,
-            pooling_config=params.pooling.config,
+            vision_encoder=params.vision_encoder,
+            text_encoder=params.text_encoder,
+            pooling=params.pooling,
             image_width=shape.width if shape else 1,
             grid=shape.grid if shape else (1, 1),
             text_width=1,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from edge_glass.encoders.components import Choice, ConfigError, validate
+from edge_glass.encoders.components import Component, ConfigError, validate
 from edge_glass.encoders.device import DEVICES
 from edge_glass.training.align.config import AlignConfig
 from edge_glass.training.consistency import check_consistency
@@ -68,15 +68,15 @@ class Params:
     num_threads: int
     device: str
     reproducibility: Literal["portable", "native"]
-    launch: Choice
+    launch: Component
     data_name: str
     data_folder: str
     data: DatasetConfig
-    vision_encoder: Choice
-    text_encoder: Choice
-    pooling: Choice
-    fusion: Choice
-    decoder: Choice
+    vision_encoder: Component
+    text_encoder: Component
+    pooling: Component
+    fusion: Component
+    decoder: Component
     prepare: PrepareConfig
     encode: EncodeConfig
     align: AlignConfig

@@ -1,4 +1,4 @@
-"""The frozen encoders of this package by name: plain tables of config classes."""
+"""The frozen encoders by name: plain tables of config classes."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from edge_glass.encoders.device import place_model
-from edge_glass.fusion.search.update import UnreadablePictureError, decode_picture
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.vlm import VisionLanguageModel, check_questions
 
 
@@ -34,13 +34,13 @@ def read_picture(path: Path) -> Image.Image:
         ValueError: where it is no picture, or a broken one.
     """
     try:
-        return decode_picture(path.read_bytes())
+        return to_rgb(decode_image(path.read_bytes()))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path}: no such picture; give the path of a picture file"
         ) from None
-    except UnreadablePictureError as error:
-        raise ValueError(f"{path}: not a readable picture ({error})") from None
+    except BadImageError as error:
+        raise ValueError(f"{path}: not a readable picture ({error.detail})") from None
 
 
 def load_model(folder: Path) -> VisionLanguageModel:

@@ -12,13 +12,12 @@ from PIL import Image
 from edge_glass.encoders.checkpoint import CheckpointError
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.search.files import is_picture_name, model_stamp, same_model
 from edge_glass.fusion.search.index import PictureIndex, Vector
 from edge_glass.fusion.search.location import index_place
 from edge_glass.fusion.search.update import (
     IndexUpdater,
-    UnreadablePictureError,
-    decode_picture,
     one_torch_thread,
 )
 from edge_glass.fusion.sheets.contact_sheet import FoundPicture, search_sheet
@@ -183,7 +182,7 @@ def draw_search(path: Path, query: str, folder: Path, result: SearchResult) -> N
         _query_image(query) or query,
         [
             FoundPicture(
-                picture=decode_picture(each.path.read_bytes()),
+                picture=to_rgb(decode_image(each.path.read_bytes())),
                 name=each.path.relative_to(folder).as_posix(),
                 score=each.score,
             )
@@ -196,9 +195,9 @@ def draw_search(path: Path, query: str, folder: Path, result: SearchResult) -> N
 def _query_image(query: str) -> Image.Image | None:
     path = query_picture(query)
     try:
-        return None if path is None else decode_picture(path.read_bytes())
-    except UnreadablePictureError as error:
-        raise ValueError(f"{path}: not a readable picture ({error})") from None
+        return None if path is None else to_rgb(decode_image(path.read_bytes()))
+    except BadImageError as error:
+        raise ValueError(f"{path}: not a readable picture ({error.detail})") from None
 
 
 def _encode(query: str | Image.Image, model: DualEncoder) -> Vector:

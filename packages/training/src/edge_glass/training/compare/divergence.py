@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_glass.training.folders import LOGS
-from edge_glass.training.runtime.outputs import CERTIFICATE, CHAIN
+from edge_glass.training.loop.certificate import CERTIFICATE, CHAIN
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 MOST_NAMED = 8  # of files and tensors

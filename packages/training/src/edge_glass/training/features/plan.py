@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow.parquet as pq
 
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
 from edge_glass.training.features.encoding import (
     FrozenEncoder,
     ShardTask,
@@ -118,10 +118,9 @@ class Planner:
         """The folder that becomes the cache."""
         return self.work / "features"
 
-    def _encoder(self, choice: Choice, image_size: int = 0) -> FrozenEncoder:
+    def _encoder(self, choice: Component, image_size: int = 0) -> FrozenEncoder:
         return FrozenEncoder(
-            name=choice.name,
-            options=json.dumps(choice.options, sort_keys=True),
+            component=choice,
             device=self.params.device,
             num_threads=self.params.num_threads,
             reproducibility=self.params.reproducibility,

@@ -20,11 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edge_glass.encoders.files import write_json
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.folders import LOGS
 from edge_glass.training.loop.environment import describe_environment
-from edge_glass.training.runtime.outputs import CERTIFICATE, CHAIN, write_json
 
+CHAIN = "chain.json"  # the hash chain, among the outputs of the stage
+CERTIFICATE = "certificate.json"  # the chain with facts about the machine, in `LOGS / stage`
 SHORT = 8  # hexadecimal digits of a step's link that are kept: enough to find where runs part
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edge_glass.encoders.components import Choice, ConfigError, component, validate
+from edge_glass.encoders.components import Component, ConfigError, component, validate
 
 
 def check_keys(raw: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
@@ -54,24 +54,24 @@ def pick(table: Any, name: str, what: str, where: str) -> Mapping[str, Any]:
     return options
 
 
-def choose_component(raw: Mapping[str, Any], kind: str, table: str, where: str) -> Choice:
+def choose_component(raw: Mapping[str, Any], kind: str, table: str, where: str) -> Component:
     """Validates all components of a kind and returns the chosen one."""
     options = pick(raw[table], raw[kind], kind, f"{where}: {table}")
     for name, each in raw[table].items():
         component(kind, name, each, where=f"{where}: {table}.{name}")
     config = component(kind, raw[kind], options, where=f"{where}: {table}.{raw[kind]}")
-    return Choice(name=raw[kind], options=dict(options), config=config)
+    return Component(name=raw[kind], config=config)
 
 
-def choose_launch(raw: Mapping[str, Any], known: Mapping[str, type[Any]], where: str) -> Choice:
+def choose_launch(raw: Mapping[str, Any], known: Mapping[str, type[Any]], where: str) -> Component:
     """Validates all launches and returns the chosen one."""
-    options = pick(raw["launches"], raw["launch"], "launch", f"{where}: launches")
+    pick(raw["launches"], raw["launch"], "launch", f"{where}: launches")
     configs = {}
     for name, each in raw["launches"].items():
         if name not in known:
             raise ConfigError(f"{where}: launches.{name} is not known; known: {', '.join(known)}")
         configs[name] = validate(known[name], each, where=f"{where}: launches.{name}")
-    return Choice(name=raw["launch"], options=dict(options), config=configs[raw["launch"]])
+    return Component(name=raw["launch"], config=configs[raw["launch"]])
 
 
 def section(raw: Mapping[str, Any], stage: str, config: type[Any], where: str) -> Any:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from edge_glass.encoders.files import replace_folder, sync_tree, write_json
 from edge_glass.training.features.cache import FeatureIndex
 from edge_glass.training.features.encoding import (
     FrozenEncoder,
@@ -31,7 +32,6 @@ from edge_glass.training.features.shards import check_size, shard_bytes
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 from edge_glass.training.runtime.executor import SerialExecutor, is_serial
 from edge_glass.training.runtime.fingerprint import fingerprint
-from edge_glass.training.runtime.outputs import replace_folder, sync_tree, write_json
 from edge_glass.training.runtime.progress import progress, say
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from edge_glass.encoders.checkpoint import write_atomic
 from edge_glass.encoders.device import place_model
+from edge_glass.encoders.files import output_folder, rounded, write_atomic, write_json
 from edge_glass.encoders.images import decode_image
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.determinism import make_deterministic
@@ -30,7 +30,6 @@ from edge_glass.training.evaluation.figures.plots import accuracy_figure, write_
 from edge_glass.training.evaluation.figures.sheets import Answered, answers_sheet, spread
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import PREPARED, VLM
-from edge_glass.training.runtime.outputs import output_folder, rounded, write_json
 from edge_glass.training.runtime.progress import say
 
 if TYPE_CHECKING:
