@@ -18,7 +18,7 @@ from edge_glass.encoders.checkpoint import load_checkpoint
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.images import decode_image
 from edge_glass.training.align.augmentation import AugmentationConfig, augment
-from edge_glass.training.align.pictures import AugmentedPictures, CachedPictures
+from edge_glass.training.align.image_features import AugmentedFeatures, CachedFeatures
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.features.cache import read_index
 from edge_glass.training.params import Params, load_params
@@ -56,8 +56,8 @@ def test_encoding_on_line_gives_the_numbers_of_the_cache(
 ) -> None:
     online = configured(encoded, params, augmentation={})
     rows = torch.tensor([5, 0, 7])
-    found = align.open_pictures(online, read_index(), CPU).features(rows, step=3)
-    cached = CachedPictures("captions", "train").features(rows, step=3)
+    found = align.open_image_features(online, read_index(), CPU).at(rows, step=3)
+    cached = CachedFeatures("captions", "train").at(rows, step=3)
     # a unit in the last place of float16: convolutions of other batches add in another order
     torch.testing.assert_close(found, cached, rtol=2e-3, atol=2e-3)
     align.run(online)
@@ -74,14 +74,14 @@ def test_augmented_pictures_are_a_function_of_seed_step_and_row(
     encoded: Path, params: dict[str, Any]
 ) -> None:
     options: dict[str, Any] = {"min_area": 0.5, "brightness": 0.3, "rotation": 10.0}
-    pictures = align.open_pictures(
+    pictures = align.open_image_features(
         configured(encoded, params, augmentation=options), read_index(), CPU
     )
-    assert isinstance(pictures, AugmentedPictures)
+    assert isinstance(pictures, AugmentedFeatures)
     rows = torch.tensor([2, 4])
-    first = pictures.features(rows, step=1)
-    assert torch.equal(first, pictures.features(rows, step=1))
-    assert not torch.equal(first, pictures.features(rows, step=2))
+    first = pictures.at(rows, step=1)
+    assert torch.equal(first, pictures.at(rows, step=1))
+    assert not torch.equal(first, pictures.at(rows, step=2))
     config = AugmentationConfig(**options)
     expected = [
         augment(decode_image(data), config, generator(0, "augmentation", 1, row))
@@ -90,7 +90,7 @@ def test_augmented_pictures_are_a_function_of_seed_step_and_row(
     found = pictures.encoder(pictures.encoder.preprocess(expected)).half().float()
     assert torch.equal(first, found)
     # the other pictures of a batch don't matter, up to float16 as above
-    alone = pictures.features(rows[1:], step=1)
+    alone = pictures.at(rows[1:], step=1)
     torch.testing.assert_close(alone, first[1:], rtol=2e-3, atol=2e-3)
 
 

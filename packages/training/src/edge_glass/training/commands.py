@@ -170,7 +170,7 @@ def _run(stage: str, path: Path, scheduler: str | None = None) -> None:
 
     params = load_params(path)
     if stage == "vlm_qa":
-        from edge_glass.training.vlm_qa.launch_start import start_processes
+        from edge_glass.training.vlm_qa.torchrun import start_processes
 
         start_processes(params.launch, params.num_threads)
 

@@ -18,7 +18,7 @@ from edge_glass.training.features.config import EncodeConfig
 from edge_glass.training.prepare.dataset import DatasetConfig
 from edge_glass.training.prepare.filters import PrepareConfig
 from edge_glass.training.vlm_qa.config import VlmQaConfig
-from edge_glass.training.vlm_qa.launch_config import LAUNCHES
+from edge_glass.training.vlm_qa.launch_config import LAUNCH_CONFIGS
 
 STAGES: dict[str, type[Any]] = {
     "prepare": PrepareConfig,
@@ -147,11 +147,11 @@ def _choose_launch(raw: Mapping[str, Any], where: str) -> Choice:
     options = _pick(raw["launches"], raw["launch"], "launch", f"{where}: launches")
     configs = {}
     for name, each in raw["launches"].items():
-        if name not in LAUNCHES:
+        if name not in LAUNCH_CONFIGS:
             raise ConfigError(
-                f"{where}: launches.{name} is not known; known: {', '.join(LAUNCHES)}"
+                f"{where}: launches.{name} is not known; known: {', '.join(LAUNCH_CONFIGS)}"
             )
-        configs[name] = validate(LAUNCHES[name], each, where=f"{where}: launches.{name}")
+        configs[name] = validate(LAUNCH_CONFIGS[name], each, where=f"{where}: launches.{name}")
     return Choice(name=raw["launch"], options=dict(options), config=configs[raw["launch"]])
 
 
