@@ -27,8 +27,8 @@ from edge_glass.encoders.matryoshka import MatryoshkaProjection
 from edge_glass.encoders.towers.clip import ClipVisionConfig, ClipVisionEncoder
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
 from edge_glass.training.align.augmentation import AugmentationConfig
-from edge_glass.training.align.matryoshka import MatryoshkaLoss
 from edge_glass.training.align.image_features import AugmentedFeatures
+from edge_glass.training.align.matryoshka import MatryoshkaLoss
 from edge_glass.training.engine.determinism import reseed
 from edge_glass.training.engine.order import step_batch
 

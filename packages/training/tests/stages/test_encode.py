@@ -34,13 +34,7 @@ from edge_glass.training.parquet.error import DataError
 from edge_glass.training.runtime.executor import SerialExecutor
 from edge_glass.training.stages import align, encode
 
-
-@pytest.fixture(autouse=True)
-def _restore_torch() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("restore_torch")
 
 
 @pytest.fixture
