@@ -28,7 +28,8 @@ from edge_glass.decoders.published import QWEN2_5_7B
 from edge_glass.decoders.quantization import Quantization
 from edge_glass.decoders.qwen import QwenConfig
 from edge_glass.decoders.tokenizer import word_tokenizer
-from edge_glass.training.vlm_qa.answer_loss import IGNORED, causal_lm_loss
+from edge_glass.fusion.prompt import IGNORED
+from edge_glass.training.vlm_qa.answer_loss import causal_lm_loss
 
 TINY = {
     "hidden_size": 64,

@@ -27,7 +27,8 @@ from torch import Tensor
 from edge_glass.decoders.published import QWEN2_5_7B
 from edge_glass.decoders.qwen import QwenConfig, QwenDecoder
 from edge_glass.decoders.tokenizer import word_tokenizer
-from edge_glass.training.vlm_qa.answer_loss import IGNORED, causal_lm_loss
+from edge_glass.fusion.prompt import IGNORED
+from edge_glass.training.vlm_qa.answer_loss import causal_lm_loss
 
 VOCABULARY = 151_936
 WIDTH, PREFIX = 512, 16

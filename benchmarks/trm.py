@@ -76,7 +76,7 @@ def train(decoder: dict[str, Any], steps: int, num_questions: int) -> dict[str, 
     texts = [text for row in rows for text in (row["question"], row["answer"]) if text]
     tokenizer = TinyRecursiveConfig().build_tokenizer(texts)  # the same words for all
     samples, _ = pack_questions(rows, tokenizer, config.max_questions, config.max_length)
-    plan = BatchPlan(samples, config.batch_size, config.num_shards, params.seed)
+    plan = BatchPlan(samples, config.batch_size, config.num_microbatches, params.seed)
     questions = QuestionSet(
         samples, vision_features("questions", "train"), int(tokenizer.pad_token_id)
     )

@@ -1,10 +1,11 @@
-"""A temporary project with a tiny PixMo."""
+"""A temporary project with a tiny PixMo; runs that are interrupted; torch as it was before."""
 
 from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,41 @@ PIPELINE = Path(__file__).parents[3] / "dvc.yaml"
 def params() -> dict[str, Any]:
     """A fresh copy of the tiny configuration, to change at will."""
     return copy.deepcopy(PARAMS)
+
+
+@pytest.fixture
+def restore_torch() -> Iterator[None]:
+    """Restores the global settings of torch that the stages change."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def stop_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[int], AbstractContextManager[None]]:
+    """Returns a context in which training is interrupted just after it has logged a step."""
+    from edge_glass.training.loop.curves import Curves
+
+    @contextmanager
+    def stop(step: int) -> Iterator[None]:
+        original = Curves.log
+
+        def log(self: Curves, at: int, values: Any) -> None:
+            original(self, at, values)
+            if at == step:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Curves, "log", log)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+        monkeypatch.setattr(Curves, "log", original)
+
+    return stop
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import DataError
 from edge_glass.encoders.images import decode_image
 from edge_glass.training.align.augmentation import AugmentationConfig
-from edge_glass.training.align.pictures import AugmentedPictures
+from edge_glass.training.align.image_features import AugmentedFeatures
 from edge_glass.training.features.cache import (
     gather,
     read_index,
@@ -35,13 +35,7 @@ from edge_glass.training.params import load_params
 from edge_glass.training.runtime.executor import SerialExecutor
 from edge_glass.training.stages import align, encode
 
-
-@pytest.fixture(autouse=True)
-def _restore_torch() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("restore_torch")
 
 
 @pytest.fixture
@@ -136,10 +130,10 @@ def test_pooled_places_are_means_and_models_fit(configure: Callable[..., Any]) -
     # and so do pictures that change at each step
     options = dataclasses.replace(params.align, augmentation=AugmentationConfig())
     changing = dataclasses.replace(params, align=options)
-    source = align.open_pictures(changing, read_index(), torch.device("cpu"))
-    assert isinstance(source, AugmentedPictures)
+    source = align.open_image_features(changing, read_index(), torch.device("cpu"))
+    assert isinstance(source, AugmentedFeatures)
     torch.testing.assert_close(
-        source.features(torch.arange(5), step=3),
+        source.at(torch.arange(5), step=3),
         gather(vision_features("captions", "train"), np.arange(5)),
         rtol=1e-4,
         atol=1e-4,

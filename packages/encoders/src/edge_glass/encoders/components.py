@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
 
@@ -102,11 +103,8 @@ def validate(cls: type[T], options: Any, *, where: str) -> T:
     except TypeError as error:  # YAML has dates, for example
         raise ConfigError(f"{where}: expected what JSON can hold ({error})") from None
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (found {problem['input']!r})"
-            for problem in error.errors()
-        ]
-        raise ConfigError(f"{where}: " + "; ".join(lines)) from None
+        lines = [_explained(where, problem) for problem in error.errors()]
+        raise ConfigError("; ".join(lines)) from None
 
 
 def component(kind: str, name: Any, options: Any, *, where: str) -> Any:
@@ -128,6 +126,14 @@ def as_options(config: Any) -> dict[str, Any]:
     """Returns a config dataclass as JSON holds it: tuples become lists."""
     options: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return options
+
+
+def _explained(where: str, problem: ErrorDetails) -> str:
+    place = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "value_error":  # of a dataclass's own checks, which name what they found
+        place = f"{where}.{place}" if place else where
+        return f"{place}: {problem['ctx']['error']}"
+    return f"{where}: {place}: {problem['msg']} (found {problem['input']!r})"
 
 
 def _check_fields(cls: type[Any], options: Any, where: str) -> None:

@@ -105,7 +105,7 @@ def vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """
 
     def start_processes(parsed: Params) -> None:
-        from edge_glass.training.vlm_qa.launch_start import start_processes
+        from edge_glass.training.vlm_qa.torchrun import start_processes
 
         start_processes(parsed.launch, parsed.num_threads)
 

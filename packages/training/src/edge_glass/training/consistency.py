@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
 from edge_glass.encoders.base import TokenShape, VisionEncoderShape
 from edge_glass.encoders.components import ConfigError
-from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
-from edge_glass.training.engine.reduce import is_power_of_two
 from edge_glass.training.features.config import pooled_grid
 
 if TYPE_CHECKING:
@@ -38,40 +35,26 @@ def check_consistency(params: Params, where: str) -> None:
     Raises:
         ConfigError: with the sections that do not fit, what was found and what is expected.
     """
-    scale = params.scale
-    _check_batch(f"{where}: align.{scale}", params.align.batch_size, params.align.num_shards)
-    vlm_place = f"{where}: vlm_qa.{scale}"
-    _check_batch(vlm_place, params.vlm_qa.batch_size, params.vlm_qa.num_shards)
     _check_processes(params, where)
-    shapes = {
-        name: _token_shape(params, size, f"{where}: encode.{scale}.{name}")
-        for name, size in (
-            ("caption_image_size", params.encode.caption_image_size),
-            ("question_image_size", params.encode.question_image_size),
-        )
+    sizes = {
+        "caption_image_size": params.encode.caption_image_size,
+        "question_image_size": params.encode.question_image_size,
     }
-    captions, questions = shapes["caption_image_size"], shapes["question_image_size"]
-    _check_align(params, captions, where)
-    if questions is not None:
-        _check_pooling(params, questions, where)
+    for name, size in sizes.items():
+        shape = _token_shape(params, size, f"{where}: encode.{params.scale}.{name}")
+        if shape is not None:
+            _check_pooling(params, shape, where)
     _check_fusion(params, where)
 
 
-def _check_batch(where: str, batch_size: int, num_shards: int) -> None:
-    if not is_power_of_two(num_shards) or batch_size < 1 or batch_size % num_shards:
-        raise ConfigError(
-            f"{where}: num_shards is {num_shards} and batch_size {batch_size}, expected a "
-            "power of two that divides the batch"
-        )
-
-
 def _check_processes(params: Params, where: str) -> None:
-    started = int(os.environ.get("WORLD_SIZE", "1"))  # by torchrun, which counts then
-    number = started if started > 1 else params.launch.config.num_processes
-    if params.vlm_qa.num_shards % number:
+    if "WORLD_SIZE" in os.environ:
+        return  # torchrun has started the processes; the stage itself counts them
+    number = params.launch.config.num_processes
+    if params.vlm_qa.num_microbatches % number:
         raise ConfigError(
             f"{where}: launch {params.launch.name} runs {number} processes, which do not divide "
-            f"vlm_qa.{params.scale}.num_shards, {params.vlm_qa.num_shards}: choose a "
+            f"vlm_qa.{params.scale}.num_microbatches, {params.vlm_qa.num_microbatches}: choose a "
             "number of processes that does, or more microbatches"
         )
 
@@ -92,28 +75,6 @@ def _token_shape(params: Params, image_size: int, where: str) -> TokenShape | No
                 f"encoder's {shape.grid[0]} x {shape.grid[1]} patches"
             )
         return TokenShape(grid=grid, width=shape.width)
-
-
-def _check_align(params: Params, shape: TokenShape | None, where: str) -> None:
-    config = params.align
-    with _named(f"{where}: align.{params.scale}"):
-        if len(config.matryoshka_weights) != len(config.matryoshka_dims):
-            raise ValueError(
-                f"matryoshka_weights has {len(config.matryoshka_weights)} numbers, expected one "
-                f"for each of the {len(config.matryoshka_dims)} matryoshka_dims"
-            )
-        DualEncoderConfig(
-            vision_encoder=params.vision_encoder,
-            text_encoder=params.text_encoder,
-            pooling=params.pooling,
-            image_width=shape.width if shape else 1,
-            grid=shape.grid if shape else (1, 1),
-            text_width=1,
-            matryoshka_dims=config.matryoshka_dims,
-            **asdict(config.head),
-        )
-    if shape is not None:
-        _check_pooling(params, shape, where)
 
 
 def _check_pooling(params: Params, shape: TokenShape, where: str) -> None:

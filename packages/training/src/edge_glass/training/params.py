@@ -32,7 +32,7 @@ from edge_glass.training.runtime.sections import (
 )
 from edge_glass.training.runtime.yaml_file import read_yaml
 from edge_glass.training.vlm_qa.config import VlmQaConfig
-from edge_glass.training.vlm_qa.launch_config import LAUNCHES
+from edge_glass.training.vlm_qa.launch_config import LAUNCH_CONFIGS
 
 STAGES: dict[str, type[Any]] = {
     "prepare": PrepareConfig,
@@ -111,7 +111,7 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         num_threads=raw["num_threads"],
         device=raw["device"],
         reproducibility=raw["reproducibility"],
-        launch=choose_launch(raw, LAUNCHES, where),
+        launch=choose_launch(raw, LAUNCH_CONFIGS, where),
         data_name=raw["data"],
         data_folder=raw["data_folder"],
         data=validate(DatasetConfig, dataset, where=f"{where}: datasets.{raw['data']}"),
