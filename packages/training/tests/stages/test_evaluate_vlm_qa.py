@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from edge_glass.encoders.components import component
-from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.features.shards import ShardIndex, write_shard
 from edge_glass.training.stages.evaluate_vlm_qa import answer_with_controls, score
 
@@ -54,18 +54,19 @@ def build(decoder: str, fusion: str) -> VisionLanguageModel:
     tokenizer = component("decoder", decoder, options, where="test").build_tokenizer(
         [*QUESTIONS, *NUMBERS]
     )
-    config = {
-        "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
+    values = {
+        "format": "edge-glass-vlm/2",
+        "vision_encoder": {"name": "efficientnet_lite0", "config": {}},
         "image_size": 96,
         "input_width": 24,
         "grid": [3, 3],
         "pooling": None,
-        "fusion": {"name": fusion, "options": FUSIONS[fusion]},
-        "decoder": {"name": decoder, "options": options},
+        "fusion": {"name": fusion, "config": FUSIONS[fusion]},
+        "decoder": {"name": decoder, "config": options},
         "visual_tokens": {"kind": "grid", "width": 20},
         "max_new_tokens": 6,
     }
-    return build_vlm(config, tokenizer, where="test").eval()
+    return VisionLanguageModel(VlmConfig.from_dict(values, where="test"), tokenizer).eval()
 
 
 # each once; all pairs among the slow tests

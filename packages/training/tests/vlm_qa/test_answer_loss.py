@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edge_glass.training.vlm_qa.answer_loss import IGNORED, causal_lm_loss
+from edge_glass.fusion.prompt import IGNORED
+from edge_glass.training.vlm_qa.answer_loss import causal_lm_loss
 
 
 def example() -> tuple[nn.Linear, list[Tensor], Tensor]:

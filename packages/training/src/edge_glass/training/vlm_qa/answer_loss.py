@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from edge_glass.fusion.prompt import IGNORED
+
 if TYPE_CHECKING:
     from edge_glass.fusion.vlm import VisionLanguageModel
-
-IGNORED = -100  # label of prompt, padding and visual prefix, as in transformers
 
 
 def causal_lm_loss(
