@@ -1,4 +1,4 @@
-"""Small models of the real encoders, and a folder of pictures."""
+"""Small models of the real encoders, and a folder of images."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny_vlm() -> Callable[..., VisionLanguageModel]:
-    """Builds a model over features (B, 9, 24); options of fusion and decoder may be others."""
+    """Builds a model over features (B, 9, 24); options of fusion and decoder may differ."""
 
     def build(
         decoder: str,
@@ -132,11 +132,11 @@ def tiny_vlm() -> Callable[..., VisionLanguageModel]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Eight pictures of one colour, two of them in a subfolder."""
-    folder = tmp_path / "pictures"
+def image_folder(tmp_path: Path) -> Path:
+    """Eight images of one colour each, two of them in a subfolder."""
+    folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
-    for place, colour in enumerate(COLOURS):
-        where = folder / "more" if place > 5 else folder
-        Image.new("RGB", (30 + place, 40), colour).save(where / f"{colour}.png")
+    for number, colour in enumerate(COLOURS):
+        where = folder / "more" if number > 5 else folder
+        Image.new("RGB", (30 + number, 40), colour).save(where / f"{colour}.png")
     return folder

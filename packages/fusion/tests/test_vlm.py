@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from edge_glass.decoders.sampling import Sampling
 from edge_glass.fusion.prompt import IGNORED, example_ids, prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
 
@@ -150,6 +151,25 @@ def test_a_question_gets_the_same_bits_alone_and_among_others(vlm_folder: Path) 
     assert {bytes(each.numpy()) for each in hidden} == {bytes(e.numpy()) for e in among_others}
     assert model.answer(images, QUESTIONS, batch_size=2) == together
     assert model.answer([], []) == []
+
+
+def test_sampled_answers_depend_on_the_seed_and_on_the_number_of_the_question(
+    vlm_folder: Path,
+) -> None:
+    model = VisionLanguageModel.from_pretrained(vlm_folder)
+    images, questions = noise(1) * 4, [QUESTIONS[0]] * 4
+    greedy = model.answer(images, questions)
+    assert len(set(greedy)) == 1
+    assert model.answer(images, questions, sampling=Sampling(seed=3)) == greedy
+    sampling = Sampling(temperature=2.0, seed=3)
+    sampled = model.answer(images, questions, sampling=sampling)
+    assert len(set(sampled)) > 1  # one question, four numbers
+    assert model.answer(images[:2], questions[:2], sampling=sampling) == sampled[:2]
+    assert model.answer(images, questions, sampling=sampling, batch_size=3) == sampled
+    other = Sampling(temperature=2.0, seed=4)
+    assert model.answer(images, questions, sampling=other) != sampled
+    narrow = Sampling(temperature=2.0, seed=3, top_p=1e-6)  # keeps the most probable word only
+    assert model.answer(images, questions, sampling=narrow) == greedy
 
 
 def test_bad_questions_are_refused(vlm_folder: Path) -> None:
