@@ -23,8 +23,9 @@ import torch
 
 from edge_glass.decoders.qwen import QwenConfig
 from edge_glass.decoders.trm import TinyRecursiveConfig
+from edge_glass.encoders.components import Component
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.fusion.vlm_config import Component, VlmConfig
+from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.engine.determinism import reseed
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
@@ -78,12 +79,10 @@ def train(decoder: Component, steps: int, num_questions: int) -> dict[str, float
     )
     reseed(params.seed, "trm", "init")
     vlm_config = VlmConfig(
-        vision_encoder=Component(
-            name=params.vision_encoder.name, config=params.vision_encoder.config
-        ),
+        vision_encoder=params.vision_encoder,
         visual_tokens=dataclasses.replace(config.visual_tokens, kind="grid"),
         pooling=None,
-        fusion=Component(name=params.fusion.name, config=params.fusion.config),
+        fusion=params.fusion,
         decoder=decoder,
         input_width=index.vision_width,
         grid=index.grids["questions"],

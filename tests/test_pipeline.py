@@ -24,13 +24,11 @@ SOURCES = {
 # does where its parts run; the folders stand in dvc.yaml itself.
 NO_EFFECT = {
     "edge_glass.training.folders",
-    "edge_glass.training.parquet.error",
     "edge_glass.training.config",
     "edge_glass.training.engine.fingerprint",
     "edge_glass.encoders.components",
     "edge_glass.training.runtime.progress",
     "edge_glass.training.runtime.lock",
-    "edge_glass.training.runtime.sync",
     "edge_glass.training.runtime.executor",
 }
 STAGES = [

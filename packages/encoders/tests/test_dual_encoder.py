@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
 from edge_glass.encoders.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from edge_glass.encoders.components import Component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.perceiver import PerceiverConfig
@@ -87,7 +88,7 @@ def test_a_picture_has_the_same_bits_alone_and_in_any_company(
     """Batches of one size: a plain batch of 16 differs from 16 batches of one."""
     if pooling == "perceiver":
         options = PerceiverConfig(num_latents=2, width=32, num_heads=4)
-        dual_config = replace(dual_config, pooling=pooling, pooling_config=options)
+        dual_config = replace(dual_config, pooling=Component(name=pooling, config=options))
     torch.manual_seed(0)
     dual = DualEncoder(dual_config, vision=efficientnet).eval()
     noise = torch.randint(0, 256, (19, 40, 50, 3), generator=torch.Generator().manual_seed(2))
@@ -177,8 +178,7 @@ def test_from_pretrained_gives_the_model_that_was_saved(
     config = replace(
         dual_config,
         projection=projection,
-        pooling=pooling,
-        pooling_config=options[pooling],
+        pooling=Component(name=pooling, config=options[pooling]),
         hidden_width=20,
     )
     torch.manual_seed(3)
@@ -197,19 +197,13 @@ def test_from_pretrained_gives_the_model_that_was_saved(
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
-def test_build_draws_from_the_callers_seed_and_takes_the_encoders_on_demand(
-    dual_config: DualEncoderConfig,
-) -> None:
+def test_fresh_weights_are_drawn_from_the_callers_seed(dual_config: DualEncoderConfig) -> None:
     torch.manual_seed(5)
-    first = dual_config.build()
+    first = DualEncoder(dual_config)
     torch.manual_seed(5)
     second = DualEncoder(dual_config)
-    assert first.vision is None
-    assert first.text is None
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name])
-    whole = dual_config.build(load_encoders=True)
-    assert whole.encode_text(TEXTS).shape == (3, 24)
 
 
 def test_a_checkpoint_holds_no_frozen_weights(dual: DualEncoder, tmp_path: Path) -> None:

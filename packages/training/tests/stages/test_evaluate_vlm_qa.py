@@ -56,13 +56,13 @@ def build(decoder: str, fusion: str) -> VisionLanguageModel:
     )
     values = {
         "format": "edge-glass-vlm/2",
-        "vision_encoder": {"name": "efficientnet_lite0", "config": {}},
+        "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
         "image_size": 96,
         "input_width": 24,
         "grid": [3, 3],
         "pooling": None,
-        "fusion": {"name": fusion, "config": FUSIONS[fusion]},
-        "decoder": {"name": decoder, "config": options},
+        "fusion": {"name": fusion, "options": FUSIONS[fusion]},
+        "decoder": {"name": decoder, "options": options},
         "visual_tokens": {"kind": "grid", "width": 20},
         "max_new_tokens": 6,
     }

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.vlm_qa.launch import TreeLaunch, open_launch
 from edge_glass.training.vlm_qa.launch_config import DeepSpeedLaunchConfig, LaunchConfig
@@ -20,7 +20,7 @@ from edge_glass.training.vlm_qa.launch_deepspeed import deepspeed_plugin
 from edge_glass.training.vlm_qa.launch_start import start_processes
 
 DOCKER = Path(__file__).parents[4] / "docker"
-TREE = Choice(name="tree", options={}, config=LaunchConfig())
+TREE = Component(name="tree", config=LaunchConfig())
 
 
 def test_tree_sums_shards_over_trainable_parameters_alone() -> None:
@@ -67,7 +67,7 @@ def test_accelerate_s_state_is_let_go_of() -> None:
     from accelerate.state import AcceleratorState
 
     for name in ("tree", "ddp"):  # each with another accumulation
-        choice = Choice(name=name, options={}, config=LaunchConfig())
+        choice = Component(name=name, config=LaunchConfig())
         with open_launch(
             choice, Processes(), num_shards=2 if name == "ddp" else 4, shard_size=1,
             max_grad_norm=1.0,
@@ -94,7 +94,7 @@ def test_the_command_becomes_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "execv", lambda *arguments: called.append(arguments))
     start_processes(TREE, 1)
     assert called == []
-    two = Choice(name="ddp", options={}, config=LaunchConfig(num_processes=2))
+    two = Component(name="ddp", config=LaunchConfig(num_processes=2))
     start_processes(two, 1)
     [(program, arguments)] = called
     assert program == sys.executable

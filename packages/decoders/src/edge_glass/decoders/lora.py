@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -25,9 +25,6 @@ class LoraOptions:
         dropout: Probability of dropping an input of an adapter, in [0, 1).
         target_modules: Names of the linear layers that get an adapter.
     """
-
-    # Nested inside another config: pydantic would let a misspelt field pass.
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     rank: int = 64
     alpha: int = 16

@@ -62,7 +62,7 @@ class DualEncoder(nn.Module):
         config.check_encoders(vision, text)
         self.vision = vision
         self.text = text
-        self.pooling = config.pooling_config.build(config.image_width, config.grid)
+        self.pooling = config.pooling.config.build(config.image_width, config.grid)
         flat = self.pooling.num_tokens if config.token_reduction == "flatten" else 1
         self.image_head = config.build_head(self.pooling.width * flat, config.image_dropout)
         self.text_head = config.build_head(config.text_width, config.text_dropout)
@@ -89,7 +89,7 @@ class DualEncoder(nn.Module):
             raise ValueError(
                 f"text features have width {features.shape[1]}, expected "
                 f"{self.text_head.input_width}: encode the texts with the text encoder that the "
-                f"model was built for, {self.config.text_encoder}"
+                f"model was built for, {self.config.text_encoder.name}"
             )
         embeddings: Tensor = self.text_head(features)
         return embeddings
@@ -166,7 +166,7 @@ class DualEncoder(nn.Module):
         if vision and self.vision is None:
             self.vision = self.config.build_vision_encoder().to(device)
         if text and self.text is None:
-            self.text = self.config.text_encoder_config.build().to(device)
+            self.text = self.config.text_encoder.config.build().to(device)
         self.config.check_encoders(self.vision, self.text)
 
     def _no_embeddings(self, truncate_dim: int | None) -> Tensor:
@@ -210,7 +210,7 @@ class DualEncoder(nn.Module):
             ValueError: where the config is not a dual encoder's, or an encoder has another width.
         """
         values, tensors = load_checkpoint(folder)
-        config = DualEncoderConfig.from_dict(values)
+        config = DualEncoderConfig.from_dict(values, where=f"{folder}/config.json")
         vision, text = config.build_encoders() if load_encoders else (None, None)
         # Fresh weights are drawn only to be overwritten: the caller's generator stays untouched.
         with torch.random.fork_rng(devices=[]):

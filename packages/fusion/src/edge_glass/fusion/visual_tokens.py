@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -26,9 +26,6 @@ class VisualTokensConfig:
         dropout: probability of dropping an input feature, in [0, 1).
         train_pooling: whether the aligned pooling is trained further; otherwise it is frozen.
     """
-
-    # Nested inside another config: pydantic would let a misspelt field pass.
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     kind: Literal["grid", "pooled", "both"] = "grid"
     width: int = 256

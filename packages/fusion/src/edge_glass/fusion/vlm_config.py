@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from edge_glass.decoders.base import Decoder
 from edge_glass.encoders.base import VisionEncoder
-from edge_glass.encoders.components import ConfigError, as_options, component, validate
+from edge_glass.encoders.components import Component, ConfigError, as_options, component, validate
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.fusion.base import Fusion
 from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
@@ -22,23 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 FORMAT = "edge-glass-vlm/2"
-KINDS = ("vision_encoder", "pooling", "fusion", "decoder")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Component:
-    """One component of a model.
-
-    Attributes:
-        name: its name in the table of its kind, or that of an entry point.
-        config: its config dataclass, with all options resolved.
-    """
-
-    # Nested inside another config: pydantic would let a misspelt field pass.
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    name: str
-    config: Any
+PARTS = ("vision_encoder", "pooling", "fusion", "decoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +82,10 @@ class VlmConfig:
         return with_grid(encoder, self.grid)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the content of `config.json`."""
-        return {"format": FORMAT, **as_options(self)}
+        """Returns the content of `config.json`: each component as its name and all its options."""
+        parts = {kind: getattr(self, kind) for kind in PARTS}
+        saved = {kind: None if part is None else part.saved() for kind, part in parts.items()}
+        return {"format": FORMAT, **as_options(self), **saved}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: str) -> VlmConfig:
@@ -126,12 +112,16 @@ class VlmConfig:
                 f"{sorted(set(plain) - names)}; copy the model's whole folder again"
             )
         if found == FORMAT_1:
-            plain = from_format_1(plain, where=where)
-        config = validate(cls, plain, where=where)
+            plain = from_format_1(plain)
         parts: dict[str, Any] = {}
-        for kind in KINDS:
-            part: Component | None = getattr(config, kind)
-            if part is not None:
-                resolved = component(kind, part.name, part.config, where=f"{where}: {kind}")
-                parts[kind] = replace(part, config=resolved)
-        return replace(config, **parts)
+        for kind in PARTS:
+            part = plain[kind]
+            if part is None and kind == "pooling":
+                continue
+            if not isinstance(part, Mapping) or set(part) != {"name", "options"}:
+                raise ConfigError(f"{where}: {kind} is {part!r}, expected a name and options")
+            name, options = part["name"], part["options"]
+            config = component(kind, name, options, where=f"{where}: {kind}")
+            parts[kind] = Component(name=name, config=config)
+            plain[kind] = {"name": name, "config": options}
+        return replace(validate(cls, plain, where=where), **parts)

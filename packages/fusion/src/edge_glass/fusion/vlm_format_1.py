@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edge_glass.encoders.components import ConfigError
-
 FORMAT_1 = "edge-glass-vlm/1"
 
 _QWEN: dict[str, Any] = {
@@ -90,21 +88,15 @@ _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def from_format_1(values: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """Returns the values of a format 1 config in the shape of format 2, defaults filled in.
-
-    Raises:
-        ConfigError: a component is not a name with options.
-    """
-    upgraded = dict(values)
+def from_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a format 1 config with the defaults of its time filled in."""
+    complete = dict(values)
     for kind, defaults in _DEFAULTS.items():
         part = values[kind]
-        if part is None:
-            continue
-        if not isinstance(part, Mapping) or set(part) != {"name", "options"}:
-            raise ConfigError(f"{where}: {kind} is {part!r}, expected a name with options")
-        options = {**defaults.get(str(part["name"]), {}), **part["options"]}
-        upgraded[kind] = {"name": part["name"], "config": options}
-    if values["visual_tokens"].get("kind", "grid") == "grid":
-        upgraded["pooling"] = None  # format 1 listed a pooling that the model did not use
-    return upgraded
+        if isinstance(part, Mapping) and isinstance(part.get("options"), Mapping):
+            options = {**defaults.get(str(part.get("name")), {}), **part["options"]}
+            complete[kind] = {**part, "options": options}
+    visual_tokens = values["visual_tokens"]
+    if isinstance(visual_tokens, Mapping) and visual_tokens.get("kind", "grid") == "grid":
+        complete["pooling"] = None  # format 1 listed a pooling that the model did not use
+    return complete

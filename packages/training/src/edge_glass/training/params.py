@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
-from edge_glass.encoders.components import Choice, ConfigError, component, validate
+from edge_glass.encoders.components import Component, ConfigError, component, validate
 from edge_glass.training.align.config import AlignConfig
 from edge_glass.training.engine.determinism import REPRODUCIBILITIES
 from edge_glass.training.evaluation.answers.scores import EvaluateVlmQaConfig
@@ -46,15 +46,15 @@ class Params:
     num_threads: int
     device: Literal["cpu", "cuda"]
     reproducibility: Literal["portable", "native"]
-    launch: Choice
+    launch: Component
     data_name: str
     data_folder: str
     data: DatasetConfig
-    vision_encoder: Choice
-    text_encoder: Choice
-    pooling: Choice
-    fusion: Choice
-    decoder: Choice
+    vision_encoder: Component
+    text_encoder: Component
+    pooling: Component
+    fusion: Component
+    decoder: Component
     prepare: PrepareConfig
     encode: EncodeConfig
     align: AlignConfig
@@ -142,9 +142,9 @@ def _pick(table: Any, name: str, what: str, where: str) -> Mapping[str, Any]:
     return options
 
 
-def _choose_launch(raw: Mapping[str, Any], where: str) -> Choice:
+def _choose_launch(raw: Mapping[str, Any], where: str) -> Component:
     """Checks every way to launch, and returns the chosen one."""
-    options = _pick(raw["launches"], raw["launch"], "launch", f"{where}: launches")
+    _pick(raw["launches"], raw["launch"], "launch", f"{where}: launches")
     configs = {}
     for name, each in raw["launches"].items():
         if name not in LAUNCHES:
@@ -152,13 +152,13 @@ def _choose_launch(raw: Mapping[str, Any], where: str) -> Choice:
                 f"{where}: launches.{name} is not known; known: {', '.join(LAUNCHES)}"
             )
         configs[name] = validate(LAUNCHES[name], each, where=f"{where}: launches.{name}")
-    return Choice(name=raw["launch"], options=dict(options), config=configs[raw["launch"]])
+    return Component(name=raw["launch"], config=configs[raw["launch"]])
 
 
-def _choose(raw: Mapping[str, Any], kind: str, table: str, where: str) -> Choice:
+def _choose(raw: Mapping[str, Any], kind: str, table: str, where: str) -> Component:
     """Checks every option table of a kind, and returns the chosen one."""
     options = _pick(raw[table], raw[kind], kind, f"{where}: {table}")
     for name, each in raw[table].items():
         component(kind, name, each, where=f"{where}: {table}.{name}")
     config = component(kind, raw[kind], options, where=f"{where}: {table}.{raw[kind]}")
-    return Choice(name=raw[kind], options=dict(options), config=config)
+    return Component(name=raw[kind], config=config)

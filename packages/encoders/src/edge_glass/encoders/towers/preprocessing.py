@@ -13,8 +13,10 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
+
+from edge_glass.encoders.images import to_rgb
 
 Fit = Literal["pad", "crop"]
 PadColor = Literal["mean", "white"]
@@ -55,9 +57,9 @@ class ImageTransform:
         """Transforms one picture.
 
         Raises:
-            ValueError: where the picture has no pixels or a mode that can't be shown as RGB.
+            BadImageError: if the image can't be shown as RGB.
         """
-        square = self._fit_square(rgb(image))
+        square = self._fit_square(to_rgb(image))
         pixels = np.asarray(square, dtype=np.float32)  # (H, W, 3), 0 to 255
         scale = 1.0 / (255.0 * np.asarray(self.std))
         shift = -np.asarray(self.mean) / np.asarray(self.std)
@@ -93,40 +95,3 @@ def image_transform(
 ) -> ImageTransform:
     """Makes the callable that brings a PIL picture to (3, image_size, image_size) float32."""
     return ImageTransform(image_size=image_size, fit=fit, mean=mean, std=std, pad_color=pad_color)
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """Shows a picture of any mode as upright RGB on white.
-
-    Raises:
-        ValueError: where the picture has no pixels or a mode that can't be shown as RGB.
-    """
-    if 0 in image.size:
-        raise ValueError(f"the picture is {image.size[0]} x {image.size[1]} pixels, expected some")
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    if image.mode.startswith("I"):  # 16-bit grey: "I;16" from PNG, "I" from PGM and TIFF
-        return _from_16_bit(image)
-    if image.mode == "F":
-        raise ValueError(
-            "the picture has mode 'F' (floating point), whose range is not known: "
-            "save it with 8 or 16 bits a channel"
-        )
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    page = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-    return Image.alpha_composite(page, layer).convert("RGB")
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"the picture has mode {image.mode!r} with values from {values.min()} to "
-            f"{values.max()}, expected 0 to 65535: save it with 8 or 16 bits a channel"
-        )
-    # 65535 = 255 * 257: rounds to the nearest of 256 levels, as viewers do.
-    grey = ((values + 128) // 257).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from edge_glass.decoders.sampling import Sampling
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.prompt import check_questions
-from edge_glass.fusion.search.update import UnreadablePictureError, decode_picture
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 
@@ -45,11 +45,11 @@ def read_image(path: Path) -> Image.Image:
         ValueError: the file is not an image, or a broken one.
     """
     try:
-        return decode_picture(path.read_bytes())
+        return to_rgb(decode_image(path.read_bytes()))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such image; give the path of an image file") from None
-    except UnreadablePictureError as error:
-        raise ValueError(f"{path}: not a readable image ({error})") from None
+    except BadImageError as error:
+        raise ValueError(f"{path}: not a readable image ({error.detail})") from None
 
 
 def load_model(folder: Path) -> VisionLanguageModel:

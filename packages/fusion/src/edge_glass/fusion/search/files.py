@@ -161,7 +161,7 @@ def _vision_files(config: DualEncoderConfig) -> dict[str, Path]:
     A model from the hub needs none, because its revision is a commit.
     """
     files: dict[str, Path] = {}
-    for value in vars(config.vision_encoder_config).values():
+    for value in vars(config.vision_encoder.config).values():
         if not isinstance(value, str):
             continue
         root = package_folder(value) if value.startswith(PACKAGE) else Path(value).expanduser()

@@ -13,15 +13,11 @@ from PIL import Image
 
 from edge_glass.encoders.checkpoint import CheckpointError
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.search.files import is_image_name, model_stamp, read_fault, same_model
 from edge_glass.fusion.search.index import ImageIndex, Vector
 from edge_glass.fusion.search.location import index_location, index_lock
-from edge_glass.fusion.search.update import (
-    IndexUpdater,
-    UnreadablePictureError,
-    decode_picture,
-    one_torch_thread,
-)
+from edge_glass.fusion.search.update import IndexUpdater, one_torch_thread
 from edge_glass.fusion.sheets.contact_sheet import FoundImage, search_sheet
 
 
@@ -193,7 +189,7 @@ def draw_search(path: Path, query: str, folder: Path, result: SearchResult) -> N
         _query_image(query) or query,
         [
             FoundImage(
-                image=decode_picture(each.path.read_bytes()),
+                image=to_rgb(decode_image(each.path.read_bytes())),
                 name=each.path.relative_to(folder).as_posix(),
                 score=each.score,
             )
@@ -208,9 +204,9 @@ def _query_image(query: str) -> Image.Image | None:
     if path is None:
         return None
     try:
-        return decode_picture(path.read_bytes())
-    except UnreadablePictureError as error:
-        raise ValueError(f"{path}: not a readable image ({error})") from None
+        return to_rgb(decode_image(path.read_bytes()))
+    except BadImageError as error:
+        raise ValueError(f"{path}: not a readable image ({error.detail})") from None
     except OSError as error:
         raise ValueError(f"{path}: {read_fault(error)}") from None
 

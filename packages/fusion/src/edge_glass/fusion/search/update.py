@@ -7,9 +7,7 @@ therefore the same bits on any number of cores, and small networks keep all core
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,19 +18,15 @@ from pathlib import Path
 from threading import Lock
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.encoders.towers.preprocessing import rgb
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.search.files import FileStamp, folder_images, read_fault
 from edge_glass.fusion.search.index import ImageIndex, IndexedImage, Vector
 
 SAVE_SECONDS = 5.0
 _GPU_BATCH = 16
-
-
-class UnreadablePictureError(ValueError):
-    """Bytes that are no picture, or a picture that can't be shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +159,11 @@ class IndexUpdater:
             fault = self._faults.get(stamp.sha256)
             if fault is None and stamp.sha256 not in self.index.vectors:
                 try:
-                    images.append(decode_picture(content))
+                    images.append(to_rgb(decode_image(content)))
                     encoding.append((path, stamp))
                     continue
-                except UnreadablePictureError as error:
-                    fault = str(error)
+                except BadImageError as error:
+                    fault = error.detail
             done.append(Encoded(path=path, image=IndexedImage(stamp=stamp, fault=fault)))
         if images:
             with self._building:
@@ -179,31 +173,6 @@ class IndexUpdater:
             for (path, stamp), vector in zip(encoding, vectors, strict=True):
                 done.append(Encoded(path=path, image=IndexedImage(stamp=stamp), vector=vector))
         return done
-
-
-def decode_picture(content: bytes) -> Image.Image:
-    """Decodes a picture whole, as upright RGB.
-
-    Raises:
-        UnreadablePictureError: says what is wrong with it.
-    """
-    if not content:
-        raise UnreadablePictureError("the file is empty")
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            opened.load()
-            return rgb(opened)
-    except UnidentifiedImageError:
-        raise UnreadablePictureError(f"no picture: it begins with {content[:8]!r}") from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        raise UnreadablePictureError(str(error)) from None
 
 
 def _num_cores() -> int:

@@ -5,20 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_glass.encoders.dual_encoder_config import HeadConfig
 from edge_glass.training.align.augmentation import AugmentationConfig
 from edge_glass.training.loop.optim import OptimConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """The Matryoshka heads, see `DualEncoderConfig`: same names, same meaning."""
-
-    projection: Literal["linear", "mlp"] = "linear"
-    hidden_width: int | None = None
-    image_dropout: float = 0.0
-    text_dropout: float = 0.0
-    token_reduction: Literal["mean", "flatten"] = "mean"
-    init_logit_scale: float = 2.659  # ln(1 / 0.07), as in CLIP
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -23,7 +23,7 @@ def fingerprint(params: Params, *names: str) -> str:
     digest = hashlib.sha256()
     for name in names:
         value = getattr(params, name)
-        if isinstance(value, Choice):
+        if isinstance(value, Component):
             value = value.saved()
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             value = dataclasses.asdict(value)

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edge_glass.encoders.files import write_json
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.folders import CERTIFICATE, CHAIN, LOGS
 from edge_glass.training.loop.environment import describe_environment
-from edge_glass.training.runtime.outputs import write_json
 
 SHORT = 8  # hexadecimal digits of a step's link that are kept: enough to find where runs part
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from edge_glass.encoders.components import Component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.towers.grid_average import with_grid
@@ -208,12 +209,9 @@ def build_model(params: Params, index: FeatureIndex) -> DualEncoder:
         params.vision_encoder.config, image_size=index.image_sizes["captions"]
     )
     config = DualEncoderConfig(
-        vision_encoder=params.vision_encoder.name,
-        vision_encoder_config=vision,
-        text_encoder=params.text_encoder.name,
-        text_encoder_config=params.text_encoder.config,
-        pooling=params.pooling.name,
-        pooling_config=params.pooling.config,
+        vision_encoder=Component(name=params.vision_encoder.name, config=vision),
+        text_encoder=params.text_encoder,
+        pooling=params.pooling,
         image_width=index.vision_width,
         grid=index.grids["captions"],
         text_width=index.text_width,

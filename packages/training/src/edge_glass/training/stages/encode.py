@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow.parquet as pq
 
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
+from edge_glass.encoders.files import replace_folder, sync_tree, write_json
 from edge_glass.training.engine.fingerprint import fingerprint
 from edge_glass.training.features.cache import FeatureIndex
 from edge_glass.training.features.config import EncodeConfig
@@ -41,7 +42,6 @@ from edge_glass.training.features.shards import (
 )
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 from edge_glass.training.runtime.executor import SerialExecutor, is_serial
-from edge_glass.training.runtime.outputs import replace_folder, sync_tree, write_json
 from edge_glass.training.runtime.progress import progress, say
 
 if TYPE_CHECKING:
@@ -176,10 +176,9 @@ def _work_folder(params: Params) -> Path:
     return folder
 
 
-def _frozen(params: Params, choice: Choice, start: str, image_size: int = 0) -> FrozenEncoder:
+def _frozen(params: Params, choice: Component, start: str, image_size: int = 0) -> FrozenEncoder:
     return FrozenEncoder(
-        name=choice.name,
-        options=json.dumps(choice.options, sort_keys=True),
+        component=choice,
         device=params.device,
         num_threads=params.num_threads,
         reproducibility=params.reproducibility,

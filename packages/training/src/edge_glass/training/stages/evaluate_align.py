@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.files import output_folder, rounded, write_json
 from edge_glass.encoders.images import decode_image
 from edge_glass.encoders.matryoshka import truncate
 from edge_glass.training.engine.determinism import make_deterministic
@@ -37,7 +38,6 @@ from edge_glass.training.evaluation.retrieval.recall import (
 from edge_glass.training.features.cache import gather, read_index, vision_features
 from edge_glass.training.features.captions import CaptionRows, caption_rows
 from edge_glass.training.folders import ALIGNED, PREPARED
-from edge_glass.training.runtime.outputs import output_folder, rounded, write_json
 from edge_glass.training.runtime.progress import progress, say
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from edge_glass.encoders.checkpoint import write_atomic
+from edge_glass.encoders.files import output_folder, rounded, write_atomic, write_json
 from edge_glass.encoders.images import decode_image
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.determinism import make_deterministic
@@ -37,7 +37,6 @@ from edge_glass.training.features.cache import (
     vision_features,
 )
 from edge_glass.training.folders import PREPARED, VLM
-from edge_glass.training.runtime.outputs import output_folder, rounded, write_json
 from edge_glass.training.runtime.progress import progress, say
 
 if TYPE_CHECKING:

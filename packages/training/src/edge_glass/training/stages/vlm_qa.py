@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.fusion.vlm_config import Component, VlmConfig
+from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.engine.determinism import make_deterministic, reseed
 from edge_glass.training.engine.fingerprint import fingerprint
 from edge_glass.training.engine.processes import Processes, join_processes
@@ -215,16 +215,12 @@ def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLa
     visual_tokens = params.vlm_qa.visual_tokens
     image_size = index.image_sizes["questions"]
     vision = replace(params.vision_encoder.config, image_size=image_size)
-
-    def chosen(choice: Choice) -> Component:
-        return Component(name=choice.name, config=choice.config)
-
     config = VlmConfig(
         vision_encoder=Component(name=params.vision_encoder.name, config=vision),
         visual_tokens=visual_tokens,
-        pooling=None if visual_tokens.kind == "grid" else chosen(params.pooling),
-        fusion=chosen(params.fusion),
-        decoder=chosen(params.decoder),
+        pooling=None if visual_tokens.kind == "grid" else params.pooling,
+        fusion=params.fusion,
+        decoder=params.decoder,
         input_width=index.vision_width,
         grid=index.grids["questions"],
         image_size=image_size,

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.engine.reduce import (
     TreeSum,
@@ -77,7 +77,7 @@ class Launch(ABC):
         """Returns this process's shards, step after step, on its device."""
         return iter(cast("DataLoader[Any]", self.accelerator.prepare(loader)))
 
-    def mark(self, choice: Choice) -> str:
+    def mark(self, choice: Component) -> str:
         """Returns what a saved state must agree in beside the stage's own options."""
         return f"{choice.name} in {self.processes.size} processes"
 
@@ -137,7 +137,7 @@ class TreeLaunch(Launch):
         self.objective = self.accelerator.prepare_model(objective, evaluation_mode=True)
         self.optimizer = self.accelerator.prepare(optimizer)
 
-    def mark(self, choice: Choice) -> str:
+    def mark(self, choice: Component) -> str:
         return choice.name  # another number of processes goes on where this one stopped
 
     def shard(self) -> AbstractContextManager[Any]:
@@ -182,7 +182,7 @@ class DdpLaunch(Launch):
 
 @contextmanager
 def open_launch(
-    choice: Choice,
+    choice: Component,
     processes: Processes,
     *,
     num_shards: int,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.loop.state import RunState, StateFile, file_mark
 from edge_glass.training.vlm_qa.launch import DdpLaunch
@@ -97,7 +97,7 @@ class DeepSpeedLaunch(DdpLaunch):
             )
         super().prepare(objective, optimizer)
 
-    def mark(self, choice: Choice) -> str:
+    def mark(self, choice: Component) -> str:
         return f"{super().mark(choice)}, {file_mark(Path(choice.config.config))}"
 
     def step(self, max_grad_norm: float, where: str) -> Tensor:

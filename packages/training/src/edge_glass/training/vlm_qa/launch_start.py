@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
 
 
-def start_processes(launch: Choice, num_threads: int) -> None:
+def start_processes(launch: Component, num_threads: int) -> None:
     """Becomes `torchrun` with as many processes of this very command as the launch names.
 
     Does nothing in a process that torchrun (or `accelerate launch`) has started already, nor where
