@@ -76,7 +76,6 @@ def ours(work: Path) -> dict[str, object]:
 def naive(work: Path) -> dict[str, object]:
     from PIL import Image
 
-    from edge_glass.encoders.components import Component
     from edge_glass.encoders.dual_encoder import DualEncoder
 
     start = time.perf_counter()

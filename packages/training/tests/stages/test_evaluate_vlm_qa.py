@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from edge_glass.encoders.components import component
-from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
 from edge_glass.training.features.cache import vision_features
 from edge_glass.training.features.shards import ShardIndex, write_shard
@@ -56,7 +56,8 @@ def build(decoder: str, fusion: str) -> VisionLanguageModel:
     tokenizer = component("decoder", decoder, options, where="test").build_tokenizer(
         [*QUESTIONS, *NUMBERS]
     )
-    config = {
+    values = {
+        "format": "edge-glass-vlm/2",
         "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
         "image_size": 96,
         "input_width": 24,
@@ -67,7 +68,7 @@ def build(decoder: str, fusion: str) -> VisionLanguageModel:
         "visual_tokens": {"kind": "grid", "width": 20},
         "max_new_tokens": 6,
     }
-    return build_vlm(config, tokenizer, where="test").eval()
+    return VisionLanguageModel(VlmConfig.from_dict(values, where="test"), tokenizer).eval()
 
 
 # each once; all pairs among the slow tests

@@ -15,7 +15,6 @@ import torch
 
 from edge_glass.decoders.tokenizer import word_tokenizer
 from edge_glass.encoders.checkpoint import CheckpointError, load_checkpoint
-from edge_glass.fusion.checkpoint import vlm_tensors
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import gather, prepared_rows, vision_features
@@ -136,7 +135,7 @@ def test_the_best_averaged_weights_are_handed_on(
     original, seen = vlm_qa.validation_accuracy, []
 
     def spy(model: VisionLanguageModel, *arguments: Any) -> dict[str, float]:
-        seen.append({name: value.clone() for name, value in vlm_tensors(model).items()})
+        seen.append({name: value.clone() for name, value in model.saved_state().items()})
         return original(model, *arguments)
 
     monkeypatch.setattr(vlm_qa, "validation_accuracy", spy)

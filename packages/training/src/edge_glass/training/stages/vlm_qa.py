@@ -9,16 +9,17 @@ from `align`. With several processes each works on its own microbatches of the b
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import DataLoader
 
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint
-from edge_glass.encoders.components import as_options
-from edge_glass.fusion.checkpoint import build_vlm
+from edge_glass.encoders.components import Component
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.engine.determinism import make_deterministic, reseed
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.reduce import TreeSum
@@ -187,22 +188,21 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
 def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLanguageModel:
     """Builds the model with fresh weights, and the pooling's weights from `align`."""
-    config = params.vlm_qa
-    model = build_vlm(
-        {
-            "vision_encoder": params.vision_encoder.saved(),
-            "image_size": index.image_sizes["questions"],
-            "input_width": index.vision_width,
-            "grid": list(index.grids["questions"]),
-            "pooling": params.pooling.saved(),
-            "fusion": params.fusion.saved(),
-            "decoder": params.decoder.saved(),
-            "visual_tokens": as_options(config.visual_tokens),
-            "max_new_tokens": config.max_new_tokens,
-        },
-        tokenizer,
-        where="params.yaml",
+    visual_tokens = params.vlm_qa.visual_tokens
+    image_size = index.image_sizes["questions"]
+    vision = replace(params.vision_encoder.config, image_size=image_size)
+    config = VlmConfig(
+        vision_encoder=Component(name=params.vision_encoder.name, config=vision),
+        visual_tokens=visual_tokens,
+        pooling=None if visual_tokens.kind == "grid" else params.pooling,
+        fusion=params.fusion,
+        decoder=params.decoder,
+        input_width=index.vision_width,
+        grid=index.grids["questions"],
+        image_size=image_size,
+        max_new_tokens=params.vlm_qa.max_new_tokens,
     )
+    model = VisionLanguageModel(config, tokenizer)
     pooling = model.visual_tokens.pooling
     if pooling is not None:
         _, tensors = load_checkpoint(ALIGNED)
