@@ -260,7 +260,8 @@ def test_our_reader_of_the_pipeline_agrees_with_dvc(stages: dict[str, Any]) -> N
     ("file", "before", "after", "changed"),
     [
         ("training/loop/optim.py", "beta2: float = 0.98", "beta2: float = 0.99", True),
-        ("training/align/config.py", "logit_scale: float = 2.659", "logit_scale: float = 3", True),
+        ("training/align/config.py", "collapse_steps: int = 200", "collapse_steps: int = 9", True),
+        ("encoders/dual_encoder_config.py", "scale: float = 2.659", "scale: float = 3", True),
         ("encoders/perceiver.py", "num_layers: int = 2", "num_layers: int = 3", True),
         ("training/runtime/progress.py", "def say(", "def  say(", False),
         ("decoders/trm.py", "max_vocab: int = 8192", "max_vocab: int = 9000", False),
