@@ -1,3 +1,5 @@
+"""The dual encoder: its parts in order, equal bits in any batch, and its checkpoint."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -65,7 +67,7 @@ def test_encode_image_and_text_are_the_parts_in_order(
         pixels = dual.vision.preprocess(images)
         pictures = F.normalize(dual.image_embeddings(dual.vision(pixels)), dim=1)
         texts = F.normalize(dual.text_embeddings(dual.text.encode(TEXTS)), dim=1)
-    # batches of another size may sum in another order
+    # batches of a different size may sum in a different order
     for found, expected in (
         (dual.encode_image(images), pictures),
         (dual.encode_image(images, batch_size=2), pictures),
@@ -145,7 +147,7 @@ def test_truncate_dim_is_the_first_numbers_normalised(
 
 @pytest.mark.parametrize("dim", [0, 25])
 def test_a_dim_out_of_range_is_refused_before_any_work(dual: DualEncoder, dim: int) -> None:
-    message = rf"truncate_dim is {dim}, expected 1 to 24; trained are \[24, 8, 4\]"
+    message = rf"truncate_dim is {dim}, expected 1 to 24; the model was trained at \[24, 8, 4\]"
     with pytest.raises(ValueError, match=message):
         dual.encode_text(TEXTS, truncate_dim=dim)
     with pytest.raises(ValueError, match=message):

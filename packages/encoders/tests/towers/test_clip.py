@@ -1,3 +1,5 @@
+"""The CLIP tower against transformers, on a small random model."""
+
 from __future__ import annotations
 
 from dataclasses import replace

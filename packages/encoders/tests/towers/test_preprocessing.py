@@ -1,3 +1,5 @@
+"""Images to tensors: nothing is squashed, flipped or lost."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -91,5 +93,5 @@ def test_the_picture_itself_is_left_alone() -> None:
 )
 def test_bad_fields_are_refused(field: str, value: object) -> None:
     fields = {"image_size": 8, "fit": "pad", "mean": HALF, "std": HALF, field: value}
-    with pytest.raises(Exception, match=field):  # of beartype where the type is wrong
+    with pytest.raises(Exception, match=field):  # of beartype if the type is wrong
         ImageTransform(**fields)
