@@ -101,7 +101,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 20), (2, 6, 21)])
-def test_features_of_another_encoder_are_refused(shape: tuple[int, ...]) -> None:
+def test_features_of_a_different_encoder_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected \(batch, 6, 20\) for a grid of 2 x 3"):
         build()(torch.zeros(shape))
 

@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_features_of_another_encoder_are_refused() -> None:
+def test_features_of_a_different_encoder_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected \(batch, 6, 20\)"):
         build()(torch.zeros(2, 7, 20))
 

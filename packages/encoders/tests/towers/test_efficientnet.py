@@ -190,7 +190,7 @@ def test_preprocess_normalises_as_the_network_was_trained(
     assert (MEAN[0], STD[0]) == (127 / 255, 128 / 255)
 
 
-def test_a_picture_gets_the_same_tokens_in_any_batch(
+def test_a_image_gets_the_same_tokens_in_any_batch(
     efficientnet: EfficientNetLite0Encoder,
 ) -> None:
     pixels = noise(5, 64)
@@ -208,7 +208,7 @@ def test_it_is_frozen_whatever_its_parent_does(efficientnet: EfficientNetLite0En
     assert isinstance(efficientnet, VisionEncoder)
 
 
-def test_another_picture_size_is_given_at_build() -> None:
+def test_a_different_image_size_is_given_at_build() -> None:
     encoder = EfficientNetLite0Config(image_size=64).build(image_size=128)
     assert (encoder.image_size, encoder.grid) == (128, (4, 4))
     assert encoder.preprocess([Image.new("L", (9, 9))]).shape == (1, 3, 128, 128)
