@@ -21,7 +21,7 @@ SUITES = {
     "training": (*PYTEST, "packages/training/tests"),
     "fusion": (*PYTEST, "packages/fusion/tests"),
     "encoders": (*PYTEST, "packages/encoders/tests"),
-    "repo": (*PYTEST, "tests", "examples/sample-data/tests"),
+    "repo": (*PYTEST, "tests", "examples"),
     "decoders": (*PYTEST, "packages/decoders/tests"),
     "types": ("-m", "mypy", "--strict", *SOURCES),
     "tools": (*PYTEST, "packages/tools/tests"),
