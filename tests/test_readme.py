@@ -203,3 +203,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         path = target.partition("#")[0]
         if path and not re.match(r"[a-z]+:", path):
             assert (page.parent / path).exists(), f"{page.name}: there is no {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_lines_are_short(page: Path) -> None:
+    """At most 100 columns outside of tables, blocks and lines of a single link."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    prose = [line for line in text.splitlines() if not line.startswith(("|", "![", "<!--"))]
+    assert [line for line in prose if len(line) > 100 and " " in line.strip()] == []
