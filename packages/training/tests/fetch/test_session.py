@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.fetch.index import url_hash
 from edge_glass.training.fetch.input import Folder
-from edge_glass.training.parquet.error import DataError
 from fetching import images, manifest, rows, run, shard_hashes, write_input
 from hostile_server import HostileServer, png
 

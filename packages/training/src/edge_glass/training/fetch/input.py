@@ -10,18 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError, replacing
 from edge_glass.training.parquet.row_groups import parquet_files
 from edge_glass.training.parquet.schemas import TEXT, check_schema, fits
 from edge_glass.training.runtime.lock import file_lock
-from edge_glass.training.runtime.sync import sync
 
 BATCH_ROWS = 4096
 
@@ -81,23 +80,6 @@ class Folder:
         """
         self.make()
         return file_lock(self.work / "lock", f"a fetch to {self.root}", "choose a different folder")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the folder of `path`; replaces `path` when the block succeeds.
-
-    For files that are too large to pass as bytes. The content is flushed before the rename.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
 
 
 @dataclass(frozen=True, kw_only=True)

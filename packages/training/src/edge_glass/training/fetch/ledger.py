@@ -10,12 +10,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.fetch.config import FetchConfig
 from edge_glass.training.fetch.index import Index
 from edge_glass.training.fetch.input import Folder
 from edge_glass.training.fetch.journal import Journal, Record, encode
 from edge_glass.training.fetch.packs import SYNC_SECONDS, remove_packs, shards_with_packs
-from edge_glass.training.parquet.error import DataError
 
 STATUSES = ("pending", "ok", "dead", "failed", "refused")
 CODES = {name: code for code, name in enumerate(STATUSES)}

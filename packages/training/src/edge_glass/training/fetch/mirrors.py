@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.fetch.index import url_hash
 from edge_glass.training.fetch.input import Folder
-from edge_glass.training.parquet.error import DataError
 
 BATCH_ROWS = 64
 # from the hash of a URL to the number of the image, or -1 if it is not wanted (any more)

@@ -21,14 +21,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_glass.encoders.files import DataError, replacing, sync
 from edge_glass.training.fetch.index import Index
-from edge_glass.training.fetch.input import Folder, Plan, replacing
+from edge_glass.training.fetch.input import Folder, Plan
 from edge_glass.training.fetch.journal import Journal, encode
 from edge_glass.training.fetch.ledger import CODES, Ledger
 from edge_glass.training.fetch.queue import host_of
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.runtime.lock import file_lock
-from edge_glass.training.runtime.sync import sync
 
 BATCH_LINES = 8192
 

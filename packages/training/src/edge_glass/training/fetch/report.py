@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from edge_glass.encoders.files import replacing
 from edge_glass.training.fetch.index import Index, url_hash
-from edge_glass.training.fetch.input import Folder, replacing
+from edge_glass.training.fetch.input import Folder
 from edge_glass.training.fetch.journal import Record
 from edge_glass.training.fetch.ledger import Ledger
 from edge_glass.training.runtime.progress import say

@@ -18,8 +18,9 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edge_glass.encoders.files import replacing
 from edge_glass.training.fetch.index import Index
-from edge_glass.training.fetch.input import Folder, replacing
+from edge_glass.training.fetch.input import Folder
 from edge_glass.training.fetch.ledger import Ledger
 from edge_glass.training.fetch.writers import WriterPool
 from edge_glass.training.parquet.schemas import IMAGE

@@ -10,10 +10,8 @@ import asyncio
 import dataclasses
 import functools
 import hashlib
-import io
 import multiprocessing
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,9 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from PIL import Image, UnidentifiedImageError
-
-from edge_glass.encoders.images import BadImage
+from edge_glass.encoders.images import BadImageError, check_mode, decode_image
 from edge_glass.training.fetch.journal import encode
 from edge_glass.training.fetch.packs import Packs
 from edge_glass.training.prepare.perceptual_hash import perceptual_hash
@@ -31,8 +27,6 @@ from edge_glass.training.runtime.executor import start_worker
 
 A = TypeVar("A")
 R = TypeVar("R")
-# only these, because Pillow would run Ghostscript on a PostScript file, for example
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "JPEG2000", "ICO")
 
 
 class Download(NamedTuple):
@@ -178,7 +172,7 @@ def keep_images(batch: Batch) -> list[bytes | Rejection]:
 def _check(batch: Batch, download: Download) -> ImageFacts | Rejection:
     try:
         facts = image_facts(download.body, batch.max_pixels)
-    except BadImage as error:
+    except BadImageError as error:
         return Rejection(error.reason, str(error))
     if batch.strict and download.expected not in (None, facts.sha256):
         detail = f"found {facts.sha256}, published {download.expected}"
@@ -224,48 +218,18 @@ class ImageFacts:
     format: str
 
 
-@functools.cache
-def formats() -> tuple[str, ...]:
-    """Returns those of `FORMATS` that this Pillow was built with."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
 def image_facts(body: bytes, max_pixels: int) -> ImageFacts:
     """Decodes an image completely, and describes it.
 
     Raises:
-        BadImage: "missing_image", "not_an_image", "image_bomb", "truncated_image" or
-            "broken_image".
+        BadImageError: a reason of `decode_image`, or "unsupported_mode".
     """
-    if not body:
-        raise BadImage("missing_image", "no bytes")
-    try:
-        with warnings.catch_warnings():
-            # Pillow's warnings are decided here: pixels by our limit, the rest by decoding
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(body), formats=formats()) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    raise BadImage("image_bomb", f"{width} x {height}, max_pixels is {max_pixels}")
-                kind = image.format or ""
-                image.load()
-                fingerprint = perceptual_hash(image)
-    except BadImage:
-        raise
-    except UnidentifiedImageError:
-        raise BadImage("not_an_image", f"the bytes begin with {body[:16]!r}") from None
-    except Image.DecompressionBombError as error:
-        raise BadImage("image_bomb", str(error)) from None
-    except (OSError, SyntaxError) as error:
-        raise BadImage("truncated_image", str(error)) from None
-    except Exception as error:
-        # on hostile bytes a decoder may raise anything
-        raise BadImage("broken_image", f"{type(error).__name__}: {error}") from error
+    image = decode_image(body, max_pixels=max_pixels)
+    check_mode(image)
     return ImageFacts(
         sha256=hashlib.sha256(body).hexdigest(),
-        perceptual_hash=fingerprint,
-        width=width,
-        height=height,
-        format=kind,
+        perceptual_hash=perceptual_hash(image),
+        width=image.width,
+        height=image.height,
+        format=image.format or "",
     )

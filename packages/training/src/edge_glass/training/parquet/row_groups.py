@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 
 Integers = NDArray[np.int64]
 FOOTER_THREADS = 8  # they wait for a disk or a network, not for a core

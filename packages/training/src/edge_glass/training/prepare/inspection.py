@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from edge_glass.encoders.images import BadImage
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
+from edge_glass.encoders.images import BadImageError
 from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.parquet.schemas import IMAGE_BYTES
@@ -152,7 +152,7 @@ def _check_image(data: bytes, config: PrepareConfig) -> tuple[int, str]:
     """Returns the perceptual hash of an image, and why it can't be used ("" if it can)."""
     try:
         return image_hash(data, config), ""
-    except BadImage as error:
+    except BadImageError as error:
         return 0, error.reason
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-PORTIONS = ("encoders", "decoders", "fusion", "training")
+from edge_glass.training.runtime.pipeline import PORTIONS, installed_source, source_files
+
 # what a worker of `fetch`, `prepare` and `encode` uses
 WORKER_LIBRARIES = (
     "aiohttp", "numpy", "pillow", "pyarrow", "sentence-transformers", "torch", "transformers",
@@ -32,10 +31,9 @@ def installed_versions(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
 
 @cache
 def source_hash() -> str:
-    """Returns a SHA-256 of all Python files of the project, with their names."""
+    """Returns a SHA-256 of all Python files that run, with their names."""
     digest = hashlib.sha256()
     for portion in PORTIONS:
-        folder = Path(str(import_module(f"edge_glass.{portion}").__file__)).parent
-        for source in sorted(folder.rglob("*.py")):
-            digest.update(f"{source.relative_to(folder)}\n".encode() + source.read_bytes())
+        for name, path in source_files(installed_source(f"edge_glass/{portion}")).items():
+            digest.update(f"{portion}/{name}\n".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -9,10 +9,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from edge_glass.encoders.images import BadImage, decode_image, load_image, open_image
+from edge_glass.encoders.images import decode_image
 from edge_glass.encoders.towers.preprocessing import ImageTransform
-
-JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +18,7 @@ class ImageDecoder:
     """Decodes an image and fits it to the encoder's square; can be sent to a different process.
 
     The transform handles orientation, CMYK, 16 bits, palettes and transparency
-    (`preprocessing.rgb`).
+    (`images.to_rgb`).
 
     Attributes:
         transform: from the vision encoder.
@@ -46,43 +44,21 @@ class ImageDecoder:
         """Decodes one image.
 
         Raises:
-            BadImage: a reason of `decode_image`, "unsupported_mode" or "undecodable_image".
+            BadImageError: a reason of `decode_image` or of `to_rgb`.
         """
-        try:
-            return self.transform(self.decode(data))
-        except BadImage:
-            raise
-        except MemoryError:
-            raise  # the machine lacks memory: the image may be fine
-        except ValueError as error:
-            raise BadImage("unsupported_mode", str(error)) from error
-        except Exception as error:  # on hostile bytes a decoder may raise anything
-            raise _undecodable(error) from error
+        return self.transform(self.decode(data))
 
     def decode(self, data: bytes | None) -> Image.Image:
         """Decodes in the mode of the image, at a smaller size if `draft` allows it.
 
         Raises:
-            BadImage: a reason of `decode_image`, or "undecodable_image".
+            BadImageError: a reason of `decode_image`.
         """
-        try:
-            if self.draft is None or data is None or not data.startswith(JPEG):
-                return decode_image(data)
-            return self._draft(data, self.draft)
-        except (BadImage, MemoryError):
-            raise
-        except Exception as error:  # as above
-            raise _undecodable(error) from error
+        return decode_image(data, draft=None if self.draft is None else self._smallest)
 
-    def _draft(self, data: bytes, gap: float) -> Image.Image:
-        image = open_image(data)
+    def _smallest(self, size: tuple[int, int]) -> tuple[int, int]:
+        assert self.draft is not None
         # `pad` scales the longer side to the square, `crop` the shorter one
-        fitted = max(image.size) if self.transform.fit == "pad" else min(image.size)
-        share = gap * self.transform.image_size / fitted
-        width, height = image.size
-        image.draft(None, (math.ceil(width * share), math.ceil(height * share)))
-        return load_image(image)
-
-
-def _undecodable(error: Exception) -> BadImage:
-    return BadImage("undecodable_image", f"{type(error).__name__}: {error}")
+        fitted = max(size) if self.transform.fit == "pad" else min(size)
+        share = self.draft * self.transform.image_size / fitted
+        return math.ceil(size[0] * share), math.ceil(size[1] * share)
