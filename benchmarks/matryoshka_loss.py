@@ -5,8 +5,8 @@ Needs:  edge-glass-training, sentence-transformers
 
 Both compute the gradients of the same two heads from the same features. Ours is `GradientCache`,
 the code that stage `align` runs, with the batch, dims, microbatches and `gradient_cache` of the
-scales `sample` and `paper` in params.yaml, and once with the whole batch as one microbatch. The peer
-embeds the whole batch and uses MatryoshkaLoss around MultipleNegativesRankingLoss in both
+scales `sample` and `paper` in params.yaml, and once with the whole batch as one microbatch. The
+peer embeds the whole batch and uses MatryoshkaLoss around MultipleNegativesRankingLoss in both
 directions, with autograd. Both must give the same loss and gradients; then they take turns, and the
 medians count. Ours also learns the temperature and masks false negatives, and its bytes do not
 depend on the number of processes; the time of all that is in our figure.
