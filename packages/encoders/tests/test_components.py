@@ -1,4 +1,4 @@
-"""Names and options: what is allowed, and what the errors say."""
+"""Names and options: what is allowed, and what the errors name."""
 
 from __future__ import annotations
 

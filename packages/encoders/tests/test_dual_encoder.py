@@ -1,3 +1,5 @@
+"""The dual encoder: its parts in order, equal bits in any batch, and its checkpoint."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -40,7 +42,7 @@ def features(batch: int = 3) -> torch.Tensor:
     return torch.randn(batch, 4, 1728, generator=torch.Generator().manual_seed(1))
 
 
-def test_pictures_go_through_pooling_mean_and_head(dual: DualEncoder) -> None:
+def test_images_go_through_pooling_mean_and_head(dual: DualEncoder) -> None:
     tokens = dual.pooling(features())
     assert tokens.shape == (3, 2, 32)
     assert torch.equal(dual.pool(features()), tokens)
@@ -63,12 +65,12 @@ def test_encode_image_and_text_are_the_parts_in_order(
     assert dual.text is not None
     with torch.no_grad():
         pixels = dual.vision.preprocess(images)
-        pictures = F.normalize(dual.image_embeddings(dual.vision(pixels)), dim=1)
+        shown = F.normalize(dual.image_embeddings(dual.vision(pixels)), dim=1)
         texts = F.normalize(dual.text_embeddings(dual.text.encode(TEXTS)), dim=1)
-    # batches of another size may sum in another order
+    # batches of a different size may sum in a different order
     for found, expected in (
-        (dual.encode_image(images), pictures),
-        (dual.encode_image(images, batch_size=2), pictures),
+        (dual.encode_image(images), shown),
+        (dual.encode_image(images, batch_size=2), shown),
         (dual.encode_text(TEXTS), texts),
         (dual.encode_text(TEXTS, batch_size=3), texts),
     ):
@@ -79,7 +81,7 @@ def test_encode_image_and_text_are_the_parts_in_order(
 
 @pytest.mark.parametrize("pooling", ["attention", "perceiver"])
 @pytest.mark.parametrize("batch_size", [None, 2, 7, 16])
-def test_a_picture_has_the_same_bits_alone_and_in_any_company(
+def test_a_image_has_the_same_bits_alone_and_in_any_company(
     dual_config: DualEncoderConfig,
     efficientnet: EfficientNetLite0Encoder,
     batch_size: int | None,
@@ -145,7 +147,7 @@ def test_truncate_dim_is_the_first_numbers_normalised(
 
 @pytest.mark.parametrize("dim", [0, 25])
 def test_a_dim_out_of_range_is_refused_before_any_work(dual: DualEncoder, dim: int) -> None:
-    message = rf"truncate_dim is {dim}, expected 1 to 24; trained are \[24, 8, 4\]"
+    message = rf"truncate_dim is {dim}, expected 1 to 24; the model was trained at \[24, 8, 4\]"
     with pytest.raises(ValueError, match=message):
         dual.encode_text(TEXTS, truncate_dim=dim)
     with pytest.raises(ValueError, match=message):
@@ -241,7 +243,7 @@ def test_missing_and_extra_keys_are_refused(dual: DualEncoder, tmp_path: Path) -
     assert "extra: image_head.old" in str(caught.value)
 
 
-def test_encoders_of_another_width_are_refused(
+def test_encoders_of_a_different_width_are_refused(
     dual: DualEncoder, tmp_path: Path, sentence: SentenceEncoder
 ) -> None:
     with pytest.raises(ValueError, match="all_minilm_l6_v2 has width 384, expected 768"):

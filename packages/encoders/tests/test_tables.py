@@ -1,3 +1,5 @@
+"""The tables of components, and what their import costs."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""Images to tensors: nothing is squashed, flipped or lost."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -29,7 +31,7 @@ def test_pixels_of_the_right_size_are_only_normalised() -> None:
         np.testing.assert_allclose(found.permute(1, 2, 0).numpy(), expected, atol=1e-6)
 
 
-def test_pad_shows_the_whole_picture_between_bars_of_the_mean_colour() -> None:
+def test_pad_shows_the_whole_image_between_bars_of_the_mean_colour() -> None:
     image = Image.new("RGB", (40, 20), (255, 255, 255))
     found = plain(16)(image)
     assert torch.equal(found[:, 4:12], torch.ones(3, 8, 16))
@@ -76,10 +78,10 @@ def test_left_stays_left_and_top_stays_top(fit: str) -> None:
 def test_any_size_and_aspect_gives_the_square(width: int, height: int, fit: str) -> None:
     found = plain(32, fit)(Image.new("RGB", (width, height), (255, 255, 255)))
     assert found.shape == (3, 32, 32)
-    assert found.max() == 1  # the picture shows, even one pixel thin
+    assert found.max() == 1  # the image shows, even one pixel thin
 
 
-def test_the_picture_itself_is_left_alone() -> None:
+def test_the_image_itself_is_left_alone() -> None:
     image = Image.new("RGB", (10, 10), (9, 8, 7))
     plain(4)(image)
     assert image.size == (10, 10)
@@ -91,5 +93,5 @@ def test_the_picture_itself_is_left_alone() -> None:
 )
 def test_bad_fields_are_refused(field: str, value: object) -> None:
     fields = {"image_size": 8, "fit": "pad", "mean": HALF, "std": HALF, field: value}
-    with pytest.raises(Exception, match=field):  # of beartype where the type is wrong
+    with pytest.raises(Exception, match=field):  # of beartype if the type is wrong
         ImageTransform(**fields)

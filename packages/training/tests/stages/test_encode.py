@@ -167,7 +167,7 @@ def test_options_that_cannot_work(
 
 def test_a_grid_that_does_not_divide_is_refused(configure: Callable[..., Any]) -> None:
     assert pooled_grid((24, 24), "none") == (24, 24)
-    with pytest.raises(ValueError, match=r"asked for is 3 x 3, expected one that divides .* 2 x 2"):
+    with pytest.raises(ValueError, match=r"the grid is 3 x 3, expected one that divides .* 2 x 2"):
         encode.run(configure(pool=3))
 
 

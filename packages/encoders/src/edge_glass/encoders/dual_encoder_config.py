@@ -86,7 +86,7 @@ class DualEncoderConfig(DimsConfig):
     pooling: Component
 
     def build_head(self, input_width: int, dropout: float) -> MatryoshkaProjection:
-        """Builds one of the two heads, with fresh weights."""
+        """Builds one of the two heads with fresh weights."""
         return MatryoshkaProjection(
             input_width,
             self.matryoshka_dims,
@@ -100,18 +100,18 @@ class DualEncoderConfig(DimsConfig):
         return self.build_vision_encoder(), self.text_encoder.config.build()
 
     def build_vision_encoder(self) -> VisionEncoder:
-        """Builds the frozen vision encoder, averaged to this model's grid where its own is finer.
+        """Builds the frozen vision encoder; a finer grid is averaged to the grid of this model.
 
         Raises:
-            ValueError: where the model's grid does not divide the encoder's.
+            ValueError: if the grid of the model does not divide the grid of the encoder.
         """
         return with_grid(self.vision_encoder.config.build(), self.grid)
 
     def check_encoders(self, vision: VisionEncoder | None, text: TextEncoder | None) -> None:
-        """Checks encoders against the widths that the model is built for.
+        """Checks that encoders have the dims and the grid that the model is built for.
 
         Raises:
-            ValueError: where a width or the grid differs.
+            ValueError: if one is different.
         """
         remedy = "use the encoder that the model was trained with, or train it again"
         if vision is not None and (vision.width, vision.grid) != (self.image_width, self.grid):
@@ -126,15 +126,15 @@ class DualEncoderConfig(DimsConfig):
             )
 
     def check_truncate_dim(self, dim: int | None) -> None:
-        """Checks a dim to truncate to, before any picture is encoded.
+        """Checks a dim to truncate to, before anything is encoded.
 
         Raises:
-            ValueError: where it is out of range.
+            ValueError: if it is out of range.
         """
         largest = self.matryoshka_dims[0]
         if dim is not None and not 1 <= dim <= largest:
             raise ValueError(
-                f"truncate_dim is {dim}, expected 1 to {largest}; trained are "
+                f"truncate_dim is {dim}, expected 1 to {largest}; the model was trained at "
                 f"{list(self.matryoshka_dims)}"
             )
 

@@ -1,8 +1,7 @@
-"""PIL pictures to normalised tensors: the aspect is kept, nothing is squashed, nothing is flipped.
+"""PIL images to normalised tensors: the aspect ratio is kept, nothing is squashed or flipped.
 
-A caption that says "left" must stay true, and a circle must stay round. What a file can hold
-beside plain RGB (EXIF orientation, transparency, palettes, CMYK, 16-bit grey) becomes the RGB that
-a viewer shows on a white page.
+A caption with the word "left" must stay true, and a circle must stay round. `images.to_rgb` first
+makes upright RGB on white of any mode.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ PadColor = Literal["mean", "white"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTransform:
-    """Brings a PIL picture to a square, normalised tensor; safe to send to another process.
+    """Turns a PIL image into a square, normalised tensor; it can be sent to other processes.
 
     Attributes:
         image_size: side of the square in pixels.
-        fit: ``pad`` shows the whole picture between bars; ``crop`` its largest central square.
-        mean: the colour that becomes 0, a number from 0 to 1 for each of red, green and blue.
-        std: what becomes 1, the same way.
+        fit: `pad` shows the whole image between bars; `crop` shows its largest central square.
+        mean: subtracted from red, green and blue, which are 0 to 1.
+        std: divides the differences.
         pad_color: bars of the mean colour (0 after normalising) or white.
     """
 
@@ -41,11 +40,6 @@ class ImageTransform:
     pad_color: PadColor = "mean"
 
     def __post_init__(self) -> None:
-        """Checks the fields.
-
-        Raises:
-            ValueError: where a field can't work.
-        """
         if self.image_size < 1:
             raise ValueError(f"image_size is {self.image_size}, expected at least 1 pixel")
         if self.fit not in ("pad", "crop"):
@@ -54,7 +48,7 @@ class ImageTransform:
             raise ValueError(f"pad_color is {self.pad_color!r}, expected 'mean' or 'white'")
 
     def __call__(self, image: Image.Image) -> Float[Tensor, "3 H W"]:
-        """Transforms one picture.
+        """Transforms one image.
 
         Raises:
             BadImageError: if the image can't be shown as RGB.
@@ -71,11 +65,11 @@ class ImageTransform:
         if self.fit == "crop":
             side = min(width, height)
             left, top = (width - side) / 2, (height - side) / 2
-            # One resampling from the exact square, so that no rounding stretches an axis.
+            # One resampling from the exact square, so that rounding stretches no axis.
             box = (left, top, left + side, top + side)
             return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
         longest = max(width, height)
-        # A picture of absurd aspect keeps at least one row and one column.
+        # An image with an extreme aspect ratio keeps at least one row and one column.
         fitted = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
         resized = image.resize(fitted, Image.Resampling.BICUBIC)
         if fitted == (size, size):
@@ -93,5 +87,8 @@ def image_transform(
     std: tuple[float, float, float],
     pad_color: PadColor = "mean",
 ) -> ImageTransform:
-    """Makes the callable that brings a PIL picture to (3, image_size, image_size) float32."""
+    """Makes an `ImageTransform`: from a PIL image to (3, image_size, image_size) float32.
+
+    The notebook patches of the tools package put it in the place of torchvision's `Compose`.
+    """
     return ImageTransform(image_size=image_size, fit=fit, mean=mean, std=std, pad_color=pad_color)

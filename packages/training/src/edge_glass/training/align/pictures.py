@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.base import VisionEncoder
-from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.training.align.augmentation import AugmentationConfig, augment
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.features.cache import gather, vision_features
@@ -65,7 +65,7 @@ class AugmentedPictures:
         """Returns (n, P, D) float32; the changes are a function of (seed, step, row)."""
         images = [
             augment(
-                decode_image(self.bytes[row].as_py()),
+                to_rgb(decode_image(self.bytes[row].as_py())),
                 self.config,
                 generator(self.seed, "augmentation", step, row),
             )
