@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 
 from edge_glass.tools.patch.batch import Mode, patch_files
-from edge_glass.tools.patch.collate import CollatePatch
-from edge_glass.tools.patch.devices import DevicesPatch
-from edge_glass.tools.patch.memory_plan import parse_devices
+from edge_glass.tools.patch.collate.library import CollatePatch
+from edge_glass.tools.patch.devices.devices_patch import DevicesPatch
+from edge_glass.tools.patch.devices.memory_plan import parse_devices
 from edge_glass.tools.patch.paths import PathsPatch
 from edge_glass.tools.patch.rewrite import Patch
-from edge_glass.tools.patch.transforms import TransformsPatch
+from edge_glass.tools.patch.transforms.pipelines import TransformsPatch
 
 TARGET_SECONDS = 30.0
 

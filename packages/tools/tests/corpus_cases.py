@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from edge_glass.tools.notebook import read_notebook
-from edge_glass.tools.patch.collate import CollatePatch
-from edge_glass.tools.patch.devices import DevicesPatch
-from edge_glass.tools.patch.memory_plan import parse_devices
+from edge_glass.tools.patch.collate.library import CollatePatch
+from edge_glass.tools.patch.devices.devices_patch import DevicesPatch
+from edge_glass.tools.patch.devices.memory_plan import parse_devices
 from edge_glass.tools.patch.paths import PathsPatch
 from edge_glass.tools.patch.rewrite import Patch, rewrite_notebook
-from edge_glass.tools.patch.transforms import TransformsPatch
+from edge_glass.tools.patch.transforms.pipelines import TransformsPatch
 
 CORPUS = Path(__file__).parent / "corpus"
 EXPECTED = CORPUS / "expected"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_glass.tools.patch.memory_plan import GIB, Need, parameters_of, parse_devices, plan
+from edge_glass.tools.patch.devices.memory_plan import GIB, Need, parameters_of, parse_devices, plan
 
 
 @pytest.mark.parametrize(

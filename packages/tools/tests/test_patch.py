@@ -170,7 +170,7 @@ def test_properties(shared_project: Path, name: str, sources: list[str]) -> None
     patch = patches(shared_project)[name]
     notebook = _notebook(sources, shared_project)
     outcome = rewrite_notebook(notebook, patch)  # type: ignore[arg-type]
-    from edge_glass.tools.patch.masking import mask
+    from edge_glass.tools.code.masking import mask
 
     for index, source in outcome.sources.items():
         assert syntax_problem(mask(source).text) is None

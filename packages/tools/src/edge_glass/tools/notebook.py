@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class Cell:
     id: str | None  # None before nbformat 4.5
     source: str
     span: tuple[int, int]  # of the JSON value of the source
+    outputs: tuple[int, int] | None = None  # of the JSON value of the outputs, if it has any
+    count: tuple[int, int] | None = None  # of the JSON value of the execution count
 
     @property
     def label(self) -> str:
@@ -52,14 +54,32 @@ class Notebook:
     nbformat: int
     language: str
 
-    def replaced(self, sources: Mapping[int, str]) -> str:
-        """Return the file's text with the sources of the given cells (by index) exchanged."""
+    def replaced(self, sources: Mapping[int, str], cleared: Iterable[int] = ()) -> str:
+        """Return the file's text with sources exchanged and outputs cleared.
+
+        Args:
+            sources: new sources by cell index.
+            cleared: indices of the cells that lose their outputs and execution counts.
+        """
+        spans = {
+            self.cells[index].span: _encode_like(self.text[slice(*self.cells[index].span)], source)
+            for index, source in sources.items()
+        }
+        for index in cleared:
+            outputs, count = self.cells[index].outputs, self.cells[index].count
+            spans |= {outputs: "[]"} if outputs is not None else {}
+            spans |= {count: "null"} if count is not None else {}
         pieces, done = [], 0
-        for index in sorted(sources):
-            start, end = self.cells[index].span
-            pieces += [self.text[done:start], _encode_like(self.text[start:end], sources[index])]
+        for start, end in sorted(spans):
+            pieces += [self.text[done:start], spans[start, end]]
             done = end
         return "".join([*pieces, self.text[done:]])
+
+    def has_run(self, cell: Cell) -> bool:
+        """Whether a cell has outputs or an execution count."""
+        parts = [(cell.outputs, "[]"), (cell.count, "null")]
+        return any(span and "".join(self.text[slice(*span)].split()) != empty
+                   for span, empty in parts)  # fmt: skip
 
 
 def read_notebook(path: Path) -> Notebook:
@@ -148,6 +168,8 @@ def _cell(text: str, at: int, index: int, path: Path) -> Cell:
         id=cell_id if isinstance(cell_id, str) else None,
         source=source,
         span=spans[name],
+        outputs=spans.get("outputs"),
+        count=spans.get("execution_count", spans.get("prompt_number")),
     )
 
 

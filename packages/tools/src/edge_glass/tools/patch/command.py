@@ -45,8 +45,8 @@ def devices(
     """
 
     def make() -> Patch:
-        from edge_glass.tools.patch.devices import DevicesPatch
-        from edge_glass.tools.patch.memory_plan import parse_devices
+        from edge_glass.tools.patch.devices.devices_patch import DevicesPatch
+        from edge_glass.tools.patch.devices.memory_plan import parse_devices
 
         return DevicesPatch(devices=parse_devices(devices, memory))
 
@@ -63,7 +63,7 @@ def collate(
     """
 
     def make() -> Patch:
-        from edge_glass.tools.patch.collate import CollatePatch
+        from edge_glass.tools.patch.collate.library import CollatePatch
 
         return CollatePatch()
 
@@ -84,7 +84,7 @@ def transforms(
     """
 
     def make() -> Patch:
-        from edge_glass.tools.patch.transforms import TransformsPatch
+        from edge_glass.tools.patch.transforms.pipelines import TransformsPatch
 
         if fit not in ("pad", "crop"):
             raise ValueError(f"--fit is {fit!r}, expected pad or crop")

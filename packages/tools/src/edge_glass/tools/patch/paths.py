@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import libcst as cst
 
-from edge_glass.tools.patch.names import NamedTransformer, NotebookNames, code_of
-from edge_glass.tools.patch.rewrite import Kind, Note, PythonCell, Rewrite
+from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.patch.rewrite import Kind, Note, Rewrite
+from edge_glass.tools.patch.syntax.names import NamedTransformer, NotebookNames, code_of
 from edge_glass.tools.project_root import find_root
 
 # Where people's and platforms' files lie. /usr, /etc, /tmp, /dev are the system's and stay.

@@ -7,10 +7,11 @@ from typing import TypeVar
 
 import libcst as cst
 
-from edge_glass.tools.patch.components import device_in, unchained
-from edge_glass.tools.patch.device_layout import Layout, choice, definition
-from edge_glass.tools.patch.insertion import with_keyword
-from edge_glass.tools.patch.names import (
+from edge_glass.tools.patch.devices.components import device_in, unchained
+from edge_glass.tools.patch.devices.layout import Layout, choice, definition
+from edge_glass.tools.patch.rewrite import Kind, Note
+from edge_glass.tools.patch.syntax.insertion import with_keyword
+from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
     code_of,
     dotted,
@@ -18,7 +19,6 @@ from edge_glass.tools.patch.names import (
     literal_string,
     root_of,
 )
-from edge_glass.tools.patch.rewrite import Kind, Note
 
 NodeT = TypeVar("NodeT", bound=cst.CSTNode)
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import libcst as cst
 
-from edge_glass.tools.patch.components import Survey
-from edge_glass.tools.patch.device_layout import Layout, definition
-from edge_glass.tools.patch.insertion import insert_statements, leading
-from edge_glass.tools.patch.memory_plan import Device, Placement, plan
-from edge_glass.tools.patch.names import NotebookNames, dotted
-from edge_glass.tools.patch.placement import Placer
-from edge_glass.tools.patch.rewrite import Note, PythonCell, Rewrite
+from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.patch.devices.components import Survey
+from edge_glass.tools.patch.devices.layout import Layout, definition
+from edge_glass.tools.patch.devices.memory_plan import Device, Placement, plan
+from edge_glass.tools.patch.devices.placer import Placer
+from edge_glass.tools.patch.rewrite import Note, Rewrite
+from edge_glass.tools.patch.syntax.insertion import insert_statements, leading
+from edge_glass.tools.patch.syntax.names import NotebookNames, dotted
 
 _RELEVANT = re.compile(r"cuda|device|\.to\(|from_pretrained|SentenceTransformer|DataParallel")
 

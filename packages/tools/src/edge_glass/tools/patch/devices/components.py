@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from edge_glass.tools.patch.memory_plan import BYTES_PER_PARAMETER, Need, parameters_of
-from edge_glass.tools.patch.names import (
+from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.patch.devices.memory_plan import BYTES_PER_PARAMETER, Need, parameters_of
+from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
     NotebookNames,
     dotted,
@@ -17,7 +18,6 @@ from edge_glass.tools.patch.names import (
     literal_string,
     root_of,
 )
-from edge_glass.tools.patch.rewrite import PythonCell
 
 _DEVICE = re.compile(r"cuda(:\d+)?|cpu")
 _NOT_A_MODEL = re.compile(r"Tokenizer|Processor|Config|Extractor|Transform")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import libcst as cst
 
-from edge_glass.tools.patch.names import dotted, literal_string
+from edge_glass.tools.patch.syntax.names import dotted, literal_string
 
 
 def free_name(name: str, text: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge_glass.tools.patch.components import Component
-from edge_glass.tools.patch.memory_plan import Placement
+from edge_glass.tools.patch.devices.components import Component
+from edge_glass.tools.patch.devices.memory_plan import Placement
 
 
 def choice(device: str, torch: str) -> str:

@@ -1,0 +1,159 @@
+"""A notebook's code as a whole: its modules, its definitions, and what a called name stands for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from edge_glass.tools.code.cells import ForeignCell, PythonCell
+from edge_glass.tools.code.expressions import dotted
+from edge_glass.tools.code.modules import Modules
+from edge_glass.tools.code.scopes import FunctionNode, body_nodes, local_names, targets
+from edge_glass.tools.code.search_path import SearchPath
+from edge_glass.tools.code.signatures import Definitions, Resolved, Signature, method
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A cell that binds a module-level name, and the statement or target that does it."""
+
+    cell: int
+    node: ast.AST
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call, with the names that are local to the functions around it."""
+
+    cell: PythonCell
+    node: ast.Call
+    hidden: frozenset[str]
+    functions: tuple[str, ...] = ()
+
+
+class Program:
+    """The code cells of one notebook, in order."""
+
+    def __init__(
+        self, cells: Sequence[PythonCell], path: Path, foreign: Sequence[ForeignCell] = ()
+    ) -> None:
+        self.cells = cells
+        self.folder = path.resolve().parent
+        self.foreign = foreign
+
+    @cached_property
+    def modules(self) -> Modules:
+        written = frozenset(_written(cell) for cell in self.foreign)
+        return Modules(SearchPath(self.cells, self.folder), written)
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        return Definitions(self.modules)
+
+    @cached_property
+    def bindings(self) -> dict[str, list[Binding]]:
+        """What binds each module-level name, in cell order."""
+        found: dict[str, list[Binding]] = {}
+        for cell in self.cells:
+            for node in body_nodes(cell.syntax.body):
+                for name in targets(node):
+                    found.setdefault(name, []).append(Binding(cell.index, node))
+        return found
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """Every call, in the order of the text."""
+        return tuple(call for cell in self.cells for call in _calls(cell))
+
+    def local(self, cell: int) -> dict[str, Resolved]:
+        """Return the notebook's own functions and classes as cell `cell` sees them."""
+        found: dict[str, Resolved] = {}
+        for name, bindings in self.bindings.items():
+            node = _seen_from(bindings, cell)
+            if isinstance(node, (FunctionNode, ast.ClassDef)):
+                found[name] = Resolved(node, None)
+        return found
+
+    def meaning(self, name: str, cell: int) -> str | None:
+        """Return what a dotted name stands for in cell `cell`, through the imports, else None."""
+        root, dot, rest = name.partition(".")
+        node = _seen_from(self.bindings.get(root, []), cell)
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            return None
+        for alias in node.names:
+            if (alias.asname or alias.name.split(".")[0]) == root:
+                if isinstance(node, ast.ImportFrom):
+                    module = (node.module or "") if not node.level else ""
+                    return f"{module}.{alias.name}{dot}{rest}".lstrip(".")
+                return (alias.name if alias.asname else root) + dot + rest
+        return None
+
+    def resolve(self, name: str, cell: int) -> Resolved | None:
+        """Return the definition that a dotted name stands for in cell `cell`, if it is found."""
+        root, _, rest = name.partition(".")
+        node = _seen_from(self.bindings.get(root, []), cell)
+        if isinstance(node, (FunctionNode, ast.ClassDef)):
+            return method(Resolved(node, None), rest.split(".") if rest else [])
+        meaning = self.meaning(name, cell)
+        return self.definitions.find(meaning) if meaning and "." in meaning else None
+
+    def signature(self, call: Call, callee: ast.expr | None = None) -> Signature | None:
+        """Return the signature of what a call calls, or None if it is not known."""
+        name = dotted(callee if callee is not None else call.node.func)
+        if name is None or name.partition(".")[0] in call.hidden:
+            return None
+        found = self.resolve(name, call.cell.index)
+        if found is None:
+            return None
+        return self.definitions.signature(found, self.local(call.cell.index))
+
+
+def _seen_from(bindings: Sequence[Binding], cell: int) -> ast.AST | None:
+    """Return what a name is bound by in cell `cell`; None if that is not certain.
+
+    An earlier binding wins over a later one, and the same definition in several cells is one that
+    was edited on the way: the last one before the cell counts.
+    """
+    before = [each for each in bindings if each.cell <= cell] or list(bindings)
+    definitions = (FunctionNode, ast.ClassDef)
+    if not before:
+        return None
+    last = before[-1].node
+    if len(before) == 1:
+        return last
+    kinds = {type(each.node) for each in before}
+    if all(issubclass(kind, definitions) for kind in kinds):
+        return last if before[-1].cell != before[-2].cell else None
+    same = {ast.dump(each.node) for each in before}
+    return last if len(same) == 1 and isinstance(last, (ast.Import, ast.ImportFrom)) else None
+
+
+def _calls(cell: PythonCell) -> Iterator[Call]:
+    stack: list[tuple[ast.AST, frozenset[str], tuple[str, ...]]] = [
+        (statement, frozenset(), ()) for statement in reversed(cell.syntax.body)
+    ]
+    while stack:
+        node, hidden, functions = stack.pop()
+        if isinstance(node, ast.Call):
+            yield Call(cell, node, hidden, functions)
+        if isinstance(node, (FunctionNode, ast.Lambda)):
+            name = node.name if isinstance(node, FunctionNode) else "<lambda>"
+            hidden, functions = hidden | local_names(node), (*functions, name)
+        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+            names = {name for each in node.generators for n in ast.walk(each.target)
+                     for name in targets(n)}  # fmt: skip
+            hidden = hidden | names
+        children = list(ast.iter_child_nodes(node))
+        stack += [(child, hidden, functions) for child in reversed(children)]
+
+
+def _written(cell: ForeignCell) -> str:
+    """Return the module that a cell with `%%writefile name.py` writes; "" for any other cell."""
+    first = cell.source.strip().partition("\n")[0].split()
+    if len(first) < 2 or first[0] not in ("%%writefile", "%%file"):
+        return ""
+    path = Path(first[-1])
+    return path.stem if path.suffix == ".py" and len(path.parts) == 1 else path.parts[0]
