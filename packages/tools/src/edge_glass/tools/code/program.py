@@ -72,7 +72,7 @@ class Program:
         """Return the notebook's own functions and classes as cell `cell` sees them."""
         found: dict[str, Resolved] = {}
         for name, bindings in self.bindings.items():
-            node = _seen_from(bindings, cell)
+            node = _seen_from(bindings, cell, name)
             if isinstance(node, (FunctionNode, ast.ClassDef)):
                 found[name] = Resolved(node, None)
         return found
@@ -80,21 +80,16 @@ class Program:
     def meaning(self, name: str, cell: int) -> str | None:
         """Return what a dotted name stands for in cell `cell`, through the imports, else None."""
         root, dot, rest = name.partition(".")
-        node = _seen_from(self.bindings.get(root, []), cell)
+        node = _seen_from(self.bindings.get(root, []), cell, root)
         if not isinstance(node, (ast.Import, ast.ImportFrom)):
             return None
-        for alias in node.names:
-            if (alias.asname or alias.name.split(".")[0]) == root:
-                if isinstance(node, ast.ImportFrom):
-                    module = (node.module or "") if not node.level else ""
-                    return f"{module}.{alias.name}{dot}{rest}".lstrip(".")
-                return (alias.name if alias.asname else root) + dot + rest
-        return None
+        target = _imported(node, root)
+        return target + dot + rest if target is not None else None
 
     def resolve(self, name: str, cell: int) -> Resolved | None:
         """Return the definition that a dotted name stands for in cell `cell`, if it is found."""
         root, _, rest = name.partition(".")
-        node = _seen_from(self.bindings.get(root, []), cell)
+        node = _seen_from(self.bindings.get(root, []), cell, root)
         if isinstance(node, (FunctionNode, ast.ClassDef)):
             return method(Resolved(node, None), rest.split(".") if rest else [])
         meaning = self.meaning(name, cell)
@@ -111,7 +106,18 @@ class Program:
         return self.definitions.signature(found, self.local(call.cell.index))
 
 
-def _seen_from(bindings: Sequence[Binding], cell: int) -> ast.AST | None:
+def _imported(node: ast.Import | ast.ImportFrom, name: str) -> str | None:
+    """Return what an import binds `name` to."""
+    for alias in node.names:
+        if (alias.asname or alias.name.split(".")[0]) == name:
+            if isinstance(node, ast.Import):
+                return alias.name if alias.asname else name
+            module = (node.module or "") if not node.level else ""
+            return f"{module}.{alias.name}".lstrip(".")
+    return None
+
+
+def _seen_from(bindings: Sequence[Binding], cell: int, name: str) -> ast.AST | None:
     """Return what a name is bound by in cell `cell`; None if that is not certain.
 
     An earlier binding wins over a later one, and the same definition in several cells is one that
@@ -127,8 +133,9 @@ def _seen_from(bindings: Sequence[Binding], cell: int) -> ast.AST | None:
     kinds = {type(each.node) for each in before}
     if all(issubclass(kind, definitions) for kind in kinds):
         return last if before[-1].cell != before[-2].cell else None
-    same = {ast.dump(each.node) for each in before}
-    return last if len(same) == 1 and isinstance(last, (ast.Import, ast.ImportFrom)) else None
+    imports = [each.node for each in before if isinstance(each.node, (ast.Import, ast.ImportFrom))]
+    same = {_imported(node, name) for node in imports}
+    return last if len(imports) == len(before) and len(same) == 1 else None
 
 
 def _calls(cell: PythonCell) -> Iterator[Call]:

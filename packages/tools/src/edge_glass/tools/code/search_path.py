@@ -91,13 +91,17 @@ class SearchPath:
             if text and not text.startswith("-"):
                 self.installed |= modules_of(text)
 
+    def read(self, node: ast.Assign) -> None:
+        """Remember a variable that holds a path."""
+        value = self.value(node.value)
+        for target in node.targets:
+            if isinstance(target, ast.Name) and value is not None:
+                self._values[target.id] = value
+
     def _statement(self, node: ast.AST) -> None:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target = node.targets[0]
-            if isinstance(target, ast.Name):
-                value = self.value(node.value)
-                if value is not None:
-                    self._values[target.id] = value
+            self.read(node)
             if dotted(target) in ("sys.path", "sys.path[:]"):
                 self._each(node.value)
         elif isinstance(node, ast.AugAssign) and dotted(node.target) == "sys.path":

@@ -31,7 +31,7 @@ class Signature:
     required: frozenset[str]
     takes_args: bool = False
     takes_kwargs: bool = False
-    source: str = ""  # the file of the definition, for messages
+    source: str = ""  # the module of the definition, for messages
     summary: str = ""  # the docstring's first line
     switches: frozenset[str] = frozenset()  # parameters whose default or annotation is a bool
 
@@ -106,7 +106,7 @@ class Definitions:
             found: the function or class.
             local: the notebook's own definitions by name, for base classes.
         """
-        where = str(found.module.file) if found.module and found.module.file else "this notebook"
+        where = f"module {found.module.name}" if found.module is not None else "this notebook"
         if isinstance(found.node, ast.ClassDef):
             return self._of_class(found, local, where, 0)
         return _of_function(found.node, found.node.name, where, bound=_is_bound(found.node))

@@ -100,7 +100,7 @@ def renaming(problem: CallProblem, new: str) -> Note:
 
 
 def described(problem: CallProblem) -> str:
-    """Return a problem with its call and the file of the signature, for a person."""
+    """Return a problem with its call and the module of the signature, for a person."""
     remedy = ""
     if problem.keyword is not None:
         new = problem.proposal or "NEW"

@@ -23,7 +23,7 @@ from edge_glass.tools.notebook import Notebook
 
 _LAYOUT = re.compile(r"['\"\s]")
 
-Kind = Literal["note", "changed", "left", "warning", "person", "unparsed"]
+Kind = Literal["note", "changed", "left", "warning", "person", "unparsed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def rewrite_notebook(
         review: reads the final code and returns further notes.
     """
     if notebook.language not in ("python", "ipython"):
-        note = Note(-1, "left", f"its language is {notebook.language}, not Python")
+        note = Note(-1, "skipped", f"its language is {notebook.language}, not Python")
         return Outcome(sources={}, notes=(note,))
     code = read_code(notebook)
-    notes = [Note(cell.index, "left", cell.magic) for cell in code.foreign]
+    notes = [Note(cell.index, "skipped", cell.magic) for cell in code.foreign]
     notes += [
         Note(index, "unparsed", f"does not parse, untouched: {reason}")
         for index, reason in code.broken.items()

@@ -1,0 +1,73 @@
+"""Small readers of device expressions."""
+
+from __future__ import annotations
+
+import re
+
+import libcst as cst
+
+from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER
+from edge_glass.tools.patch.syntax.names import dotted, literal_string
+
+_DEVICE = re.compile(r"cuda(:\d+)?|cpu")
+# Methods that return the model itself, so that a chain of them is still the model.
+_CHAINED = frozenset({"bfloat16", "cuda", "eval", "float", "half", "requires_grad_", "to", "train"})
+
+
+def device_in(node: cst.BaseExpression | None, qualified: str | None = None) -> str | None:
+    """Return the device that an expression names: "cuda", "cuda:1", "cpu", else None.
+
+    Understands `"cuda"`, `torch.device("cuda")` (`qualified` is what is called) and a choice
+    between an accelerator and the CPU, which counts as the accelerator.
+    """
+    text = literal_string(node)
+    if text is not None:
+        return text if _DEVICE.fullmatch(text) else None
+    if isinstance(node, cst.IfExp):
+        sides = (device_in(node.body), device_in(node.orelse))
+        if None in sides:
+            return None  # "mps" or something computed
+        return next((side for side in sides if side != "cpu"), "cpu")
+    if isinstance(node, cst.Call) and node.args and qualified == "torch.device":
+        number = node.args[1].value if len(node.args) == 2 else None
+        found = device_in(node.args[0].value)
+        if isinstance(number, cst.Integer) and found == "cuda":
+            return f"cuda:{number.value}"
+        return found if number is None else None
+    return None
+
+
+def unchained(node: cst.BaseExpression) -> tuple[cst.BaseExpression, tuple[cst.Call, ...]]:
+    """Split `Model(…).eval().to(x)` into the creation and the calls chained to it."""
+    chain: list[cst.Call] = []
+    while (
+        isinstance(node, cst.Call)
+        and isinstance(node.func, cst.Attribute)
+        and node.func.attr.value in _CHAINED
+    ):
+        chain.append(node)
+        node = node.func.value
+    return node, tuple(chain)
+
+
+def is_move(call: cst.Call) -> bool:
+    """Whether a call is `.cuda()`, or `.to(…)` with something else than a dtype."""
+    if not isinstance(call.func, cst.Attribute) or call.func.attr.value not in ("to", "cuda"):
+        return False
+    return call.func.attr.value == "cuda" or len(dtypes_of(call)) < len(call.args)
+
+
+def dtypes_of(call: cst.Call) -> list[str]:
+    """Return the dtype that a chained call casts to: `.half()`, `.to(torch.bfloat16)`."""
+    method = call.func.attr.value if isinstance(call.func, cst.Attribute) else ""
+    if method in ("half", "bfloat16", "float", "double"):
+        return [method]
+    if method != "to":
+        return []
+    names = [(dotted(argument.value) or "").split(".")[-1] for argument in call.args]
+    return [name for name in names if name in BYTES_PER_PARAMETER]
+
+
+def truth(node: cst.BaseExpression) -> bool:
+    """Whether an expression is the literal `True`."""
+    return dotted(node) == "True"
