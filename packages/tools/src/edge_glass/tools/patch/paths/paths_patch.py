@@ -7,25 +7,30 @@ something there, or a `--map` says so. Everything else is reported and left.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import libcst as cst
 
 from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.patch.paths.project import MACHINE, Files, Project
 from edge_glass.tools.patch.rewrite import Kind, Note, Rewrite
-from edge_glass.tools.patch.syntax.names import NamedTransformer, NotebookNames, code_of
+from edge_glass.tools.patch.syntax.names import NamedTransformer, NotebookNames, code_of, dotted, literal_string
 from edge_glass.tools.project_root import find_root
 
-# Where people's and platforms' files lie. /usr, /etc, /tmp, /dev are the system's and stay.
-_MACHINE = re.compile(
-    r"^(?:/(?:home|Users|root|mnt|media|Volumes|content|kaggle|workspace|scratch|data|datasets|work)"
-    r"(?:/|$)|~(?:\w+)?/|[A-Za-z]:[\\/]|\\\\)"
+_FILE = re.compile(
+    r"[\w./ -]*[\w-]\.(?:bin|ckpt|csv|gin|ini|json|jsonl|npy|npz|onnx|parquet|pkl|pt|pth|safetensors"
+    r"|toml|tsv|txt|ya?ml)"
 )
-_RELEVANT = re.compile(r"""["'][^"'\n]*[/\\]|["']\.\.["']|\bchdir\b""")
+_RELEVANT = re.compile(
+    rf"""["'][^"'\n]*[/\\]|["']\.\.["']|\bchdir\b|["']{_FILE.pattern}["']"""
+)
+# Calls that read a file they are given, and calls that write one.
+_READS = re.compile(r"(?:^|\.)_*(?:load\w*|\w*_load|read\w*|open|from_\w+|get_config|parse_\w+)$")
+_WRITES = re.compile(r"save|write|dump|mkdir|makedirs|savefig|export|(?:^|\.)to_|download|copy|remove")
+_INPUT_NAME = re.compile(r"config|cfg|checkpoint|ckpt|weights|_path$|_file$", re.IGNORECASE)
 _RELATIVE = re.compile(r"(?:\.{1,2}/)*[\w.-]+(?:/[\w.-]+)+/?|(?:\.{1,2}/)+[\w.-]*|\.\.")
 _CHDIR = re.compile(r"\bos\.chdir\s*\(|\bchdir\s*\(")
 
@@ -35,18 +40,19 @@ class PathsPatch:
     """Rewrites paths.
 
     Attributes:
-        root: the project's folder; found by itself where None.
+        root: the project's folder; found by itself if None.
         mapping: pairs of a folder as the notebook writes it and what it is in the project.
     """
 
     root: Path | None = None
     mapping: tuple[tuple[str, str], ...] = ()
     name: str = "paths"
+    _files: Files = field(default_factory=Files, init=False, repr=False, compare=False)
 
     def rewrite(self, cells: Sequence[PythonCell], path: Path, /) -> Rewrite:
         relevant = [cell for cell in cells if _RELEVANT.search(cell.text)]
         root = (self.root or find_root(path)).resolve()
-        project = _Project(root, path.resolve().parent, self.mapping)
+        project = Project(root, path.resolve().parent, self.mapping, self._files)
         names = NotebookNames(relevant)
         notes: list[Note] = []
         texts: dict[int, str] = {}
@@ -63,82 +69,63 @@ class PathsPatch:
         return Rewrite(texts=texts, notes=notes)
 
 
-class _Project:
-    """What is where in the project, seen from a notebook's folder."""
-
-    def __init__(self, root: Path, folder: Path, mapping: Sequence[tuple[str, str]]) -> None:
-        self._root = root
-        self._folder = folder
-        self._mapping = [(old.replace("\\", "/").rstrip("/"), new) for old, new in mapping]
-
-    def relative(self, text: str) -> str | None:
-        """Return `text` as a path relative to the notebook's folder; None where nothing shows it.
-
-        `text` uses `/`. A path that is fine as it is comes back equal.
-        """
-        slash = "/" if text.endswith("/") and len(text) > 1 else ""
-        bare = text.rstrip("/")
-        for old, new in self._mapping:
-            if bare == old or bare.startswith(old + "/"):
-                return self._seen(self._root / new / bare[len(old) + 1 :]) + slash
-        absolute = _MACHINE.match(text) is not None
-        expanded = Path(bare).expanduser() if bare.startswith("~/") else Path(bare)
-        if expanded.is_absolute() and expanded.is_relative_to(self._root):
-            return self._seen(expanded) + slash
-        if not absolute:
-            if (self._folder / bare).exists() or not self._astray(bare):
-                return text
-            inside = self._inside(PurePosixPath(bare).parts, least=2)
-            return self._seen(inside) + slash if inside else None
-        parts = [part for part in bare.split("/") if part]
-        if self._root.name in parts:  # the same project on another machine
-            place = len(parts) - parts[::-1].index(self._root.name)
-            return self._seen(self._root.joinpath(*parts[place:])) + slash
-        inside = self._inside(parts, least=2) or self._folder_named(parts[-1])
-        return self._seen(inside) + slash if inside else None
-
-    def _astray(self, bare: str) -> bool:
-        """Whether a relative path that names nothing was written for another working folder.
-
-        One that climbs to a place inside the project is taken as meant, e.g. as an output that
-        isn't there yet.
-        """
-        if self._folder == self._root and not bare.startswith(".."):
-            return False
-        target = Path(os.path.normpath(self._folder / bare))
-        return not bare.startswith("..") or not target.is_relative_to(self._root)
-
-    def _inside(self, parts: Sequence[str], least: int) -> Path | None:
-        """Return what the longest tail of `parts` names in the project, if it has `least` parts."""
-        parts = [part for part in parts if part not in (".", "..")]
-        for start in range(len(parts) - least + 1):
-            candidate = self._root.joinpath(*parts[start:])
-            if candidate.exists():
-                return candidate
-        return None
-
-    def _folder_named(self, name: str) -> Path | None:
-        """Return a folder at the project's top by the last name of a path, such as `data`."""
-        candidate = self._root / name
-        return candidate if candidate.is_dir() else None
-
-    def _seen(self, path: Path) -> str:
-        return Path(os.path.relpath(path, self._folder)).as_posix()
-
-
 class _Paths(NamedTransformer):
-    def __init__(self, names: dict[str, str], project: _Project, index: int) -> None:
+    def __init__(self, names: dict[str, str], project: Project, index: int) -> None:
         super().__init__(names)
         self._project = project
         self._index = index
+        self._calls: list[cst.Call] = []
+        self._targets: list[str] = []
         self.notes: list[Note] = []
+
+    def visit_Call(self, node: cst.Call) -> None:
+        self._calls.append(node)
+
+    def leave_Call(self, _original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        self._calls.pop()
+        return updated_node
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        self._targets.append(dotted(node.targets[0].target) or "")
+
+    def leave_Assign(self, _original_node: cst.Assign, updated_node: cst.Assign) -> cst.Assign:
+        self._targets.pop()
+        return updated_node
+
+    def _is_read(self) -> bool:
+        """Whether the string at hand is a file that the code reads."""
+        names = [dotted(call.func) or _method(call) for call in self._calls]
+        if any(_WRITES.search(name) for name in names):
+            return False
+        for name, call in zip(names, self._calls, strict=True):
+            if name.endswith("open") and any(set("wax") & set(literal_string(each.value) or "")
+                                             for each in call.args[1:2]):  # fmt: skip
+                return False
+        if any(_READS.search(name) for name in names):
+            return True
+        return bool(self._targets) and _INPUT_NAME.search(self._targets[-1]) is not None
+
+    def _found(self, value: str, node: cst.BaseExpression) -> str | None:
+        """Return the one file of the project that a path means which names nothing."""
+        if not (_FILE.fullmatch(value) and self._project.missing(value) and self._is_read()):
+            return None
+        candidates = self._project.candidates(value)
+        if len(candidates) == 1:
+            self._note("changed", node, f'there is no such file; now "{candidates[0]}"')
+            return candidates[0]
+        if candidates:
+            listed = ", ".join(candidates)
+            self._note("person", node, f"there is no such file; the project has {listed}")
+        elif _INPUT_NAME.search(" ".join(self._targets)) is None:
+            self._note("person", node, "there is no such file, and none of its name in the project")
+        return None
 
     def visit_Expr(self, node: cst.Expr) -> bool:
         # A string that stands alone is a docstring or a remark.
         return not isinstance(node.value, (cst.SimpleString, cst.ConcatenatedString))
 
     def visit_ConcatenatedString(self, node: cst.ConcatenatedString) -> bool:
-        if _MACHINE.match(str(node.evaluated_value or "")):
+        if MACHINE.match(str(node.evaluated_value or "")):
             self._note("left", node, "is written in pieces")
         return False
 
@@ -167,7 +154,7 @@ class _Paths(NamedTransformer):
         if not isinstance(first, cst.FormattedStringText):
             return updated_node
         folder, slash, rest = first.value.rpartition("/")
-        if not slash or not _MACHINE.match(folder + "/"):
+        if not slash or not MACHINE.match(folder + "/"):
             return updated_node
         new = self._exchanged(folder, original_node)
         if new is None:
@@ -176,18 +163,25 @@ class _Paths(NamedTransformer):
         return updated_node.with_changes(parts=parts)
 
     def _exchanged(self, value: str, node: cst.BaseExpression) -> str | None:
-        machine = _MACHINE.match(value) is not None
+        machine = MACHINE.match(value) is not None
         known = machine or Path(value).is_absolute()
+        plain = value.replace("\\", "/") if machine else value
         if not known and not _RELATIVE.fullmatch(value):
-            return None
-        new = self._project.relative(value.replace("\\", "/") if machine else value)
-        if new is None:
-            if machine:
-                self._note("left", node, "nothing in the project shows what it means; use --map")
-            return None
+            return self._found(value, node)
+        new = self._project.relative(plain)
+        if new is None or (new == value and not known):
+            found = self._found(plain, node)
+            if found is None and new is None and machine:
+                message = "nothing in the project shows what it means; use --map"
+                self._note("left", node, message)
+            return found
         if new != value:
             self._note("changed", node, f'now "{new}"')
         return new
 
     def _note(self, kind: Kind, node: cst.CSTNode, message: str) -> None:
         self.notes.append(Note(self._index, kind, f"{code_of(node)}: {message}"))
+
+
+def _method(call: cst.Call) -> str:
+    return call.func.attr.value if isinstance(call.func, cst.Attribute) else ""
