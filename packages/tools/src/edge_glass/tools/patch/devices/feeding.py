@@ -68,7 +68,7 @@ class Feeder:
     def __init__(self, cells: Sequence[PythonCell], layout: Layout) -> None:
         self._layout = layout
         self._models = {name: layout.placements[name] for name in layout.placed}
-        self._functions: dict[str, FunctionNode] = {}
+        self._functions: dict[str, FunctionNode | ast.Lambda] = {}
         self._returned: dict[str, _Value | None] = {}
         self._given: dict[str, list[_Value | None]] = {}  # what functions are handed, by parameter
         self._frames: list[_Frame] = []
@@ -96,6 +96,8 @@ class Feeder:
             self._classes.append(node.name)
             self._block([each for each in node.body if isinstance(each, FunctionNode)])
             self._classes.pop()
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            self._function(node.value, dotted(node.targets[0]) or "")
         elif isinstance(node, ast.Assign):
             value = self._value(node.value)
             for target in node.targets:
@@ -124,8 +126,8 @@ class Feeder:
                 elif isinstance(part, ast.withitem):
                     self._value(part.context_expr)
 
-    def _function(self, node: FunctionNode) -> None:
-        name = ".".join([*self._classes[-1:], node.name])
+    def _function(self, node: FunctionNode | ast.Lambda, name: str = "") -> None:
+        name = name or ".".join([*self._classes[-1:], getattr(node, "name", "<lambda>")])
         self._functions[name] = node
         frame = _Frame(local=frozenset(local_names(node)), function=name)
         for each in parameters(node.args):
@@ -137,7 +139,10 @@ class Feeder:
             if is_tensor and not re.match(r"(list|dict|tuple|Sequence|Mapping)\b", annotation, re.I):
                 frame.names[each.arg] = _Value(None)
         self._frames.append(frame)
-        self._block(node.body)
+        if isinstance(node, ast.Lambda):
+            self._returned[name] = self._value(node.body)
+        else:
+            self._block(node.body)
         self._frames.pop()
 
     def _bind(self, target: ast.expr, value: _Value | None, source: ast.expr | None) -> None:
@@ -181,13 +186,19 @@ class Feeder:
             value = self._value(node.value)
             self._bind(node.target, value, node.value)
             return value
-        if isinstance(node, (ast.Lambda, ast.JoinedStr)):
+        if isinstance(node, ast.Lambda):
+            self._function(node)
             return None
-        for part in ast.iter_child_nodes(node):
+        if isinstance(node, ast.JoinedStr):
+            return None
+        for part in reversed(list(ast.iter_child_nodes(node))):
             if isinstance(part, ast.expr):
                 self._value(part)
             elif isinstance(part, ast.comprehension):
                 self._value(part.iter)
+                self._forget(part.target)
+                for condition in part.ifs:
+                    self._value(condition)
         return None
 
     def _named(self, node: ast.Name | ast.Attribute) -> _Value | None:

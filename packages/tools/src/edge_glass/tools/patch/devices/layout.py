@@ -39,8 +39,9 @@ class Layout:
 
     @property
     def several(self) -> bool:
-        """Whether models stand on different devices."""
-        return len({self.placements[name].device for name in self.placed}) > 1
+        """Whether models stand on different devices, or one on several."""
+        placed = [self.placements[name] for name in self.placed]
+        return len({each.device for each in placed}) > 1 or any(each.spread for each in placed)
 
     @property
     def placed(self) -> list[str]:
