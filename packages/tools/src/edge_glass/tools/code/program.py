@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_glass.tools.code.cells import ForeignCell, PythonCell
 from edge_glass.tools.code.expressions import dotted
-from edge_glass.tools.code.modules import Modules
+from edge_glass.tools.code.modules import Modules, bound_names
 from edge_glass.tools.code.scopes import FunctionNode, body_nodes, local_names, targets
 from edge_glass.tools.code.search_path import SearchPath
 from edge_glass.tools.code.signatures import Definitions, Resolved, Signature, method
@@ -64,6 +64,20 @@ class Program:
         return found
 
     @cached_property
+    def _from_stars(self) -> dict[str, str]:
+        """The names that `from module import *` brings, with their modules."""
+        found: dict[str, str] = {}
+        for cell in self.cells:
+            if "import *" not in cell.text:
+                continue
+            for node in body_nodes(cell.syntax.body):
+                if isinstance(node, ast.ImportFrom) and node.names[0].name == "*" and node.module:
+                    module = self.modules.find(node.module) if not node.level else None
+                    names = bound_names(module) if module is not None else None
+                    found |= dict.fromkeys(names or (), node.module)
+        return found
+
+    @cached_property
     def calls(self) -> tuple[Call, ...]:
         """Every call, in the order of the text."""
         return tuple(call for cell in self.cells for call in _calls(cell))
@@ -81,6 +95,8 @@ class Program:
         """Return what a dotted name stands for in cell `cell`, through the imports, else None."""
         root, dot, rest = name.partition(".")
         node = _seen_from(self.bindings.get(root, []), cell, root)
+        if root not in self.bindings and root in self._from_stars:
+            return f"{self._from_stars[root]}.{name}"
         if not isinstance(node, (ast.Import, ast.ImportFrom)):
             return None
         target = _imported(node, root)

@@ -175,7 +175,7 @@ class SearchPath:
         called = dotted(node.func) or ""
         if called in ("os.getcwd", "Path.cwd", "pathlib.Path.cwd"):
             return str(self._working)
-        name = called.rpartition(".")[2]
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else called
         arguments = [self._text(each) for each in node.args]
         if isinstance(node.func, ast.Attribute) and not called.startswith(("os.", "pathlib.")):
             start = self._text(node.func.value)

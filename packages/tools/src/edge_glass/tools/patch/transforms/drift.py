@@ -102,7 +102,9 @@ def _candidates(program: Program) -> Iterator[_Candidate]:
             continue
         free = {node.id for node in ast.walk(call.node) if isinstance(node, ast.Name)}
         if not free & call.hidden:
-            yield _Candidate(call.cell.code(call.node), call.cell.index, _trains(program, call))
+            code = call.cell.code(call.node)
+            code = ast.unparse(call.node) if "\n" in code else code
+            yield _Candidate(code, call.cell.index, _trains(program, call))
 
 
 def _makes_transform(program: Program, call: Call, signature: Signature) -> bool:
@@ -159,8 +161,5 @@ def _definition(
         fitting = [each for each in before if each.trains is None]
         if len(fitting) != len(before):
             return None
-    codes = {" ".join(each.code.split()): each for each in fitting}
-    if len(codes) != 1:
-        return None
-    only = next(iter(codes.values()))
-    return (only.code, only.cell) if "\n" not in only.code else (next(iter(codes)), only.cell)
+    codes = {" ".join(each.code.split()) for each in fitting}
+    return (fitting[0].code, fitting[0].cell) if len(codes) == 1 else None
