@@ -104,9 +104,12 @@ class Batches:
                 self._collate(name, cell, function)
         self._module = _Scope(None, None, None)
         self._scopes: dict[int, _Scope] = {}
+        self._flat: dict[int, tuple[ast.AST, ...]] = {}  # the nodes of a body, by its first one
         for _ in range(4):  # each round follows values one call further
-            self.missing = []
+            self.missing, self._changed = [], False
             self._walk()
+            if not self._changed:
+                break
 
     # What the notebook defines.
 
@@ -150,7 +153,10 @@ class Batches:
             self._statements(cell, cell.syntax.body, self._module)
 
     def _statements(self, cell: PythonCell, body: Sequence[ast.AST], scope: _Scope) -> None:
-        for node in body_nodes(body):
+        key = id(body[0]) if body else 0
+        if key not in self._flat:
+            self._flat[key] = tuple(body_nodes(body))
+        for node in self._flat[key] if body else ():
             self._bindings(cell, node, scope)
             if isinstance(node, ast.Lambda):
                 self._function(cell, node, scope)
@@ -231,6 +237,9 @@ class Batches:
 
     def _set(self, scope: _Scope, name: str, place: tuple[int, int, int], value: Value) -> None:
         entries = scope.values.setdefault(name, [])
+        if (place, value) in entries:
+            return
+        self._changed = True
         entries[:] = sorted([*(e for e in entries if e[0] != place), (place, value)],
                             key=lambda entry: entry[0])  # fmt: skip
 

@@ -11,6 +11,14 @@ from itertools import accumulate
 
 import libcst as cst
 
+from edge_glass.tools.code.scopes import (
+    CellNames,
+    ScopedCall,
+    body_nodes,
+    cell_names,
+    scoped_calls,
+    targets,
+)
 from edge_glass.tools.code.masking import Masked, MaskError, mask
 from edge_glass.tools.notebook import Notebook
 
@@ -74,6 +82,23 @@ class PythonCell:
     def nodes(self) -> tuple[ast.AST, ...]:
         """Every node of `syntax`."""
         return tuple(ast.walk(self.syntax))
+
+    @cached_property
+    def bindings(self) -> tuple[tuple[str, ast.AST], ...]:
+        """The module-level names that the cell binds, each with the node that does it."""
+        return tuple(
+            (name, node) for node in body_nodes(self.syntax.body) for name in targets(node)
+        )
+
+    @cached_property
+    def names(self) -> CellNames:
+        """The module-level names that the cell binds and reads."""
+        return cell_names(self.syntax)
+
+    @cached_property
+    def calls(self) -> tuple[ScopedCall, ...]:
+        """The calls of the cell, in the order of the text."""
+        return scoped_calls(self.syntax)
 
     @cached_property
     def _starts(self) -> list[int]:

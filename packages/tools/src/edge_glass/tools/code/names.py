@@ -12,7 +12,7 @@ from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.expressions import dotted, text_of
 from edge_glass.tools.code.modules import bound_names
 from edge_glass.tools.code.program import Program
-from edge_glass.tools.code.scopes import CellNames, Read, cell_names
+from edge_glass.tools.code.scopes import CellNames, Read
 
 # What IPython and the platforms put into a notebook's namespace.
 _GIVEN = frozenset(
@@ -44,7 +44,7 @@ def name_problems(program: Program) -> Iterator[NameProblem]:
     Nothing is reported if something may bind names that cannot be read here: a star import of an
     unknown module, a cell magic of another kind, `%run`, `exec`.
     """
-    found = {cell.index: cell_names(cell.syntax) for cell in program.cells}
+    found = {cell.index: cell.names for cell in program.cells}
     if any(not cell.syntax.body for cell in program.cells) or _is_open(program):
         return
     everything: set[str] = set(_GIVEN)

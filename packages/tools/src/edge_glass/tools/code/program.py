@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_glass.tools.code.cells import ForeignCell, PythonCell
 from edge_glass.tools.code.expressions import dotted
 from edge_glass.tools.code.modules import Modules, bound_names
-from edge_glass.tools.code.scopes import FunctionNode, body_nodes, local_names, targets
+from edge_glass.tools.code.scopes import FunctionNode, body_nodes
 from edge_glass.tools.code.search_path import SearchPath
 from edge_glass.tools.code.signatures import Definitions, Resolved, Signature, method
 
@@ -58,9 +58,8 @@ class Program:
         """What binds each module-level name, in cell order."""
         found: dict[str, list[Binding]] = {}
         for cell in self.cells:
-            for node in body_nodes(cell.syntax.body):
-                for name in targets(node):
-                    found.setdefault(name, []).append(Binding(cell.index, node))
+            for name, node in cell.bindings:
+                found.setdefault(name, []).append(Binding(cell.index, node))
         return found
 
     @cached_property
@@ -80,7 +79,11 @@ class Program:
     @cached_property
     def calls(self) -> tuple[Call, ...]:
         """Every call, in the order of the text."""
-        return tuple(call for cell in self.cells for call in _calls(cell))
+        return tuple(
+            Call(cell, each.node, each.hidden, each.functions)
+            for cell in self.cells
+            for each in cell.calls
+        )
 
     def local(self, cell: int) -> dict[str, Resolved]:
         """Return the notebook's own functions and classes as cell `cell` sees them."""
@@ -104,6 +107,8 @@ class Program:
 
     def resolve(self, name: str, cell: int) -> Resolved | None:
         """Return the definition that a dotted name stands for in cell `cell`, if it is found."""
+        if name.partition(".")[0] not in self.bindings and not self._from_stars:
+            return None
         root, _, rest = name.partition(".")
         node = _seen_from(self.bindings.get(root, []), cell, root)
         if isinstance(node, (FunctionNode, ast.ClassDef)):
@@ -152,25 +157,6 @@ def _seen_from(bindings: Sequence[Binding], cell: int, name: str) -> ast.AST | N
     imports = [each.node for each in before if isinstance(each.node, (ast.Import, ast.ImportFrom))]
     same = {_imported(node, name) for node in imports}
     return last if len(imports) == len(before) and len(same) == 1 else None
-
-
-def _calls(cell: PythonCell) -> Iterator[Call]:
-    stack: list[tuple[ast.AST, frozenset[str], tuple[str, ...]]] = [
-        (statement, frozenset(), ()) for statement in reversed(cell.syntax.body)
-    ]
-    while stack:
-        node, hidden, functions = stack.pop()
-        if isinstance(node, ast.Call):
-            yield Call(cell, node, hidden, functions)
-        if isinstance(node, (FunctionNode, ast.Lambda)):
-            name = node.name if isinstance(node, FunctionNode) else "<lambda>"
-            hidden, functions = hidden | local_names(node), (*functions, name)
-        elif isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-            names = {name for each in node.generators for n in ast.walk(each.target)
-                     for name in targets(n)}  # fmt: skip
-            hidden = hidden | names
-        children = list(ast.iter_child_nodes(node))
-        stack += [(child, hidden, functions) for child in reversed(children)]
 
 
 def _written(cell: ForeignCell) -> str:

@@ -35,6 +35,15 @@ class CellNames:
     stars: tuple[ast.ImportFrom, ...]  # `from x import *`
 
 
+@dataclass(frozen=True)
+class ScopedCall:
+    """A call, with the names that are local to the functions around it, and those functions."""
+
+    node: ast.Call
+    hidden: frozenset[str]
+    functions: tuple[str, ...]
+
+
 def parameters(arguments: ast.arguments) -> list[ast.arg]:
     """Return all parameters of a function or lambda, the starred ones included."""
     found = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
@@ -95,6 +104,27 @@ def cell_names(tree: ast.Module) -> CellNames:
     return CellNames(
         bound=frozenset(reader.bound), reads=tuple(reader.reads), stars=tuple(reader.stars)
     )
+
+
+def scoped_calls(tree: ast.Module) -> tuple[ScopedCall, ...]:
+    """Return the calls of a cell, in the order of the text."""
+    found: list[ScopedCall] = []
+    stack: list[tuple[ast.AST, frozenset[str], tuple[str, ...]]] = [
+        (statement, frozenset(), ()) for statement in reversed(tree.body)
+    ]
+    while stack:
+        node, hidden, functions = stack.pop()
+        if isinstance(node, ast.Call):
+            found.append(ScopedCall(node, hidden, functions))
+        elif isinstance(node, (FunctionNode, ast.Lambda)):
+            name = node.name if isinstance(node, FunctionNode) else "<lambda>"
+            hidden, functions = hidden | local_names(node), (*functions, name)
+        elif isinstance(node, _COMPREHENSIONS):
+            inner = [n for each in node.generators for n in ast.walk(each.target)]
+            hidden = hidden | {name for n in inner for name in targets(n)}
+        children = list(ast.iter_child_nodes(node))
+        stack += [(child, hidden, functions) for child in reversed(children)]
+    return tuple(found)
 
 
 @dataclass

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import libcst as cst
-
 from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.code.expressions import argument, dotted, text_of
 from edge_glass.tools.code.program import Program
+from edge_glass.tools.code.scopes import FunctionNode, local_names, parameters
 from edge_glass.tools.code.signatures import Signature
-from edge_glass.tools.patch.devices.expressions import (
-    dtypes_of,
-    is_move,
-    truth,
-    unchained,
-)
+from edge_glass.tools.patch.devices.expressions import CHAINED
 from edge_glass.tools.patch.devices.memory_plan import Need
-from edge_glass.tools.patch.devices.models import Aliases, ModelNames
+from edge_glass.tools.patch.devices.models import Aliases, longest
 from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER, Size, size_of
-from edge_glass.tools.patch.syntax.names import NotebookNames, code_of, dotted, keyword, literal_string, root_of
 
 _NOT_A_MODEL = re.compile(r"Tokenizer|Processor|Config|Extractor|Transform|Dataset|Loader|Accelerator")
 # An attribute of a model that is a model itself.
@@ -67,7 +62,7 @@ class Component:
 
 @dataclass
 class _Found:
-    made: cst.Call
+    made: ast.Call
     kind: str  # the class or function that makes it
     identifier: str | None = None
     loader: bool = False  # made by `from_pretrained` and the like
@@ -79,37 +74,82 @@ class _Found:
     takes_max_memory: bool = False
 
 
-class Survey(ModelNames):
-    """Reads the cells, in order; changes none."""
+class Survey(ast.NodeVisitor):
+    """Reads the cells, in order."""
 
     def __init__(
-        self,
-        cells: Sequence[PythonCell],
-        names: NotebookNames,
-        program: Program,
-        sizes: Mapping[str, str],
+        self, cells: Sequence[PythonCell], program: Program, sizes: Mapping[str, str]
     ) -> None:
-        super().__init__({}, Aliases())
+        self.aliases = Aliases()
+        self.consumers: dict[str, set[str]] = {}  # variable -> the models it is handed to
+        self.functions: dict[str, list[str]] = {}  # parameters of the notebook's own functions
         self._program = program
         self._cell = 0
-        self.consumers: dict[str, set[str]] = {}  # variable -> the models it is handed to
         self._sizes = sizes
+        self._frames: list[frozenset[str]] = []  # the local names of the functions around
+        self._around: list[str] = []  # the names of these functions
+        self._classes: list[str] = []
         self._found: dict[str, _Found] = {}
         self._moved: set[str] = set()
         self._adapted: set[str] = set()  # by LoRA
         self._used: set[str] = set()  # called, or used as only a model is
         self._strings: dict[str, str] = {}
         self._quantised: dict[str, str] = {}  # variable with a quantisation config -> "4bit"
-        self.functions: dict[str, list[str]] = {}  # parameters of the notebook's own functions
         self._handed: dict[str, set[str]] = {}  # `function.parameter` -> the models given
         for _ in range(2):  # a function may be called below the cell that defines it, or above
             for cell in cells:
-                self._names, self._cell = names.at(cell.index), cell.index
-                cell.visit(self)
+                self._cell = cell.index
+                self.visit(cell.syntax)
             self.aliases.variables |= {
                 parameter: next(iter(given)) for parameter, given in self._handed.items()
                 if len(given) == 1
             }  # fmt: skip
+
+    # Scopes and keys.
+
+    def visit_FunctionDef(self, node: FunctionNode) -> None:
+        self.functions[node.name] = [each.arg for each in parameters(node.args)]
+        self._inside(node, node.name)
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._inside(node, "<lambda>")
+
+    def _inside(self, node: FunctionNode | ast.Lambda, name: str) -> None:
+        self._frames.append(frozenset(local_names(node)))
+        self._around.append(name)
+        self.generic_visit(node)
+        self._around.pop()
+        self._frames.pop()
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._classes.append(node.name)
+        self.generic_visit(node)
+        self._classes.pop()
+
+    def _is_local(self, name: str) -> bool:
+        return any(name in frame for frame in self._frames)
+
+    def _scoped(self, name: str) -> str:
+        return ".".join([*self._around, name]) if self._is_local(name) else name
+
+    def _keys(self, path: str) -> list[str]:
+        owner = self._classes[-1] if self._classes else None
+        local = self._is_local(path.partition(".")[0])
+        return self.aliases.resolve(path, tuple(self._around), owner, local)
+
+    def _own_key(self, path: str) -> str:
+        """Return the key of a model that is made here and held by a dotted name."""
+        root, _, rest = path.partition(".")
+        if root in ("self", "cls") and self._classes:
+            return f"{self._classes[-1]}.{rest}"
+        return ".".join([*self._around, path]) if self._is_local(root) else path
+
+    def _model_of(self, path: str | None) -> str | None:
+        return longest(self._keys(path), self._found) if path else None
+
+    # What was found.
 
     @property
     def components(self) -> dict[str, Component]:
@@ -145,85 +185,88 @@ class Survey(ModelNames):
 
     # Making.
 
-    def visit_Assign(self, node: cst.Assign) -> None:
-        for assigned in node.targets:
-            self._assigned(assigned.target, node.value)
+    def visit_Assign(self, node: ast.Assign) -> None:
+        for target in node.targets:
+            self._assigned(target, node.value)
+        self.generic_visit(node)
 
-    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             self._assigned(node.target, node.value)
+        self.generic_visit(node)
 
-    def visit_Return(self, node: cst.Return) -> None:
-        if not self._functions or node.value is None:
+    def visit_Return(self, node: ast.Return) -> None:
+        self.generic_visit(node)
+        if not self._around or node.value is None:
             return
-        name = ".".join(self._functions)
-        values = [each.value for each in node.value.elements] if isinstance(
-            node.value, cst.Tuple) else [node.value]  # fmt: skip
+        name = ".".join(self._around)
+        values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
         keys: list[str | None] = []
         for number, value in enumerate(values):
             path = dotted(value)
             if path is not None:
-                keys.append(self.model_of(path, self._found))
+                keys.append(self._model_of(path))
                 continue
-            made, _ = unchained(value)
             key = f"{name}.return{number or ''}"
             self._make(key, value)
-            keys.append(key if isinstance(made, cst.Call) and key in self._found else None)
+            keys.append(key if key in self._found else None)
         if any(keys):
             self.aliases.returns[name] = keys
 
-    def _assigned(self, target: cst.BaseAssignTargetExpression, value: cst.BaseExpression) -> None:
-        called = dotted(value.func) if isinstance(value, cst.Call) else None
+    def _assigned(self, target: ast.expr, value: ast.expr) -> None:
+        called = dotted(value.func) if isinstance(value, ast.Call) else None
         returned = self.aliases.returns.get(called or "", [])
-        if isinstance(target, (cst.Tuple, cst.List)):
-            parts = [each.value for each in target.elements]
-            if isinstance(value, (cst.Tuple, cst.List)) and len(value.elements) == len(parts):
-                for part, element in zip(parts, value.elements, strict=True):
-                    if isinstance(part, cst.BaseAssignTargetExpression):
-                        self._assigned(part, element.value)
-                return
-            for part, key in zip(parts, returned, strict=False):
-                if key is not None and isinstance(part, cst.Name):
-                    self.aliases.variables[self.scoped(part.value)] = key
-            if not returned and parts and isinstance(parts[0], cst.Name):
-                self._make(self.own_key(parts[0].value), value)  # `model, _, transform = create(…)`
+        if isinstance(target, (ast.Tuple, ast.List)):
+            self._several(target.elts, value, returned)
             return
         path = dotted(target)
         if path is None:
             return
-        text = literal_string(value)
-        if text is not None and not self.in_function:
+        text = text_of(value)
+        if text is not None and not self._frames:
             self._strings[path] = text
-        if returned and returned[0] is not None and isinstance(target, cst.Name):
-            self.aliases.variables[self.scoped(path)] = returned[0]
+        if returned and returned[0] is not None and isinstance(target, ast.Name):
+            self.aliases.variables[self._scoped(path)] = returned[0]
             return
-        if called and called in self._own_classes() and isinstance(target, cst.Name):
-            self.aliases.variables.setdefault(self.scoped(path), called)
-        existing = self.model_of(path, self._found)
-        same = isinstance(value, cst.Call) and self.model_of(_root_path(value), self._found)
+        if called and called in self._own_classes() and isinstance(target, ast.Name):
+            self.aliases.variables.setdefault(self._scoped(path), called)
+        existing = self._model_of(path)
+        same = isinstance(value, ast.Call) and self._model_of(_root_path(value))
         if existing is not None and same == existing:
             self._chain(existing, value)  # `model = model.half().to(device)`
             return
-        if self._wraps(path, value, existing):
-            return
-        self._make(self.own_key(path), value)
+        if not self._wraps(path, value, existing):
+            self._make(self._own_key(path), value)
 
-    def _wraps(self, path: str, value: cst.BaseExpression, existing: str | None) -> bool:
+    def _several(
+        self, parts: Sequence[ast.expr], value: ast.expr, returned: Sequence[str | None]
+    ) -> None:
+        if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(parts):
+            for part, each in zip(parts, value.elts, strict=True):
+                self._assigned(part, each)
+            return
+        for part, key in zip(parts, returned, strict=False):
+            if key is not None and isinstance(part, ast.Name):
+                self.aliases.variables[self._scoped(part.id)] = key
+        if not returned and parts and isinstance(parts[0], ast.Name):
+            self._make(self._own_key(parts[0].id), value)  # `model, _, transform = create(…)`
+
+    def _wraps(self, path: str, value: ast.expr, existing: str | None) -> bool:
         """Whether a variable gets a model that exists: by another name, or in a wrapper.
 
         `net = aligned.vision`, `model = get_peft_model(model, config)`.
         """
         inner = dotted(value)
         made = unchained(value)[0]
-        if inner is None and isinstance(made, cst.Call) and made.args:
+        if inner is None and isinstance(made, ast.Call) and made.args:
             last = (dotted(made.func) or "").rpartition(".")[2]
-            inner = dotted(made.args[0].value) if not last[:1].isupper() or "Peft" in path else None
-        model = self.model_of(inner, self._found)
-        if model is None or inner is None or model not in self.keys(inner):
+            inner = dotted(made.args[0]) if not last[:1].isupper() or "Peft" in path else None
+        model = self._model_of(inner)
+        if model is None or inner is None or model not in self._keys(inner):
             return False
         if existing is None:
-            self.aliases.variables[self.own_key(path)] = model
-        if isinstance(value, cst.Call) and "peft" in code_of(value).lower():
+            self.aliases.variables[self._own_key(path)] = model
+        if isinstance(value, ast.Call) and "peft" in ast.unparse(value.func).lower():
             self._adapted.add(model)
         self._chain(model, value)
         return True
@@ -231,9 +274,9 @@ class Survey(ModelNames):
     def _own_classes(self) -> set[str]:
         return {key.partition(".")[0] for key in self._found if key.partition(".")[0][:1].isupper()}
 
-    def _make(self, key: str, value: cst.BaseExpression) -> None:
-        made, chain = unchained(value)
-        if not isinstance(made, cst.Call):
+    def _make(self, key: str, value: ast.expr) -> None:
+        made = unchained(value)[0]
+        if not isinstance(made, ast.Call):
             return
         bits = self._bits(made)
         if bits:
@@ -243,23 +286,21 @@ class Survey(ModelNames):
         is_class = method[:1].isupper()
         if _NOT_A_MODEL.search(owner if method.startswith("from_") else method) or not path:
             return
-        if re.match(r"torch\.(?!nn|hub|jit|compile)", self.qualified(made.func) or path):
+        meaning = self._program.meaning(path, self._cell) or path
+        if re.match(r"torch\.(?!nn|hub|jit|compile)", meaning):
             return  # a tensor
         found = _Found(made, owner.rpartition(".")[2] if method.startswith("from_") else method)
         found.bits = bits
-        found.mapped = keyword(made, "device_map") is not None
-        if method == "from_pretrained":
+        found.mapped = argument(made, "device_map") is not None
+        if method in ("from_pretrained", "SentenceTransformer"):
             found.loader = True
             found.identifier = self._identifier(made, anything=True)
             # A class of this library or of the notebook's project has loaders of its own.
-            library = (self.qualified(made.func) or "").partition(".")[0]
-            found.spreadable = library in ("transformers", "diffusers", "peft", "")
-            found.takes_max_memory = found.spreadable
-        elif method == "SentenceTransformer":
-            found.loader = True
-            found.identifier = self._identifier(made, anything=True)
-        elif any(keyword(made, name) is not None for name in _WRAPPER_HINTS) and (
-            is_class or keyword(made, "device_map") is not None
+            library = meaning.partition(".")[0]
+            known = library in ("transformers", "diffusers", "peft") or meaning == path
+            found.spreadable = found.takes_max_memory = method == "from_pretrained" and known
+        elif any(argument(made, name) is not None for name in _WRAPPER_HINTS) and (
+            is_class or found.mapped
         ):
             found.wrapper = True
             found.identifier = self._identifier(made, anything=False)
@@ -268,11 +309,11 @@ class Survey(ModelNames):
             found.takes_max_memory = signature is not None and _takes(signature, "max_memory")
         else:
             found.identifier = self._identifier(made, anything=False) if is_class else None
-        for argument in ("dtype", "torch_dtype"):
-            given = keyword(made, argument)
-            dtype = (literal_string(given.value) or dotted(given.value) or "") if given else ""
-            if dtype.split(".")[-1] in BYTES_PER_PARAMETER:
-                found.dtype = dtype.split(".")[-1]
+        for name in ("dtype", "torch_dtype"):
+            given = argument(made, name)
+            dtype = (text_of(given) or dotted(given) or "").rpartition(".")[2]
+            if dtype in BYTES_PER_PARAMETER:
+                found.dtype = dtype
         self._found[key] = found
         self._chain(key, value)
 
@@ -282,68 +323,64 @@ class Survey(ModelNames):
             return None
         return self._program.definitions.signature(resolved, self._program.local(self._cell))
 
-    def _chain(self, key: str, value: cst.BaseExpression) -> None:
+    def _chain(self, key: str, value: ast.expr) -> None:
         for call in unchained(value)[1]:
             if is_move(call):
                 self._moved.add(key)
             for dtype in dtypes_of(call):
                 self._found[key].dtype = dtype
 
-    def _identifier(self, made: cst.Call, *, anything: bool) -> str | None:
+    def _identifier(self, made: ast.Call, *, anything: bool) -> str | None:
         """Return the id of the model that a call loads: a text that its arguments give."""
         for name in _NAME_ARGUMENTS:
-            given = keyword(made, name)
+            given = argument(made, name)
             if given is not None:
-                return self._text(given.value)
-        first = made.args[0] if made.args and made.args[0].keyword is None else None
-        text = self._text(first.value) if first is not None else None
+                return self._text(given)
+        text = self._text(made.args[0]) if made.args else None
         return text if anything or (text is not None and re.search(r"[/-]", text)) else None
 
-    def _text(self, node: cst.BaseExpression) -> str | None:
-        return literal_string(node) or self._strings.get(dotted(node) or "")
+    def _text(self, node: ast.expr) -> str | None:
+        return text_of(node) or self._strings.get(dotted(node) or "")
 
-    def _bits(self, made: cst.Call) -> str | None:
+    def _bits(self, made: ast.Call) -> str | None:
         """Return "4bit" or "8bit" if a call, or the config handed to it, quantises."""
         for bits in ("4bit", "8bit"):
-            given = keyword(made, f"load_in_{bits}")
-            if given is not None and truth(given.value):
+            given = argument(made, f"load_in_{bits}")
+            if isinstance(given, ast.Constant) and given.value is True:
                 return bits
-        given = keyword(made, "quantization_config")
-        if given is not None and isinstance(given.value, cst.Call):
-            return self._bits(given.value)
-        return self._quantised.get(dotted(given.value) or "") if given is not None else None
+        given = argument(made, "quantization_config")
+        if isinstance(given, ast.Call):
+            return self._bits(given)
+        return self._quantised.get(dotted(given) or "") if given is not None else None
 
     # Using.
 
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool | None:
-        parameters = [*node.params.posonly_params, *node.params.params, *node.params.kwonly_params]
-        self.functions[node.name.value] = [each.name.value for each in parameters]
-        return super().visit_FunctionDef(node)
-
-    def visit_Call(self, node: cst.Call) -> None:
+    def visit_Call(self, node: ast.Call) -> None:
         path = dotted(node.func) or ""
         owner, _, method = path.rpartition(".")
         if is_move(node):
             self._moves(node)
         if method in _MODEL_METHODS:
-            self._used.add(self.model_of(owner, self._found) or "")
-        self._used |= set(self.keys(path)) & self._found.keys()
-        target = self.model_of(path, self._found) or path.partition(".")[0]
-        if target and not self.is_local(target):
-            for argument in node.args:
-                name = root_of(argument.value)
+            self._used.add(self._model_of(owner) or "")
+        if path:
+            self._used |= set(self._keys(path)) & self._found.keys()
+        target = self._model_of(path) or path.partition(".")[0]
+        if target and not self._is_local(target):
+            for value in [*node.args, *(each.value for each in node.keywords)]:
+                name = _root(value)
                 if name:
-                    self.consumers.setdefault(self.scoped(name), set()).add(target)
+                    self.consumers.setdefault(self._scoped(name), set()).add(target)
         self._hand_over(path, node)
+        self.generic_visit(node)
 
-    def _moves(self, node: cst.Call) -> None:
+    def _moves(self, node: ast.Call) -> None:
         """Note that a model is moved; an attribute of a model may be a model of its own."""
         path = _root_path(node)
         if path is None:
             return
-        keys = self.keys(path)
+        keys = self._keys(path)
         key = next((each for each in keys if each in self._found), None)
-        owner = self._found.get(self.model_of(path, self._found) or "")
+        owner = self._found.get(self._model_of(path) or "")
         if key is None and owner is not None and _PART.search(path.rpartition(".")[2]):
             if owner.kind[:1].isupper() or owner.loader:
                 key = keys[0]
@@ -352,33 +389,72 @@ class Survey(ModelNames):
             self._moved.add(key)
             self._chain(key, node)
 
-    def _hand_over(self, path: str, node: cst.Call) -> None:
+    def _hand_over(self, path: str, node: ast.Call) -> None:
         names = self.functions.get(path)
         if names is None:
             return
-        for number, argument in enumerate(node.args):
-            model = self.model_of(dotted(argument.value), self._found)
-            if argument.keyword is not None:
-                name = argument.keyword.value
-            else:
-                name = names[number] if number < len(names) else ""
-            if model is not None and dotted(argument.value) in self._spellings(model):
+        given = [*zip(names, node.args, strict=False),
+                 *((each.arg or "", each.value) for each in node.keywords)]  # fmt: skip
+        for name, value in given:
+            inner = dotted(value)
+            model = self._model_of(inner)
+            if model is not None and inner is not None and model in self._keys(inner):
                 self._handed.setdefault(f"{path}.{name}", set()).add(model)
-
-    def _spellings(self, model: str) -> set[str]:
-        return {model, *(name for name, key in self.aliases.variables.items() if key == model)}
 
 
 def _takes(signature: Signature, name: str) -> bool:
     return signature.takes_kwargs or name in signature.keywords
 
 
-def _root_path(node: cst.Call) -> str | None:
+def _root_path(node: ast.expr) -> str | None:
     """Return the dotted name in front of chained calls: `a.b` of `a.b.eval().to(c)`."""
     return dotted(unchained(node)[0])
 
 
-def _has_lora(made: cst.Call) -> bool:
+def _root(node: ast.expr) -> str | None:
+    """Return the variable that an expression starts from: `x` of `x["a"].b.to(c)`."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call, ast.Starred)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def _has_lora(made: ast.Call) -> bool:
     names = ("use_lora", "lora", "lora_config", "peft_config", "lora_r", "lora_rank")
-    given = [keyword(made, name) for name in names]
-    return any(each is not None and dotted(each.value) not in ("False", "None") for each in given)
+    given = [argument(made, name) for name in names]
+    return any(
+        each is not None and not (isinstance(each, ast.Constant) and each.value in (False, None))
+        for each in given
+    )
+
+
+def unchained(node: ast.expr) -> tuple[ast.expr, tuple[ast.Call, ...]]:
+    """Split `Model(…).eval().to(x)` into the creation and the calls chained to it."""
+    chain: list[ast.Call] = []
+    while (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in CHAINED
+    ):
+        chain.append(node)
+        node = node.func.value
+    return node, tuple(chain)
+
+
+def is_move(call: ast.Call) -> bool:
+    """Whether a call is `.cuda()`, or `.to(…)` with something else than a dtype."""
+    if not isinstance(call.func, ast.Attribute) or call.func.attr not in ("to", "cuda"):
+        return False
+    given = len(call.args) + len(call.keywords)
+    return call.func.attr == "cuda" or len(dtypes_of(call)) < given
+
+
+def dtypes_of(call: ast.Call) -> list[str]:
+    """Return the dtype that a chained call casts to: `.half()`, `.to(torch.bfloat16)`."""
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    if method in ("half", "bfloat16", "float", "double"):
+        return [method]
+    if method != "to":
+        return []
+    values = [*call.args, *(each.value for each in call.keywords)]
+    names = [(dotted(each) or "").rpartition(".")[2] for each in values]
+    return [name for name in names if name in BYTES_PER_PARAMETER]

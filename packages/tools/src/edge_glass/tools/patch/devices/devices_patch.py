@@ -50,7 +50,7 @@ class DevicesPatch:
         if not relevant:
             return Rewrite()
         names = NotebookNames(cells)
-        layout = self._layout(cells, relevant, names, path)
+        layout = self._layout(cells, path)
         notes: list[Note] = []
         texts: dict[int, str] = {}
         torch: str | None = None
@@ -79,22 +79,8 @@ class DevicesPatch:
             notes += feeding_notes
         return Rewrite(texts=texts, notes=notes)
 
-    def _layout(
-        self,
-        cells: Sequence[PythonCell],
-        relevant: Sequence[PythonCell],
-        names: NotebookNames,
-        path: Path,
-    ) -> Layout:
-        program = Program(cells, path)
-        survey = Survey(relevant, names, program, self.sizes)
-        if len(self.devices) > 1 and survey.components:
-            # Who is handed what matters only now, and stands in cells without any device in them.
-            words = {part for key in survey.components for part in key.split(".")}
-            words |= set(survey.aliases.variables) | set(survey.functions)
-            called = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b")
-            survey = Survey([cell for cell in cells if called.search(cell.text)
-                             or cell in relevant], names, program, self.sizes)  # fmt: skip
+    def _layout(self, cells: Sequence[PythonCell], path: Path) -> Layout:
+        survey = Survey(cells, Program(cells, path), self.sizes)
         components = survey.components
         return Layout(
             devices=tuple(device.name for device in self.devices),

@@ -6,12 +6,11 @@ import re
 
 import libcst as cst
 
-from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER
-from edge_glass.tools.patch.syntax.names import dotted, literal_string
+from edge_glass.tools.patch.syntax.names import literal_string
 
 _DEVICE = re.compile(r"cuda(:\d+)?|cpu")
 # Methods that return the model itself, so that a chain of them is still the model.
-_CHAINED = frozenset({"bfloat16", "cuda", "eval", "float", "half", "requires_grad_", "to", "train"})
+CHAINED = frozenset({"bfloat16", "cuda", "eval", "float", "half", "requires_grad_", "to", "train"})
 
 
 def device_in(node: cst.BaseExpression | None, qualified: str | None = None) -> str | None:
@@ -43,31 +42,8 @@ def unchained(node: cst.BaseExpression) -> tuple[cst.BaseExpression, tuple[cst.C
     while (
         isinstance(node, cst.Call)
         and isinstance(node.func, cst.Attribute)
-        and node.func.attr.value in _CHAINED
+        and node.func.attr.value in CHAINED
     ):
         chain.append(node)
         node = node.func.value
     return node, tuple(chain)
-
-
-def is_move(call: cst.Call) -> bool:
-    """Whether a call is `.cuda()`, or `.to(…)` with something else than a dtype."""
-    if not isinstance(call.func, cst.Attribute) or call.func.attr.value not in ("to", "cuda"):
-        return False
-    return call.func.attr.value == "cuda" or len(dtypes_of(call)) < len(call.args)
-
-
-def dtypes_of(call: cst.Call) -> list[str]:
-    """Return the dtype that a chained call casts to: `.half()`, `.to(torch.bfloat16)`."""
-    method = call.func.attr.value if isinstance(call.func, cst.Attribute) else ""
-    if method in ("half", "bfloat16", "float", "double"):
-        return [method]
-    if method != "to":
-        return []
-    names = [(dotted(argument.value) or "").split(".")[-1] for argument in call.args]
-    return [name for name in names if name in BYTES_PER_PARAMETER]
-
-
-def truth(node: cst.BaseExpression) -> bool:
-    """Whether an expression is the literal `True`."""
-    return dotted(node) == "True"
