@@ -20,7 +20,9 @@ STACK = "torch.stack([r['image'] for r in rows])"
 IDS = "pad_sequence([r['answer_ids'] for r in rows], batch_first=True, padding_value=0)"
 READ = "for batch in loader:\n    print(batch['images'], batch['answers'])"
 LOADER = "loader = DataLoader(rows, batch_size=2, collate_fn=collate_fn)"
-ROWS = [{"image": 1, "answer_ids": [1, 2], "answer": "two", "label": 3, "question": "how many?"}] * 2
+ROWS = [
+    {"image": 1, "answer_ids": [1, 2], "answer": "two", "label": 3, "question": "how many?"}
+] * 2
 
 # name -> (cells, the collate function to call, its result)
 KINDS: dict[str, tuple[list[str], str]] = {
@@ -81,7 +83,7 @@ KINDS: dict[str, tuple[list[str], str]] = {
     "the data set is there": ([
         "class QA:\n    def __getitem__(self, i):\n        row = {'image': 1, 'answer_ids': [1]}\n"
         "        row['answer'] = 'two'\n        return row",
-        f"def collate_fn(batch):\n    images = torch.stack([item['image'] for item in batch])\n"
+        "def collate_fn(batch):\n    images = torch.stack([item['image'] for item in batch])\n"
         "    return {'images': images}",
         "loader = DataLoader(QA(), collate_fn=collate_fn)", READ], "collate_fn(ROWS)"),
     "async": ([

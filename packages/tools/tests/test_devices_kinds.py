@@ -130,7 +130,7 @@ KINDS: dict[str, list[str]] = {
     ],
     "star arguments": [
         HEAD + DEVICE + LOADER + "def wrap(*args, **kwargs):\n    return kwargs\n",
-        f"options = dict(use_lora=True)\nencoder = AlignedEncoder(*[1], **wrap(a=2)).to(device)\n"
+        "options = dict(use_lora=True)\nencoder = AlignedEncoder(*[1], **wrap(a=2)).to(device)\n"
         "language = QwenDecoder('Qwen/Qwen2.5-7B-Instruct', device_map='auto', **options)",
         "for batch in loader:\n    language(encoder(batch['image'].to(device)).s, *[])",
     ],

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus_cases import EXPECTED, NOTEBOOKS, make_project, patches, result
-from edge_glass.tools.notebook import parse_notebook, read_notebook
 from edge_glass.tools.code.cells import PythonCell, syntax_problem
+from edge_glass.tools.notebook import parse_notebook, read_notebook
 from edge_glass.tools.patch.batch import Job, Mode, exit_status, patch_files
 from edge_glass.tools.patch.rewrite import (
     Note,
@@ -92,7 +92,7 @@ def test_only_write_changes_files(mode: Mode, project: Path) -> None:
     files = sorted((project / "notebooks").iterdir())
     for patch in patches(project).values():
         reports = list(patch_files(files, Job(patches=[patch]), mode))
-        assert any(report.changed_cells for report in reports) or patch.name == 'keywords'
+        assert any(report.changed_cells for report in reports) or patch.name == "keywords"
         assert all(bool(report.diff) == (mode is Mode.DIFF and bool(report.changed_cells))
                    for report in reports)  # fmt: skip
         assert exit_status(reports, mode) == (1 if mode is Mode.CHECK else 0)

@@ -180,9 +180,7 @@ def test_keywords_follow_the_signature_and_the_cells_run(
         ("size, **options", "anything=3"),
     ],
 )
-def test_what_is_not_certain_is_not_renamed(
-    parameters: str, keyword: str, tmp_path: Path
-) -> None:
+def test_what_is_not_certain_is_not_renamed(parameters: str, keyword: str, tmp_path: Path) -> None:
     files = {"helpers.py": f"def make_transform({parameters}):\n    pass\n"}
     cells = ["from helpers import make_transform", f"t = make_transform(1, {keyword})"]
     new, _ = _patched(cells, _write(tmp_path, files))

@@ -21,7 +21,9 @@ _PASSES_ON = frozenset(
     {"cycle", "islice", "iter", "list", "prepare", "tqdm", "track", "trange", "tuple", "reversed"}
     | {"notebook_tqdm", "progress_bar", "MpDeviceLoader", "sorted", "sample", "choice", "shuffle"}
 )
-_COLLATE_NAME = re.compile(r"\w*collate(_fn|_batch|r|_\w+)?|\w*[a-z]Collat(e|or)\w*|Collat(e|or)\w*")
+_COLLATE_NAME = re.compile(
+    r"\w*collate(_fn|_batch|r|_\w+)?|\w*[a-z]Collat(e|or)\w*|Collat(e|or)\w*"
+)
 _LOADER_NAME = re.compile(r"(^|_)(data)?loaders?($|_)|(^|_)dl($|_)|DataLoader", re.IGNORECASE)
 RELEVANT = re.compile(r"collate|DataLoader|__getitem__|Collat")
 
@@ -158,9 +160,7 @@ class Batches:
             self._flat[key] = tuple(body_nodes(body))
         for node in self._flat[key] if body else ():
             self._bindings(cell, node, scope)
-            if isinstance(node, ast.Lambda):
-                self._function(cell, node, scope)
-            elif isinstance(node, FunctionNode):
+            if isinstance(node, ast.Lambda) or isinstance(node, FunctionNode):
                 self._function(cell, node, scope)
             elif isinstance(node, ast.ClassDef):
                 for inner in node.body:
@@ -197,18 +197,14 @@ class Batches:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 self._assign(cell, target, node.value, scope)
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            self._assign(cell, node.target, node.value, scope)
-        elif isinstance(node, ast.NamedExpr):
+        elif (isinstance(node, ast.AnnAssign) and node.value is not None) or isinstance(node, ast.NamedExpr):
             self._assign(cell, node.target, node.value, scope)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             self._loop(cell, node.target, node.iter, scope)
         elif isinstance(node, ast.Call):
             self._hand_over(cell, node, scope)
 
-    def _assign(
-        self, cell: PythonCell, target: ast.expr, value: ast.expr, scope: _Scope
-    ) -> None:
+    def _assign(self, cell: PythonCell, target: ast.expr, value: ast.expr, scope: _Scope) -> None:
         if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
             if len(target.elts) == len(value.elts):
                 for one, other in zip(target.elts, value.elts, strict=True):
@@ -286,7 +282,9 @@ class Batches:
             return self._value(cell, node.body, scope) or self._value(cell, node.orelse, scope)
         if isinstance(node, ast.DictComp):  # `{k: v.to(device) for k, v in batch.items()}`
             source = node.generators[0].iter
-            is_items = isinstance(source, ast.Call) and (dotted(source.func) or "").endswith(".items")
+            is_items = isinstance(source, ast.Call) and (dotted(source.func) or "").endswith(
+                ".items"
+            )
             if is_items and isinstance(source, ast.Call) and isinstance(source.func, ast.Attribute):
                 return self._value(cell, source.func.value, scope)
             return None
@@ -346,7 +344,9 @@ class Batches:
             return value.item if isinstance(value, Many) else None
         if last in _PASSES_ON and node.args:
             return self._value(cell, node.args[0], scope)
-        if last in ("to", "cuda", "copy", "select", "shuffle") and isinstance(node.func, ast.Attribute):
+        if last in ("to", "cuda", "copy", "select", "shuffle") and isinstance(
+            node.func, ast.Attribute
+        ):
             return self._value(cell, node.func.value, scope)
         if name in self.collates:
             return self._batch(self.collates[name])

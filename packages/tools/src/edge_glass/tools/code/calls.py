@@ -41,8 +41,15 @@ class CallProblem:
     proposal: str | None = None  # the parameter that is surely meant by it
 
 
-def call_problems(program: Program) -> Iterator[CallProblem]:
-    """Yield what is wrong with the calls whose signature can be read."""
+def call_problems(program: Program) -> list[CallProblem]:
+    """Return what is wrong with the calls whose signature can be read."""
+    if "calls" not in program.memo:
+        program.memo["calls"] = list(_call_problems(program))
+    found: list[CallProblem] = program.memo["calls"]
+    return found
+
+
+def _call_problems(program: Program) -> Iterator[CallProblem]:
     for call in program.calls:
         node = call.node
         name = dotted(node.func)

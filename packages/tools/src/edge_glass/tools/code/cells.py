@@ -11,6 +11,7 @@ from itertools import accumulate
 
 import libcst as cst
 
+from edge_glass.tools.code.masking import Masked, MaskError, mask
 from edge_glass.tools.code.scopes import (
     CellNames,
     ScopedCall,
@@ -19,7 +20,6 @@ from edge_glass.tools.code.scopes import (
     scoped_calls,
     targets,
 )
-from edge_glass.tools.code.masking import Masked, MaskError, mask
 from edge_glass.tools.notebook import Notebook
 
 # Deeper trees would exhaust the stack of a recursive reader; no person writes one.
@@ -113,7 +113,9 @@ class PythonCell:
         if self.text.isascii():
             return start + column
         piece = self.text[start : self._starts[line]]
-        return start + len(piece.encode("utf-8", "surrogatepass")[:column].decode("utf-8", "ignore"))
+        return start + len(
+            piece.encode("utf-8", "surrogatepass")[:column].decode("utf-8", "ignore")
+        )
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword | ast.arg) -> tuple[int, int]:
         """Return where a node of `syntax` stands in `text`."""

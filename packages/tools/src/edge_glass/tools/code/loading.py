@@ -19,14 +19,20 @@ def loading_problems(program: Program) -> Iterator[tuple[Call, str]]:
         meaning = program.meaning(name, call.cell.index) or name
         if meaning == "torch.load" and None not in given and not _is(given, "weights_only", True):
             safe = _with(node, "weights_only", True)
-            yield call, (
-                f"`{shown(node)}` unpickles the file, which can run any code in it; "
-                f"write `{safe}`, or load a safetensors file"
+            yield (
+                call,
+                (
+                    f"`{shown(node)}` unpickles the file, which can run any code in it; "
+                    f"write `{safe}`, or load a safetensors file"
+                ),
             )
         elif last.startswith("load") and last != "loads" and _is(given, "strict", False):
-            yield call, (
-                f"`{shown(node)}` ignores missing and unknown weights; write `{_without(node)}`"
-                ", and rename or drop keys before if they are known to differ"
+            yield (
+                call,
+                (
+                    f"`{shown(node)}` ignores missing and unknown weights; write `{_without(node)}`"
+                    ", and rename or drop keys before if they are known to differ"
+                ),
             )
 
 

@@ -84,7 +84,9 @@ def _is_given(name: str) -> bool:
 
 def _is_tested(program: Program, name: str) -> bool:
     """Whether the code looks a name up before it uses it: `"x" in globals()`."""
-    quoted = re.compile(rf"""["']{re.escape(name)}["']\s*(?:not\s+)?in\s+(?:globals|locals|vars|dir)""")
+    quoted = re.compile(
+        rf"""["']{re.escape(name)}["']\s*(?:not\s+)?in\s+(?:globals|locals|vars|dir)"""
+    )
     return any(quoted.search(cell.text) for cell in program.cells)
 
 
@@ -92,7 +94,9 @@ def _is_open(program: Program) -> bool:
     if any(not _HARMLESS.match(cell.source.strip()) for cell in program.foreign):
         return True
     for cell in program.cells:
-        if any(re.match(r"%(?:run|pylab|load|loadpy|macro|cython)\b", line) for line in cell.hidden):
+        if any(
+            re.match(r"%(?:run|pylab|load|loadpy|macro|cython)\b", line) for line in cell.hidden
+        ):
             return True
         if "exec" in cell.text or "globals" in cell.text or "inject" in cell.text:
             for node in cell.nodes:

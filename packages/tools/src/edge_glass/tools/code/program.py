@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from edge_glass.tools.code.cells import ForeignCell, PythonCell
 from edge_glass.tools.code.expressions import dotted
@@ -43,6 +44,7 @@ class Program:
         self.cells = cells
         self.folder = path.resolve().parent
         self.foreign = foreign
+        self.memo: dict[str, Any] = {}  # results of readers, by their name
 
     @cached_property
     def modules(self) -> Modules:
@@ -125,6 +127,15 @@ class Program:
         if found is None:
             return None
         return self.definitions.signature(found, self.local(call.cell.index))
+
+
+@lru_cache(maxsize=1)
+def program_of(cells: tuple[PythonCell, ...], path: Path) -> Program:
+    """Return the program of these cells. The last one is kept: most patches change nothing.
+
+    Whoever begins with another notebook clears it, because modules may have changed meanwhile.
+    """
+    return Program(cells, path)
 
 
 def _imported(node: ast.Import | ast.ImportFrom, name: str) -> str | None:

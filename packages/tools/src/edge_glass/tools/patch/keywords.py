@@ -15,7 +15,7 @@ from edge_glass.tools.code.calls import CallProblem, call_problems
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted, shown
-from edge_glass.tools.code.program import Call, Program
+from edge_glass.tools.code.program import Call, program_of
 from edge_glass.tools.patch.rewrite import Note, Rewrite
 
 
@@ -32,7 +32,7 @@ class KeywordsPatch:
     name: str = "keywords"
 
     def rewrite(self, cells: Sequence[PythonCell], path: Path, /) -> Rewrite:
-        program = Program(cells, path)
+        program = program_of(tuple(cells), path)
         problems = list(call_problems(program))
         edits: dict[int, list[Edit]] = {}
         notes: list[Note] = []
@@ -105,9 +105,7 @@ def described(problem: CallProblem) -> str:
     if problem.keyword is not None:
         new = problem.proposal or "NEW"
         remedy = f"; `patch keywords --map {problem.keyword.arg}={new}` renames it"
-    return (
-        f"`{shown(problem.call.node)}`: {problem.message} ({problem.signature.source}){remedy}"
-    )
+    return f"`{shown(problem.call.node)}`: {problem.message} ({problem.signature.source}){remedy}"
 
 
 def edited(cells: Sequence[PythonCell], edits: Mapping[int, list[Edit]]) -> dict[int, str]:

@@ -19,6 +19,7 @@ from edge_glass.tools.code.cells import (
     syntax_problem,
 )
 from edge_glass.tools.code.masking import MaskError
+from edge_glass.tools.code.program import program_of
 from edge_glass.tools.notebook import Notebook
 
 _LAYOUT = re.compile(r"['\"\s]")
@@ -87,6 +88,7 @@ def rewrite_notebook(
     if notebook.language not in ("python", "ipython"):
         note = Note(-1, "skipped", f"its language is {notebook.language}, not Python")
         return Outcome(sources={}, notes=(note,))
+    program_of.cache_clear()
     code = read_code(notebook)
     notes = [Note(cell.index, "skipped", cell.magic) for cell in code.foreign]
     notes += [
@@ -134,6 +136,8 @@ def _run(patch: Patch, code: Code, path: Path) -> tuple[Code, list[Note]]:
             notes = [each for each in notes if (each.cell, each.kind) != (cell.index, "changed")]
         else:
             changed[cell.index] = changed_cell(cell, text)
+    if not changed:
+        return code, notes
     new = tuple(changed.get(cell.index, cell) for cell in code.cells)
     return replace(code, cells=new), notes
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted
-from edge_glass.tools.code.program import Program
+from edge_glass.tools.code.program import Program, program_of
 from edge_glass.tools.code.scopes import targets
 from edge_glass.tools.code.search_path import SearchPath
 from edge_glass.tools.patch.rewrite import Note, Rewrite
@@ -38,7 +38,7 @@ class SetupPatch:
                     note = "changes its folder or reloads modules, so the set-up is left"
                     return Rewrite(notes=[Note(cell.index, "left", note)])
                 return Rewrite()
-        merge = _Merge(Program(cells, path), path)
+        merge = _Merge(program_of(tuple(cells), path), path)
         return Rewrite(texts=merge.texts(), notes=merge.notes)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_glass.tools.code.batches import RELEVANT
 from edge_glass.tools.code.cells import PythonCell
-from edge_glass.tools.code.program import Program
+from edge_glass.tools.code.program import program_of
 from edge_glass.tools.patch.collate.library import call_the_library
 from edge_glass.tools.patch.collate.missing_keys import add_missing_keys
 from edge_glass.tools.patch.rewrite import Note, Rewrite
@@ -28,7 +28,7 @@ class CollatePatch:
     def rewrite(self, cells: Sequence[PythonCell], path: Path, /) -> Rewrite:
         if not any(RELEVANT.search(cell.text) for cell in cells):
             return Rewrite()
-        repaired, notes = add_missing_keys(Program(cells, path))
+        repaired, notes = add_missing_keys(program_of(tuple(cells), path))
         cells = [replace(cell, text=repaired.get(cell.index, cell.text)) for cell in cells]
         called, library_notes = call_the_library(cells)
         if self.library:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_glass.tools.code.batches import Batches, Collate, KeyRead
-from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted, text_of
 from edge_glass.tools.code.keys import own_nodes, returned
@@ -205,7 +204,7 @@ class _Adder:
             return None
         for node in self._nodes:
             name = (dotted(node.func) or "") if isinstance(node, ast.Call) else ""
-            if not name.rpartition(".")[2] in ("pad_sequence", "stack"):
+            if name.rpartition(".")[2] not in ("pad_sequence", "stack"):
                 continue
             assert isinstance(node, ast.Call)
             keys = [each for each in ast.walk(node)

@@ -17,7 +17,9 @@ from edge_glass.tools.patch.devices.memory_plan import Need
 from edge_glass.tools.patch.devices.models import Aliases, longest
 from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER, Size, size_of
 
-_NOT_A_MODEL = re.compile(r"Tokenizer|Processor|Config|Extractor|Transform|Dataset|Loader|Accelerator")
+_NOT_A_MODEL = re.compile(
+    r"Tokenizer|Processor|Config|Extractor|Transform|Dataset|Loader|Accelerator"
+)
 # An attribute of a model that is a model itself.
 _PART = re.compile(r"adapter|backbone|bridge|coder|fusion|head$|language|llm|model|net|projector"
                    r"|tower|transformer|vision", re.IGNORECASE)  # fmt: skip

@@ -17,7 +17,7 @@ import libcst as cst
 
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.edits import apply
-from edge_glass.tools.code.program import Program
+from edge_glass.tools.code.program import program_of
 from edge_glass.tools.patch.devices.components import Survey
 from edge_glass.tools.patch.devices.feeding import Feeder
 from edge_glass.tools.patch.devices.layout import Layout, definition
@@ -80,7 +80,7 @@ class DevicesPatch:
         return Rewrite(texts=texts, notes=notes)
 
     def _layout(self, cells: Sequence[PythonCell], path: Path) -> Layout:
-        survey = Survey(cells, Program(cells, path), self.sizes)
+        survey = Survey(cells, program_of(tuple(cells), path), self.sizes)
         components = survey.components
         return Layout(
             devices=tuple(device.name for device in self.devices),

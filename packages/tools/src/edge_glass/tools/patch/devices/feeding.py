@@ -77,11 +77,14 @@ class Feeder:
         self.notes: list[Note] = []
         self.needed: dict[int, set[str]] = {}  # devices that need a variable, by cell
         for _ in range(3):  # a function's values need those of its callers, and the other way
+            before = (dict(self._returned), {k: set(v) for k, v in self._given.items()})
             self.edits, self.notes, self.needed = {}, [], {}
             self._frames = [_Frame()]
             for cell in cells:
                 self._cell = cell
                 self._block(cell.syntax.body)
+            if before == (self._returned, {k: set(v) for k, v in self._given.items()}):
+                break
 
     # Statements.
 
@@ -134,9 +137,13 @@ class Feeder:
             annotation = ast.unparse(each.annotation) if each.annotation is not None else ""
             given = self._given.get(f"{name}.{each.arg}", [])
             handed = bool(given) and all(value is not None for value in given)
-            is_tensor = "Tensor" in annotation or (not annotation and (
-                handed or _TENSOR_NAME.fullmatch(each.arg) or _IMAGE_KEY.fullmatch(each.arg)))
-            if is_tensor and not re.match(r"(list|dict|tuple|Sequence|Mapping)\b", annotation, re.I):
+            is_tensor = "Tensor" in annotation or (
+                not annotation
+                and (handed or _TENSOR_NAME.fullmatch(each.arg) or _IMAGE_KEY.fullmatch(each.arg))
+            )
+            if is_tensor and not re.match(
+                r"(list|dict|tuple|Sequence|Mapping)\b", annotation, re.I
+            ):
                 frame.names[each.arg] = _Value(None)
         self._frames.append(frame)
         if isinstance(node, ast.Lambda):
@@ -253,7 +260,7 @@ class Feeder:
             parts = node.args[0].elts if node.args and isinstance(
                 node.args[0], (ast.List, ast.Tuple)) else node.args  # fmt: skip
             return self._combined(list(parts)) or _Value(CPU)
-        if root == "torch" and method in _CREATES or method in _CREATES - {"full", "empty"}:
+        if (root == "torch" and method in _CREATES) or method in _CREATES - {"full", "empty"}:
             for keyword in node.keywords:
                 if keyword.arg == "device":
                     return _Value(self._device(keyword.value))

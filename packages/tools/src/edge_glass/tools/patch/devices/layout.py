@@ -86,6 +86,8 @@ class Layout:
             rows.append((name, where, memory, placed.reason))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         return [
-            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+            "  ".join(
+                [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]
+            )
             for row in rows
         ]

@@ -127,9 +127,7 @@ def _place(
         )
         for device in devices:
             free[device.name] -= int(size * free[device.name] / total)
-        return Placement(
-            device=devices[0].name, size=size, max_memory=limits, reason=need.reason
-        )
+        return Placement(device=devices[0].name, size=size, max_memory=limits, reason=need.reason)
     room = total if need.spreadable else free[roomiest.name]
     too_large = f"more than the {room / GIB:.2f} GiB that are free for it"
     return Placement(device="cpu", size=size, reason=f"{need.reason}; {too_large}")

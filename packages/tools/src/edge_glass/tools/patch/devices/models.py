@@ -1,11 +1,11 @@
 """By which key a model is known, wherever the notebook holds it.
 
-    encoder = Encoder()                  encoder
-    aligned.vision = Encoder()           aligned.vision
-    self.decoder = Decoder()             Pipeline.decoder     in a method of the class Pipeline
-    def build(): model = Decoder()       build.model          a local variable
-    language = build()                   build.model          what the function returns
-    def run(net): net(x);  run(encoder)  encoder              a parameter that is given one model
+encoder = Encoder()                  encoder
+aligned.vision = Encoder()           aligned.vision
+self.decoder = Decoder()             Pipeline.decoder     in a method of the class Pipeline
+def build(): model = Decoder()       build.model          a local variable
+language = build()                   build.model          what the function returns
+def run(net): net(x);  run(encoder)  encoder              a parameter that is given one model
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import TypeVar
 import libcst as cst
 
 from edge_glass.tools.patch.devices.expressions import device_in, unchained
-from edge_glass.tools.patch.devices.models import ModelNames
 from edge_glass.tools.patch.devices.layout import Layout, choice, definition
+from edge_glass.tools.patch.devices.models import ModelNames
 from edge_glass.tools.patch.rewrite import Kind, Note
 from edge_glass.tools.patch.syntax.insertion import with_keyword
 from edge_glass.tools.patch.syntax.names import (
@@ -90,7 +90,9 @@ class Placer(ModelNames):
         self._layout.define(name, device)
         # A variable that held a string stays one: it may be printed or compared.
         whole = isinstance(original_node.value, cst.Call)
-        text = self._styled((definition if whole else choice)(device, self._torch_name()), original_node)
+        text = self._styled(
+            (definition if whole else choice)(device, self._torch_name()), original_node
+        )
         new = updated_node.with_changes(value=cst.parse_expression(text))
         return self._changed(original_node, updated_node, new)
 

@@ -17,19 +17,25 @@ import libcst as cst
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.patch.paths.project import MACHINE, Files, Project
 from edge_glass.tools.patch.rewrite import Kind, Note, Rewrite
-from edge_glass.tools.patch.syntax.names import NamedTransformer, NotebookNames, code_of, dotted, literal_string
+from edge_glass.tools.patch.syntax.names import (
+    NamedTransformer,
+    NotebookNames,
+    code_of,
+    dotted,
+    literal_string,
+)
 from edge_glass.tools.project_root import find_root
 
 _FILE = re.compile(
     r"[\w./ -]*[\w-]\.(?:bin|ckpt|csv|gin|ini|json|jsonl|npy|npz|onnx|parquet|pkl|pt|pth|safetensors"
     r"|toml|tsv|txt|ya?ml)"
 )
-_RELEVANT = re.compile(
-    rf"""["'][^"'\n]*[/\\]|["']\.\.["']|\bchdir\b|["']{_FILE.pattern}["']"""
-)
+_RELEVANT = re.compile(rf"""["'][^"'\n]*[/\\]|["']\.\.["']|\bchdir\b|["']{_FILE.pattern}["']""")
 # Calls that read a file they are given, and calls that write one.
 _READS = re.compile(r"(?:^|\.)_*(?:load\w*|\w*_load|read\w*|open|from_\w+|get_config|parse_\w+)$")
-_WRITES = re.compile(r"save|write|dump|mkdir|makedirs|savefig|export|(?:^|\.)to_|download|copy|remove")
+_WRITES = re.compile(
+    r"save|write|dump|mkdir|makedirs|savefig|export|(?:^|\.)to_|download|copy|remove"
+)
 _INPUT_NAME = re.compile(r"config|cfg|checkpoint|ckpt|weights|_path$|_file$", re.IGNORECASE)
 _RELATIVE = re.compile(r"(?:\.{1,2}/)*[\w.-]+(?:/[\w.-]+)+/?|(?:\.{1,2}/)+[\w.-]*|\.\.")
 _CHDIR = re.compile(r"\bos\.chdir\s*\(|\bchdir\s*\(")

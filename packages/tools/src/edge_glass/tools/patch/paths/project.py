@@ -124,5 +124,3 @@ class Project:
 
     def _seen(self, path: Path) -> str:
         return Path(os.path.relpath(path, self._folder)).as_posix()
-
-

@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edge_glass.tools.code.calls import CallProblem, call_problems
-from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.code.calls import call_problems
 from edge_glass.tools.code.edits import Edit
-from edge_glass.tools.code.expressions import dotted, shown
+from edge_glass.tools.code.expressions import dotted
 from edge_glass.tools.code.names import NameProblem, name_problems
 from edge_glass.tools.code.program import Call, Program
 from edge_glass.tools.code.signatures import Signature

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_glass.tools.code.cells import PythonCell
-from edge_glass.tools.code.program import Program
+from edge_glass.tools.code.program import Program, program_of
 from edge_glass.tools.patch.rewrite import Note, Rewrite
 from edge_glass.tools.patch.transforms.drift import define_lost_names, repair_keywords
 from edge_glass.tools.patch.transforms.pipelines import replace_pipelines
@@ -34,7 +34,7 @@ class TransformsPatch:
             lambda program: replace_pipelines(program.cells, self.fit),
         ]
         for step in steps:
-            texts, made = step(Program(now, path))
+            texts, made = step(program_of(tuple(now), path))
             notes += made
             now = [replace(each, text=texts[each.index]) if each.index in texts else each
                    for each in now]  # fmt: skip
