@@ -134,7 +134,8 @@ def test_the_missing_key_is_added(cells: list[str], call: str) -> None:
         code = "\n".join(line for line in cell.splitlines() if not line.startswith(("%", "!")))
         if any(word in code for word in ("def ", "class ", "loader = ")):
             exec(compile(code, "cell", "exec"), namespace)
-    batch = eval(call, namespace)
+    exec(f"result = {call}", namespace)
+    batch = namespace["result"]
     assert batch["answers"] == ["two", "two"]
     assert batch["images"] == [1, 1]
 

@@ -235,7 +235,7 @@ def test_a_cell_that_libcst_refuses_is_left_and_the_others_are_done() -> None:
 
 
 def test_untouched_code_is_equal_for_python(project: Path) -> None:
-    """A patch leaves the meaning of statements that it doesn't report alone."""
+    """A patch leaves the meaning of statements that it does not report alone."""
     source = "import torch\nx = torch.zeros(3).cuda()\ny = [i ** 2 for i in range(3)]\n"
     notebook = _notebook([source], project)
     outcome = rewrite_notebook(notebook, [patches(project)["devices"]])  # type: ignore[arg-type]

@@ -151,7 +151,7 @@ def test_keywords_follow_the_signature_and_the_cells_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     folder = _write(tmp_path, files)
-    new, notes = _patched(cells, folder)
+    new, _ = _patched(cells, folder)
     assert expected in "\n".join(new)
     assert not any(name in sys.modules for name in ("helpers", "lab", "mylib", "tools_of_ours"))
     monkeypatch.chdir(folder)

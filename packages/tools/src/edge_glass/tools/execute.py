@@ -115,7 +115,7 @@ def executed(text: str, path: Path, *, timeout: int = 600) -> str:
 def _kernel(spec: Mapping[str, str], settings: Path) -> Any:
     """Return a manager of the notebook's kernel; `python3` is always the Python that runs this.
 
-    A kernel spec of that name in the user's home may be another environment's.
+    A kernel spec of that name in the user's home may belong to a different environment.
     """
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager

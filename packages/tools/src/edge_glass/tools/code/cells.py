@@ -11,15 +11,9 @@ from itertools import accumulate
 
 import libcst as cst
 
+from edge_glass.tools.code.bindings import ScopedCall, body_nodes, scoped_calls, targets
 from edge_glass.tools.code.masking import Masked, MaskError, mask
-from edge_glass.tools.code.scopes import (
-    CellNames,
-    ScopedCall,
-    body_nodes,
-    cell_names,
-    scoped_calls,
-    targets,
-)
+from edge_glass.tools.code.scopes import CellNames, cell_names
 from edge_glass.tools.notebook import Notebook
 
 # Deeper trees would exhaust the stack of a recursive reader; no person writes one.
@@ -132,7 +126,7 @@ class PythonCell:
 
     def line_start(self, node: ast.stmt) -> int:
         """Return where the first line of a statement starts, its decorators included."""
-        decorators = getattr(node, "decorator_list", [])
+        decorators: list[ast.expr] = getattr(node, "decorator_list", [])
         return self._starts[min([node.lineno, *[each.lineno for each in decorators]]) - 1]
 
     def line_end(self, node: ast.stmt) -> int:
@@ -191,7 +185,7 @@ def changed_cell(cell: PythonCell, text: str) -> PythonCell:
 def parse(text: str) -> ast.Module | None:
     """Return the tree of `text`, or None if this Python cannot parse it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "invalid escape sequence" in somebody's notebook
+        warnings.simplefilter("ignore")  # "invalid escape sequence" in a notebook
         try:
             return ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):

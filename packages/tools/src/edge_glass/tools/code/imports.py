@@ -36,9 +36,10 @@ def _unguarded(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
         children = list(ast.iter_child_nodes(node))
         if isinstance(node, ast.Try) and any(_catches(each.type) for each in node.handlers):
             children = [*node.orelse, *node.finalbody]
-        elif (isinstance(node, ast.If) and _GUARD.search(ast.unparse(node.test))) or (isinstance(node, ast.With) and any(
-            "suppress" in ast.unparse(item.context_expr) for item in node.items
-        )):
+        elif (isinstance(node, ast.If) and _GUARD.search(ast.unparse(node.test))) or (
+            isinstance(node, ast.With)
+            and any("suppress" in ast.unparse(item.context_expr) for item in node.items)
+        ):
             children = []
         stack += reversed(children)
 

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edge_glass.tools.code.bindings import FunctionNode, body_nodes
 from edge_glass.tools.code.expressions import dotted, text_of
-from edge_glass.tools.code.scopes import FunctionNode, body_nodes
 
 _MAX_DEPTH = 6  # of functions that call each other
 
@@ -122,9 +122,9 @@ class _Reader:
     def _comprehension(self, node: ast.DictComp) -> Keys:
         """Read `{k: … for k in ("a", "b")}` and `{k: … for k in rows[0]}`."""
         source = node.generators[0].iter
-        if isinstance(source, ast.Call) and isinstance(source.func, ast.Attribute):
-            if source.func.attr in ("keys", "items"):
-                source = source.func.value
+        called = source.func if isinstance(source, ast.Call) else None
+        if isinstance(called, ast.Attribute) and called.attr in ("keys", "items"):
+            source = called.value
         if isinstance(source, (ast.Tuple, ast.List, ast.Set)):
             names = [text_of(each) for each in source.elts]
             if None not in names:

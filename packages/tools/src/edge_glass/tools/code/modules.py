@@ -12,8 +12,8 @@ from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
+from edge_glass.tools.code.bindings import body_nodes, targets
 from edge_glass.tools.code.cells import parse
-from edge_glass.tools.code.scopes import body_nodes, targets
 from edge_glass.tools.code.search_path import SearchPath
 
 _COMPILED = (".so", ".pyd", ".pyc")

@@ -1,4 +1,4 @@
-"""Names that no cell defines, or that a cell reads before another one defines them."""
+"""Names that no cell defines, or that a cell reads before a later one defines them."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from edge_glass.tools.code.bindings import FunctionNode, body_nodes
 from edge_glass.tools.code.cells import ForeignCell, PythonCell
 from edge_glass.tools.code.expressions import dotted
 from edge_glass.tools.code.modules import Modules, bound_names
-from edge_glass.tools.code.scopes import FunctionNode, body_nodes
 from edge_glass.tools.code.search_path import SearchPath
 from edge_glass.tools.code.signatures import Definitions, Resolved, Signature, method
 

@@ -1,4 +1,4 @@
-"""Where a notebook's imports are looked up: its folder, what it puts on `sys.path`, what it installs.
+"""Where imports are looked up: beside the notebook, on `sys.path`, in what it installs.
 
 Expressions such as `str(Path.cwd().parent / "src")` are computed here, by a reader that knows the
 path functions and nothing else.
@@ -18,7 +18,7 @@ from edge_glass.tools.code.expressions import dotted
 _CD = re.compile(r"%?cd\s+(?:-q\s+)?(.+)")
 _INSTALL = re.compile(r"[%!]\s*(?:python3?\s+-m\s+|\{sys\.executable\}\s+-m\s+|uv\s+)?"
                       r"(?:pip3?|conda|mamba)\s+install\s+(.*)", re.DOTALL)  # fmt: skip
-# Distributions whose module has another name.
+# Distributions whose module has a different name.
 _MODULES = {
     "beautifulsoup4": "bs4",
     "faiss-cpu": "faiss",

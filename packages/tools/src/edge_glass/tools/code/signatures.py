@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from edge_glass.tools.code.bindings import FunctionNode
 from edge_glass.tools.code.expressions import dotted
 from edge_glass.tools.code.modules import Module, Modules
-from edge_glass.tools.code.scopes import FunctionNode
 
 # Decorators after which a function is called as it is written.
 _TRANSPARENT = frozenset(
@@ -133,8 +133,7 @@ class Definitions:
                 name=node.name, positional=(), keywords=empty, required=empty, source=where
             )
         base = self._base(bases[0], found.module, local) if len(bases) == 1 else None
-        signature = self._of_class(base, local, where, depth + 1) if base is not None else None
-        return signature
+        return self._of_class(base, local, where, depth + 1) if base is not None else None
 
     def _base(
         self, name: str, module: Module | None, local: dict[str, Resolved]
@@ -255,5 +254,4 @@ def _switches(arguments: ast.arguments) -> set[str]:
     found = {name for name, value in values.items()
              if isinstance(value, ast.Constant) and isinstance(value.value, bool)}  # fmt: skip
     every = [*positional, *arguments.kwonlyargs]
-    return found | {each.arg for each in every
-                    if each.annotation is not None and dotted(each.annotation) == "bool"}  # fmt: skip
+    return found | {each.arg for each in every if dotted(each.annotation) == "bool"}

@@ -8,6 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_glass.tools.patch.options import (
+    Check,
+    Clear,
+    Devices,
+    Diff,
+    Fit,
+    Keyword,
+    Library,
+    Memory,
+    Notebooks,
+    Root,
+    Size,
+    Verbose,
+    Write,
+    check_fit,
+    folder,
+    pairs,
+)
 from edge_glass.tools.patch.plugins import load_plugin, plugin_names
 
 if TYPE_CHECKING:
@@ -16,39 +34,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Rewrite notebooks by syntax; shows a diff by default."
 )
-
-Notebooks = Annotated[list[Path], typer.Argument(help="Notebook files.", show_default=False)]
-Diff = Annotated[bool, typer.Option("--diff", help="Show what would change (the default).")]
-Write = Annotated[bool, typer.Option("--write", help="Replace the files; each old one is kept.")]
-Check = Annotated[bool, typer.Option("--check", help="Exit with 1 if something would change.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="List notebooks with nothing to report too.")
-]
-Clear = Annotated[
-    bool,
-    typer.Option(
-        "--clear-outputs",
-        help="Clear outputs from the first changed cell on; all if cells failed or ran in "
-        "another order.",
-    ),
-]
-Devices = Annotated[str, typer.Option(help="Those to use, the main one first.")]
-Memory = Annotated[str, typer.Option(help="Memory of each: one size, or one per device.")]
-Size = Annotated[
-    list[str] | None,
-    typer.Option("--size", help="NAME=7.6B or NAME=15GiB: the size of a model or class."),
-]
-Library = Annotated[
-    bool, typer.Option("--library", help="Let functions call the library's if all keys map.")
-]
-Fit = Annotated[str, typer.Option(help="pad: the whole image; crop: its centre.")]
-Root = Annotated[
-    Path | None, typer.Option(help="The project's folder; found by itself if not given.")
-]
-Keyword = Annotated[
-    list[str] | None,
-    typer.Option("--keyword", help="OLD=NEW or FUNCTION.OLD=NEW: a renamed keyword argument."),
-]
 
 
 @app.command(name="all")
@@ -73,7 +58,7 @@ def every(
 ) -> None:
     """Run all built-in patches: paths, setup, transforms, keywords, collate, devices.
 
-    Example: edge-glass-notebooks patch all --devices cuda:0,cuda:1 --write notebooks/*.ipynb
+    Example: edge-glass-notebooks patch all --devices cuda:0,cuda:1 --write *.ipynb
     """
 
     def make() -> Job:
@@ -88,17 +73,17 @@ def every(
         from edge_glass.tools.patch.setup import SetupPatch
         from edge_glass.tools.patch.transforms.transforms_patch import TransformsPatch
 
-        _check_fit(fit)
+        check_fit(fit)
         return Job(
             patches=[
-                PathsPatch(root=_folder(root), mapping=_pairs(mapping, "--map")),
+                PathsPatch(root=folder(root), mapping=pairs(mapping, "--map")),
                 SetupPatch(),
                 TransformsPatch(fit=fit),
-                KeywordsPatch(mapping=_pairs(keyword, "--keyword")),
+                KeywordsPatch(mapping=pairs(keyword, "--keyword")),
                 CollatePatch(library=library),
                 DevicesPatch(
                     devices=parse_devices(devices, memory),
-                    sizes=parse_sizes(_pairs(size, "--size")),
+                    sizes=parse_sizes(pairs(size, "--size")),
                 ),
             ],
             review=review,
@@ -130,7 +115,7 @@ def devices_command(
         from edge_glass.tools.patch.devices.memory_plan import parse_devices
         from edge_glass.tools.patch.devices.sizes import parse_sizes
 
-        sizes = parse_sizes(_pairs(size, "--size"))
+        sizes = parse_sizes(pairs(size, "--size"))
         return Job(patches=[DevicesPatch(devices=parse_devices(devices, memory), sizes=sizes)])
 
     _run(make, notebooks, verbose=verbose, diff=diff, write=write, check=check)
@@ -177,7 +162,7 @@ def transforms(
         from edge_glass.tools.patch.batch import Job
         from edge_glass.tools.patch.transforms.transforms_patch import TransformsPatch
 
-        _check_fit(fit)
+        check_fit(fit)
         return Job(patches=[TransformsPatch(fit=fit)])
 
     _run(make, notebooks, verbose=verbose, diff=diff, write=write, check=check)
@@ -204,7 +189,7 @@ def keywords(
         from edge_glass.tools.patch.batch import Job
         from edge_glass.tools.patch.keywords import KeywordsPatch
 
-        return Job(patches=[KeywordsPatch(mapping=_pairs(mapping, "--map"))])
+        return Job(patches=[KeywordsPatch(mapping=pairs(mapping, "--map"))])
 
     _run(make, notebooks, verbose=verbose, diff=diff, write=write, check=check)
 
@@ -231,7 +216,7 @@ def paths(
         from edge_glass.tools.patch.batch import Job
         from edge_glass.tools.patch.paths.paths_patch import PathsPatch
 
-        return Job(patches=[PathsPatch(root=_folder(root), mapping=_pairs(mapping, "--map"))])
+        return Job(patches=[PathsPatch(root=folder(root), mapping=pairs(mapping, "--map"))])
 
     _run(make, notebooks, verbose=verbose, diff=diff, write=write, check=check)
 
@@ -274,7 +259,7 @@ def _add_plugin(name: str) -> None:
         def make() -> Job:
             from edge_glass.tools.patch.batch import Job
 
-            return Job(patches=[load_plugin(name, dict(_pairs(option, "--set")))])
+            return Job(patches=[load_plugin(name, dict(pairs(option, "--set")))])
 
         _run(make, notebooks, verbose=verbose, diff=diff, write=write, check=check)
 
@@ -284,31 +269,8 @@ def _add_plugin(name: str) -> None:
 _BUILT_IN = ("all", "collate", "devices", "keywords", "paths", "setup", "transforms")
 for _name in plugin_names():
     if _name in _BUILT_IN:
-        raise ValueError(
-            f"an installed distribution registers a patch {_name!r}, which is built in"
-        )
+        raise ValueError(f"a distribution registers a patch {_name!r}, which is built in")
     _add_plugin(_name)
-
-
-def _check_fit(fit: str) -> None:
-    if fit not in ("pad", "crop"):
-        raise ValueError(f"--fit is {fit!r}, expected pad or crop")
-
-
-def _folder(root: Path | None) -> Path | None:
-    if root is not None and not root.is_dir():
-        raise ValueError(f"--root {root} is no folder")
-    return root
-
-
-def _pairs(texts: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for text in texts or ():
-        key, equal, value = text.partition("=")
-        if not (key and equal and value):
-            raise typer.BadParameter(f"{text!r}: expected two parts as A=B", param_hint=option)
-        pairs.append((key, value))
-    return tuple(pairs)
 
 
 def _run(

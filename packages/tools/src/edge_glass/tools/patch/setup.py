@@ -7,15 +7,16 @@ An import that an earlier cell has made already is removed. Folders that later c
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_glass.tools.code.bindings import targets
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted
 from edge_glass.tools.code.program import Program, program_of
-from edge_glass.tools.code.scopes import targets
 from edge_glass.tools.code.search_path import SearchPath
 from edge_glass.tools.patch.rewrite import Note, Rewrite
 
@@ -177,7 +178,8 @@ def _added(node: ast.stmt) -> ast.expr | None:
 
 def _deletions(cell: PythonCell, gone: set[ast.stmt]) -> list[Edit]:
     """Return the edits that take statements out, with their lines if nothing else is on them."""
-    edits = []
+    edits: list[Edit] = []
+    spans: list[tuple[int, int]] = []  # of whole lines; neighbours are joined
     lines: dict[tuple[int, int], list[ast.stmt]] = {}
     for statement in cell.syntax.body:
         place = (cell.line_start(statement), cell.line_end(statement))
@@ -186,15 +188,17 @@ def _deletions(cell: PythonCell, gone: set[ast.stmt]) -> list[Edit]:
         out = [each for each in statements if each in gone]
         clear = cell.text[start : cell.span(statements[0])[0]].strip() == ""
         if out and len(out) == len(statements) and clear:
-            while start and end >= len(cell.text) and cell.text[start - 1] in "\r\n":
-                start -= 1  # the last line: the break before it goes too
-            edits.append(Edit(start, end, ""))
+            if spans and spans[-1][1] == start:
+                start = spans.pop()[0]
+            spans.append((start, end))
             continue
         for each in out:  # `import os; x = 1`
             begin, finish = cell.span(each)
-            rest = cell.text[finish:end]
-            skip = len(rest) - len(rest.lstrip(" \t"))
-            if rest[skip : skip + 1] == ";":
-                skip += 1 + len(rest[skip + 1 :]) - len(rest[skip + 1 :].lstrip(" \t"))
-                edits.append(Edit(begin, finish + skip, ""))
+            rest = re.compile(r"[ \t]*;[ \t]*").match(cell.text, finish, end)
+            if rest is not None:
+                edits.append(Edit(begin, rest.end(), ""))
+    for start, end in spans:
+        if end >= len(cell.text):  # the last lines: the break before them goes too
+            start = len(cell.text[:start].rstrip("\r\n"))
+        edits.append(Edit(start, end, ""))
     return edits

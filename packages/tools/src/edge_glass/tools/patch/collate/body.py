@@ -103,7 +103,7 @@ class CollateBody(cst.CSTVisitor):
 
     @property
     def padding(self) -> list[str]:
-        """What it pads tokens with, where that still means something without the body."""
+        """What it pads tokens with, if that still means something without the body."""
         values = [code_of(value, 10**6) for value in self._padding if not self._is_local(value)]
         return [value for value in values if value != "-100"]  # the labels'
 

@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_glass.tools.code.batches import Batches, Collate, KeyRead
+from edge_glass.tools.code.batch_items import Collate, KeyRead
+from edge_glass.tools.code.batches import Batches
+from edge_glass.tools.code.bindings import body_nodes
 from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted, text_of
 from edge_glass.tools.code.keys import own_nodes, returned
 from edge_glass.tools.code.program import Program
-from edge_glass.tools.code.scopes import body_nodes
 from edge_glass.tools.patch.rewrite import Note
 
 _PADDED = re.compile(r"labels|(.*_)?(ids|mask)")

@@ -5,93 +5,43 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.expressions import argument, dotted, text_of
 from edge_glass.tools.code.program import Program
-from edge_glass.tools.code.scopes import FunctionNode, local_names, parameters
 from edge_glass.tools.code.signatures import Signature
-from edge_glass.tools.patch.devices.expressions import CHAINED
-from edge_glass.tools.patch.devices.memory_plan import Need
-from edge_glass.tools.patch.devices.models import Aliases, longest
-from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER, Size, size_of
-
-_NOT_A_MODEL = re.compile(
-    r"Tokenizer|Processor|Config|Extractor|Transform|Dataset|Loader|Accelerator"
+from edge_glass.tools.patch.devices.component import Component, Found
+from edge_glass.tools.patch.devices.keyed_visitor import KeyedVisitor
+from edge_glass.tools.patch.devices.model_calls import (
+    NOT_A_MODEL,
+    PART,
+    MODEL_METHODS,
+    NAME_ARGUMENTS,
+    WRAPPER_HINTS,
+    dtypes_of,
+    has_lora,
+    is_move,
+    root_of,
+    root_path,
+    takes,
+    unchained,
 )
-# An attribute of a model that is a model itself.
-_PART = re.compile(r"adapter|backbone|bridge|coder|fusion|head$|language|llm|model|net|projector"
-                   r"|tower|transformer|vision", re.IGNORECASE)  # fmt: skip
-# What only a model is used for.
-_MODEL_METHODS = frozenset(
-    {"eval", "forward", "generate", "load_state_dict", "parameters", "state_dict", "train"}
-    | {"named_parameters", "requires_grad_", "zero_grad"}
-)
-_NAME_ARGUMENTS = ("pretrained_model_name_or_path", "model_name", "model_name_or_path", "model_id",
-                   "model", "name", "checkpoint", "pretrained", "base_model", "decoder_name",
-                   "encoder_name", "llm_name", "path")  # fmt: skip
-_WRAPPER_HINTS = ("device_map", "load_in_4bit", "load_in_8bit", "use_lora", "quantization_config")
+from edge_glass.tools.patch.devices.models import longest
+from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER, size_of
 
 
-@dataclass(frozen=True, kw_only=True)
-class Component:
-    """A model of the notebook."""
-
-    name: str  # its key, see models.py
-    size: Size
-    device_mapped: bool  # made with `device_map=`, or quantised, which needs one
-    spreadable: bool  # its loader understands `device_map`
-    takes_max_memory: bool
-    wrapper: bool  # a class of the notebook's own project, made with `device_map=`
-    moved: bool  # the notebook moves it somewhere
-
-    @property
-    def need(self) -> Need:
-        return Need(
-            name=self.name,
-            size=self.size.bytes,
-            spreadable=self.spreadable or (self.wrapper and self.device_mapped),
-            mapped=self.device_mapped,
-            reason=self.size.reason,
-        )
-
-    @property
-    def placed(self) -> bool:
-        """Whether the code puts it on an accelerator; a model that is only loaded stays on CPU."""
-        return self.moved or self.device_mapped
-
-
-@dataclass
-class _Found:
-    made: ast.Call
-    kind: str  # the class or function that makes it
-    identifier: str | None = None
-    loader: bool = False  # made by `from_pretrained` and the like
-    spreadable: bool = False
-    wrapper: bool = False
-    dtype: str | None = None
-    bits: str | None = None
-    mapped: bool = False
-    takes_max_memory: bool = False
-
-
-class Survey(ast.NodeVisitor):
+class Survey(KeyedVisitor):
     """Reads the cells, in order."""
 
     def __init__(
         self, cells: Sequence[PythonCell], program: Program, sizes: Mapping[str, str]
     ) -> None:
-        self.aliases = Aliases()
+        super().__init__()
         self.consumers: dict[str, set[str]] = {}  # variable -> the models it is handed to
-        self.functions: dict[str, list[str]] = {}  # parameters of the notebook's own functions
         self._program = program
         self._cell = 0
         self._sizes = sizes
-        self._frames: list[frozenset[str]] = []  # the local names of the functions around
-        self._around: list[str] = []  # the names of these functions
-        self._classes: list[str] = []
-        self._found: dict[str, _Found] = {}
+        self._found: dict[str, Found] = {}
         self._moved: set[str] = set()
         self._adapted: set[str] = set()  # by LoRA
         self._used: set[str] = set()  # called, or used as only a model is
@@ -106,47 +56,6 @@ class Survey(ast.NodeVisitor):
                 parameter: next(iter(given)) for parameter, given in self._handed.items()
                 if len(given) == 1
             }  # fmt: skip
-
-    # Scopes and keys.
-
-    def visit_FunctionDef(self, node: FunctionNode) -> None:
-        self.functions[node.name] = [each.arg for each in parameters(node.args)]
-        self._inside(node, node.name)
-
-    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._inside(node, "<lambda>")
-
-    def _inside(self, node: FunctionNode | ast.Lambda, name: str) -> None:
-        self._frames.append(frozenset(local_names(node)))
-        self._around.append(name)
-        self.generic_visit(node)
-        self._around.pop()
-        self._frames.pop()
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._classes.append(node.name)
-        self.generic_visit(node)
-        self._classes.pop()
-
-    def _is_local(self, name: str) -> bool:
-        return any(name in frame for frame in self._frames)
-
-    def _scoped(self, name: str) -> str:
-        return ".".join([*self._around, name]) if self._is_local(name) else name
-
-    def _keys(self, path: str) -> list[str]:
-        owner = self._classes[-1] if self._classes else None
-        local = self._is_local(path.partition(".")[0])
-        return self.aliases.resolve(path, tuple(self._around), owner, local)
-
-    def _own_key(self, path: str) -> str:
-        """Return the key of a model that is made here and held by a dotted name."""
-        root, _, rest = path.partition(".")
-        if root in ("self", "cls") and self._classes:
-            return f"{self._classes[-1]}.{rest}"
-        return ".".join([*self._around, path]) if self._is_local(root) else path
 
     def _model_of(self, path: str | None) -> str | None:
         return longest(self._keys(path), self._found) if path else None
@@ -164,7 +73,7 @@ class Survey(ast.NodeVisitor):
                 continue
             size = size_of(
                 each.identifier, each.kind, dtype=each.bits or each.dtype,
-                lora=key in self._adapted or _has_lora(each.made), wrapper=each.wrapper,
+                lora=key in self._adapted or has_lora(each.made), wrapper=each.wrapper,
                 given=self._given(key, each),
             )  # fmt: skip
             found[key] = Component(
@@ -178,7 +87,7 @@ class Survey(ast.NodeVisitor):
             )
         return found
 
-    def _given(self, key: str, found: _Found) -> str | None:
+    def _given(self, key: str, found: Found) -> str | None:
         """Return the size that `--size` gives for a model by its variable, class or id."""
         for name in (key, key.rpartition(".")[2], found.kind, found.identifier or ""):
             if name in self._sizes:
@@ -233,7 +142,7 @@ class Survey(ast.NodeVisitor):
         if called and called in self._own_classes() and isinstance(target, ast.Name):
             self.aliases.variables.setdefault(self._scoped(path), called)
         existing = self._model_of(path)
-        same = isinstance(value, ast.Call) and self._model_of(_root_path(value))
+        same = isinstance(value, ast.Call) and self._model_of(root_path(value))
         if existing is not None and same == existing:
             self._chain(existing, value)  # `model = model.half().to(device)`
             return
@@ -286,12 +195,12 @@ class Survey(ast.NodeVisitor):
         path = dotted(made.func) or ""
         owner, _, method = path.rpartition(".")
         is_class = method[:1].isupper()
-        if _NOT_A_MODEL.search(owner if method.startswith("from_") else method) or not path:
+        if NOT_A_MODEL.search(owner if method.startswith("from_") else method) or not path:
             return
         meaning = self._program.meaning(path, self._cell) or path
         if re.match(r"torch\.(?!nn|hub|jit|compile)", meaning):
             return  # a tensor
-        found = _Found(made, owner.rpartition(".")[2] if method.startswith("from_") else method)
+        found = Found(made, owner.rpartition(".")[2] if method.startswith("from_") else method)
         found.bits = bits
         found.mapped = argument(made, "device_map") is not None
         if method in ("from_pretrained", "SentenceTransformer"):
@@ -301,14 +210,14 @@ class Survey(ast.NodeVisitor):
             library = meaning.partition(".")[0]
             known = library in ("transformers", "diffusers", "peft") or meaning == path
             found.spreadable = found.takes_max_memory = method == "from_pretrained" and known
-        elif any(argument(made, name) is not None for name in _WRAPPER_HINTS) and (
+        elif any(argument(made, name) is not None for name in WRAPPER_HINTS) and (
             is_class or found.mapped
         ):
             found.wrapper = True
             found.identifier = self._identifier(made, anything=False)
             signature = self._signature(path)
-            found.spreadable = signature is not None and _takes(signature, "device_map")
-            found.takes_max_memory = signature is not None and _takes(signature, "max_memory")
+            found.spreadable = signature is not None and takes(signature, "device_map")
+            found.takes_max_memory = signature is not None and takes(signature, "max_memory")
         else:
             found.identifier = self._identifier(made, anything=False) if is_class else None
         for name in ("dtype", "torch_dtype"):
@@ -334,7 +243,7 @@ class Survey(ast.NodeVisitor):
 
     def _identifier(self, made: ast.Call, *, anything: bool) -> str | None:
         """Return the id of the model that a call loads: a text that its arguments give."""
-        for name in _NAME_ARGUMENTS:
+        for name in NAME_ARGUMENTS:
             given = argument(made, name)
             if given is not None:
                 return self._text(given)
@@ -362,14 +271,14 @@ class Survey(ast.NodeVisitor):
         owner, _, method = path.rpartition(".")
         if is_move(node):
             self._moves(node)
-        if method in _MODEL_METHODS:
+        if method in MODEL_METHODS:
             self._used.add(self._model_of(owner) or "")
         if path:
             self._used |= set(self._keys(path)) & self._found.keys()
         target = self._model_of(path) or path.partition(".")[0]
         if target and not self._is_local(target):
             for value in [*node.args, *(each.value for each in node.keywords)]:
-                name = _root(value)
+                name = root_of(value)
                 if name:
                     self.consumers.setdefault(self._scoped(name), set()).add(target)
         self._hand_over(path, node)
@@ -377,16 +286,16 @@ class Survey(ast.NodeVisitor):
 
     def _moves(self, node: ast.Call) -> None:
         """Note that a model is moved; an attribute of a model may be a model of its own."""
-        path = _root_path(node)
+        path = root_path(node)
         if path is None:
             return
         keys = self._keys(path)
         key = next((each for each in keys if each in self._found), None)
         owner = self._found.get(self._model_of(path) or "")
-        if key is None and owner is not None and _PART.search(path.rpartition(".")[2]):
-            if owner.kind[:1].isupper() or owner.loader:
-                key = keys[0]
-                self._found[key] = _Found(node, "Module")
+        part = PART.search(path.rpartition(".")[2])
+        if key is None and part and owner is not None and (owner.loader or owner.is_class):
+            key = keys[0]
+            self._found[key] = Found(node, "Module")
         if key is not None:
             self._moved.add(key)
             self._chain(key, node)
@@ -402,61 +311,3 @@ class Survey(ast.NodeVisitor):
             model = self._model_of(inner)
             if model is not None and inner is not None and model in self._keys(inner):
                 self._handed.setdefault(f"{path}.{name}", set()).add(model)
-
-
-def _takes(signature: Signature, name: str) -> bool:
-    return signature.takes_kwargs or name in signature.keywords
-
-
-def _root_path(node: ast.expr) -> str | None:
-    """Return the dotted name in front of chained calls: `a.b` of `a.b.eval().to(c)`."""
-    return dotted(unchained(node)[0])
-
-
-def _root(node: ast.expr) -> str | None:
-    """Return the variable that an expression starts from: `x` of `x["a"].b.to(c)`."""
-    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call, ast.Starred)):
-        node = node.func if isinstance(node, ast.Call) else node.value
-    return node.id if isinstance(node, ast.Name) else None
-
-
-def _has_lora(made: ast.Call) -> bool:
-    names = ("use_lora", "lora", "lora_config", "peft_config", "lora_r", "lora_rank")
-    given = [argument(made, name) for name in names]
-    return any(
-        each is not None and not (isinstance(each, ast.Constant) and each.value in (False, None))
-        for each in given
-    )
-
-
-def unchained(node: ast.expr) -> tuple[ast.expr, tuple[ast.Call, ...]]:
-    """Split `Model(…).eval().to(x)` into the creation and the calls chained to it."""
-    chain: list[ast.Call] = []
-    while (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in CHAINED
-    ):
-        chain.append(node)
-        node = node.func.value
-    return node, tuple(chain)
-
-
-def is_move(call: ast.Call) -> bool:
-    """Whether a call is `.cuda()`, or `.to(…)` with something else than a dtype."""
-    if not isinstance(call.func, ast.Attribute) or call.func.attr not in ("to", "cuda"):
-        return False
-    given = len(call.args) + len(call.keywords)
-    return call.func.attr == "cuda" or len(dtypes_of(call)) < given
-
-
-def dtypes_of(call: ast.Call) -> list[str]:
-    """Return the dtype that a chained call casts to: `.half()`, `.to(torch.bfloat16)`."""
-    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    if method in ("half", "bfloat16", "float", "double"):
-        return [method]
-    if method != "to":
-        return []
-    values = [*call.args, *(each.value for each in call.keywords)]
-    names = [(dotted(each) or "").rpartition(".")[2] for each in values]
-    return [name for name in names if name in BYTES_PER_PARAMETER]

@@ -2,8 +2,7 @@
 
 A memory plan (parameter count times bytes of the dtype) gives each model a device. Moves, factory
 calls and `device_map` are then rewritten to name it, and a tensor is moved to the device of each
-model that is called with it. Each device is one variable whose definition falls back to the CPU on a
-smaller machine.
+model that is called with it. Each device is one variable, which is the CPU on a smaller machine.
 """
 
 from __future__ import annotations

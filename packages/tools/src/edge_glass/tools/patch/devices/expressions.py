@@ -6,7 +6,7 @@ import re
 
 import libcst as cst
 
-from edge_glass.tools.patch.syntax.names import literal_string
+from edge_glass.tools.patch.syntax.names import code_of, literal_string
 
 _DEVICE = re.compile(r"cuda(:\d+)?|cpu")
 # Methods that return the model itself, so that a chain of them is still the model.
@@ -47,3 +47,9 @@ def unchained(node: cst.BaseExpression) -> tuple[cst.BaseExpression, tuple[cst.C
         chain.append(node)
         node = node.func.value
     return node, tuple(chain)
+
+
+def styled(text: str, original: cst.CSTNode) -> str:
+    """Return code with the quotes of the code that it replaces."""
+    code = code_of(original, 10**6)
+    return text.replace('"', "'") if "'" in code and '"' not in code else text

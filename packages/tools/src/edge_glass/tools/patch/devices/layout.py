@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from edge_glass.tools.patch.devices.components import Component
-from edge_glass.tools.patch.devices.memory_plan import GIB, Placement
+from edge_glass.tools.patch.devices.component import Component
+from edge_glass.tools.patch.devices.memory_plan import Placement
 from edge_glass.tools.patch.devices.models import Aliases
+from edge_glass.tools.patch.devices.sizes import GIB
 
 
 def choice(device: str, torch: str) -> str:
@@ -63,7 +64,7 @@ class Layout:
         return placed.device if placed else None
 
     def of_tensor(self, names: Iterable[str], named: str | None) -> str:
-        """Return the device that a tensor is moved to where it is made.
+        """Return the device that a tensor is moved to when it is made.
 
         It is that of the models which any of its variables goes to, else the one that the notebook
         names, else the main one. Every call of a model on another device moves it again.

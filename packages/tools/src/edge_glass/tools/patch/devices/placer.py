@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import libcst as cst
 
-from edge_glass.tools.patch.devices.expressions import device_in, unchained
+from edge_glass.tools.patch.devices.expressions import device_in, styled, unchained
 from edge_glass.tools.patch.devices.layout import Layout, choice, definition
 from edge_glass.tools.patch.devices.models import ModelNames
 from edge_glass.tools.patch.rewrite import Kind, Note
@@ -31,7 +31,7 @@ _LEFT_ALONE = {
 
 
 class Placer(ModelNames):
-    """Rewrites one cell. `torch` is the name of torch in it; None where it isn't imported yet."""
+    """Rewrites one cell. `torch` is the name of torch in it; None if it is not imported yet."""
 
     def __init__(
         self, names: Mapping[str, str], layout: Layout, index: int, torch: str | None
@@ -41,14 +41,14 @@ class Placer(ModelNames):
         self._index = index
         self._torch = torch
         self._targets: list[str] = []  # the variables that are being assigned
-        self._calls: list[cst.Call] = []  # the calls that we're inside of
+        self._calls: list[cst.Call] = []  # the calls around the place
         self._created: dict[cst.Call, str] = {}  # calls that make or move a new model -> its name
         self.needs_import = False  # of torch, in this cell
         self.needed: list[str] = []  # devices whose variable must be defined in this cell
         self.notes: list[Note] = []
 
     def qualified(self, node: cst.BaseExpression | None) -> str | None:
-        """As the base, but torch is torch even where the notebook forgot to import it."""
+        """As the base, but torch is torch even if the notebook forgot to import it."""
         found = super().qualified(node)
         path = dotted(node) or ""
         if found is None and path.startswith("torch.") and not self.is_local("torch"):
@@ -90,9 +90,7 @@ class Placer(ModelNames):
         self._layout.define(name, device)
         # A variable that held a string stays one: it may be printed or compared.
         whole = isinstance(original_node.value, cst.Call)
-        text = self._styled(
-            (definition if whole else choice)(device, self._torch_name()), original_node
-        )
+        text = styled((definition if whole else choice)(device, self._torch_name()), original_node)
         new = updated_node.with_changes(value=cst.parse_expression(text))
         return self._changed(original_node, updated_node, new)
 
@@ -117,8 +115,6 @@ class Placer(ModelNames):
                 # `model.cuda()` without its move is a line that does nothing
                 return cst.RemoveFromParent()
         return updated_node
-
-    # Calls: moves, factories, loaders.
 
     def visit_Call(self, node: cst.Call) -> None:
         self._calls.append(node)
@@ -219,23 +215,16 @@ class Placer(ModelNames):
             for argument in updated.args
             if not (argument.keyword and argument.keyword.value == "max_memory") or placed.spread
         ]
-        wanted = {name: self._styled(text, original) for name, text in wanted.items()}
+        wanted = {name: styled(text, original) for name, text in wanted.items()}
         for name, text in wanted.items():
             args = with_keyword(args, name, cst.parse_expression(text))
         shown = ", ".join(f"{name}={text}" for name, text in wanted.items())
         return self._changed(given or original, updated, updated.with_changes(args=args), shown)
 
-    def _styled(self, text: str, original: cst.CSTNode) -> str:
-        """Return code with the quotes of the code that it replaces."""
-        code = code_of(original, 10**6)
-        return text.replace('"', "'") if "'" in code and '"' not in code else text
-
     def _torch_name(self) -> str:
         """Return the name of torch in this cell, which imports it if nothing has done so yet."""
         self.needs_import = self.needs_import or self._torch is None
         return self._torch or "torch"
-
-    # What an expression names, and what to name instead.
 
     def _named(self, node: cst.BaseExpression) -> str | None:
         """Return the device that an expression names, through the notebook's own variables too."""
@@ -294,11 +283,7 @@ class Placer(ModelNames):
         return self._changed(old.value, updated, updated.with_changes(args=args), code_of(value))
 
     def _changed(
-        self,
-        original: cst.CSTNode,
-        before: NodeT,
-        after: NodeT,
-        shown: str = "",
+        self, original: cst.CSTNode, before: NodeT, after: NodeT, shown: str = ""
     ) -> NodeT:
         """Return `after`, with a note that shows `shown` of it, or `before` if nothing changes."""
         old, new = code_of(before, 10**6), code_of(after, 10**6)

@@ -1,8 +1,8 @@
 """Patch `paths`: paths of one person's machine become relative to the notebook.
 
 Jupyter runs a notebook in its own folder, so that is what a written path is relative to. A path is
-only exchanged where the project shows what it means: it lies in the project, or its last parts name
-something there, or a `--map` says so. Everything else is reported and left.
+only exchanged if the project shows what it means: it lies in the project, or its last parts name
+something there, or a `--map` names it. Everything else is reported and left.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from edge_glass.tools.patch.syntax.names import (
 from edge_glass.tools.project_root import find_root
 
 _FILE = re.compile(
-    r"[\w./ -]*[\w-]\.(?:bin|ckpt|csv|gin|ini|json|jsonl|npy|npz|onnx|parquet|pkl|pt|pth|safetensors"
-    r"|toml|tsv|txt|ya?ml)"
+    r"[\w./ -]*[\w-]\.(?:bin|ckpt|csv|gin|ini|json|jsonl|npy|npz|onnx|parquet|pkl|pt|pth"
+    r"|safetensors|toml|tsv|txt|ya?ml)"
 )
 _RELEVANT = re.compile(rf"""["'][^"'\n]*[/\\]|["']\.\.["']|\bchdir\b|["']{_FILE.pattern}["']""")
 # Calls that read a file they are given, and calls that write one.

@@ -1,4 +1,4 @@
-"""What is where in a project, seen from a notebook's folder."""
+"""The folders and files of a project, seen from a notebook's folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _walk(root: Path) -> dict[str, list[Path]]:
 
 
 class Project:
-    """What is where in the project, seen from a notebook's folder."""
+    """The project of a notebook."""
 
     def __init__(
         self, root: Path, folder: Path, mapping: Sequence[tuple[str, str]], files: Files
@@ -74,7 +74,7 @@ class Project:
             inside = self._inside(PurePosixPath(bare).parts, least=2)
             return self._seen(inside) + slash if inside else None
         parts = [part for part in bare.split("/") if part]
-        if self._root.name in parts:  # the same project on another machine
+        if self._root.name in parts:  # the same project on a different machine
             place = len(parts) - parts[::-1].index(self._root.name)
             return self._seen(self._root.joinpath(*parts[place:])) + slash
         inside = self._inside(parts, least=2) or self._folder_named(parts[-1])
@@ -98,10 +98,10 @@ class Project:
         return found[max(found)] if found else []
 
     def _astray(self, bare: str) -> bool:
-        """Whether a relative path that names nothing was written for another working folder.
+        """Whether a relative path that names nothing was written for a different working folder.
 
         One that climbs to a place inside the project is taken as meant, e.g. as an output that
-        isn't there yet.
+        is not there yet.
         """
         if self._folder == self._root and not bare.startswith(".."):
             return False

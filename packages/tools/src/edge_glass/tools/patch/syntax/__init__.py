@@ -1,1 +1,1 @@
-"""Tools for rewriting with libcst: what a name stands for, and inserting code in the local style."""
+"""Rewriting with libcst: what a name stands for, and inserting code in the style there is."""

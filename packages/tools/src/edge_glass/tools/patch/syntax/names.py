@@ -195,7 +195,7 @@ class NamedTransformer(cst.CSTTransformer):
         return any(name in frame for frame in self._frames)
 
     def scoped(self, name: str) -> str:
-        """Return `name`, marked with its function where it's local to one."""
+        """Return `name`, marked with its function if it is local to one."""
         return ".".join([*self._functions, name]) if self.is_local(name) else name
 
     @property

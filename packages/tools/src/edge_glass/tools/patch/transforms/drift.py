@@ -1,4 +1,4 @@
-"""Calls of image pipelines: their keywords follow the signature, and lost ones are defined again."""
+"""Image pipelines: keywords follow their signatures, and lost transforms are defined again."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _candidates(program: Program) -> Iterator[_Candidate]:
         if not free & call.hidden:
             code = call.cell.code(call.node)
             code = ast.unparse(call.node) if "\n" in code else code
-            yield _Candidate(code, call.cell.index, _trains(program, call))
+            yield _Candidate(code, call.cell.index, _trains(call))
 
 
 def _makes_transform(program: Program, call: Call, signature: Signature) -> bool:
@@ -117,7 +117,7 @@ def _makes_transform(program: Program, call: Call, signature: Signature) -> bool
     return False
 
 
-def _trains(program: Program, call: Call) -> bool | None:
+def _trains(call: Call) -> bool | None:
     """Return whether a call makes the transform for training; None if it does not show."""
     for keyword in call.node.keywords:
         value = getattr(keyword.value, "value", None)

@@ -2,7 +2,7 @@
 
 `image_transform` keeps the aspect and never flips. Augmentations of colour and sharpness are kept
 in front of it; a flip is dropped with a warning, because captions say left and right; a pipeline
-with a step that isn't known here is left whole.
+with a step that is not known here is left whole.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _Pipelines(NamedTransformer):
             return updated_node
         steps = original_node.args[0].value if original_node.args else None
         if not isinstance(steps, (cst.List, cst.Tuple)):
-            self._note("left", original_node, "its steps aren't a list here")
+            self._note("left", original_node, "its steps are not a list here")
             return updated_node
         return self._pipeline(original_node, updated_node, steps)
 
@@ -140,9 +140,11 @@ class _Pipelines(NamedTransformer):
             return updated
         if mean_std is None:
             mean_std = self._own or IMAGENET
-            warnings.append(f"it didn't normalise; now mean {mean_std[0]}, std {mean_std[1]}")
+            warnings.append(f"it did not normalise; now mean {mean_std[0]}, std {mean_std[1]}")
         elif self._own is not None and _differ(mean_std, self._own):
-            warnings.append(f"mean {mean_std[0]} isn't CLIP's, which the notebook loads; now it is")
+            warnings.append(
+                f"mean {mean_std[0]} is not CLIP's, which the notebook loads; now it is"
+            )
             mean_std = self._own
         numbers = "mean={}, std={}".format(*map(_as_tuple, mean_std))
         call = f'{self._function}(image_size={size}, fit="{self._fit}", {numbers})'
@@ -183,7 +185,7 @@ def _argument(call: cst.Call, place: int, name: str) -> str:
 
 
 def _size(call: cst.Call) -> str | None:
-    """Return the side of the square that a step makes, as code; None where it's no square."""
+    """Return the side of the square that a step makes, as code; None if it is no square."""
     text = _argument(call, 0, "size")
     pair = re.fullmatch(r"[(\[]\s*(.+?)\s*,\s*(.+?)\s*,?\s*[)\]]", text)
     if pair is None:
