@@ -31,7 +31,7 @@ def parameters(
         chosen: values that replace defaults.
 
     Raises:
-        ValueError: A name or a type in `chosen` isn't one of the defaults'.
+        ValueError: A name or a type in `chosen` is not one of the defaults'.
     """
     for name, value in chosen.items():
         if name not in defaults:
@@ -89,7 +89,7 @@ def assemble(cells: Sequence[TemplateCell]) -> str:
     """Returns the notebook of these cells as text (nbformat 4.5).
 
     A cell's id is a hash of its kind and text, so an edited template keeps the ids of the cells
-    that did not change, and a diff shows only the others.
+    that it does not touch, and a diff shows only what changed.
     """
     entries = []
     seen: dict[str, int] = {}
