@@ -10,10 +10,9 @@ import asyncio
 import dataclasses
 import functools
 import hashlib
-import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from edge_glass.encoders.images import BadImageError, check_mode, decode_image
 from edge_glass.training.fetch.journal import encode
 from edge_glass.training.fetch.packs import Packs
 from edge_glass.training.prepare.perceptual_hash import perceptual_hash
-from edge_glass.training.runtime.executor import start_worker
+from edge_glass.training.runtime.executor import ProcessPool
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -95,8 +94,7 @@ class WriterPool:
     def _start(processes: int) -> Executor:
         if processes == 0:
             return ThreadPoolExecutor(1, thread_name_prefix="images")
-        context = multiprocessing.get_context("spawn")  # fork is unsafe in a process with threads
-        return ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker)
+        return ProcessPool(processes)
 
     async def keep(self, downloads: list[Download]) -> list[bytes | Rejection]:
         """Checks and keeps images; an image that crashes its decoder is rejected.

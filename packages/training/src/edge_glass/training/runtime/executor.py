@@ -90,9 +90,25 @@ def _processes(scheduler: str) -> ProcessPoolExecutor:
         raise ValueError(
             f"scheduler is {scheduler!r}, expected a number of processes such as {PROCESSES}4"
         )
-    # spawn, because fork is unsafe in a process with torch's threads
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(int(number), mp_context=context, initializer=start_worker)
+    return ProcessPool(int(number))
+
+
+class ProcessPool(ProcessPoolExecutor):
+    """Worker processes that leave Ctrl-C to their parent, and end with it however it ends."""
+
+    def __init__(self, processes: int) -> None:
+        # spawn, because fork is unsafe in a process with threads, such as torch's
+        context = multiprocessing.get_context("spawn")
+        super().__init__(processes, mp_context=context, initializer=_start_worker)
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        # This may start a process, which inherits the blocked signal. Otherwise Ctrl-C while the
+        # process imports its modules would print a traceback.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def ordered_map(
@@ -134,10 +150,10 @@ def ordered_map(
             future.cancel()
 
 
-def start_worker() -> None:
-    """Prepares a worker process: the initializer of a `ProcessPoolExecutor`."""
+def _start_worker() -> None:
     # Ctrl-C reaches the whole process group, but only the parent decides what to finish
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_glass.encoders.files import NO_LOCKS
 from edge_glass.training.folders import STATE
 
 Flock = Callable[[int, int], None]
 # a file system without flock, such as some network file systems
-UNSUPPORTED = (*NO_LOCKS, errno.EOPNOTSUPP)
+UNSUPPORTED = (
+    errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF,
+)  # fmt: skip
 
 
 @contextmanager
