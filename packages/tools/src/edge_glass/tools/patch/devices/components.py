@@ -13,10 +13,10 @@ from edge_glass.tools.code.signatures import Signature
 from edge_glass.tools.patch.devices.component import Component, Found
 from edge_glass.tools.patch.devices.keyed_visitor import KeyedVisitor
 from edge_glass.tools.patch.devices.model_calls import (
-    NOT_A_MODEL,
-    PART,
     MODEL_METHODS,
     NAME_ARGUMENTS,
+    NOT_A_MODEL,
+    PART,
     WRAPPER_HINTS,
     dtypes_of,
     has_lora,
