@@ -116,7 +116,7 @@ def test_helpers_installs_and_guards_are_understood(tmp_path: Path) -> None:
         {"source": "import cv2, sklearn.svm, umap, wonder_lib"},
         {"source": "import sys, os\nsys.path.insert(0, os.path.abspath('lib'))\n"
                    "import deep, helpers\nfrom helpers import f"},
-        {"source": "try:\n    import bitsandbytes_x\nexcept ImportError:\n    bitsandbytes_x = None"},
+        {"source": "try:\n    import bits_x\nexcept ImportError:\n    bits_x = None"},
         {"source": "if 'google.colab' in sys.modules:\n    from google.colab import drive"},
         {"source": "%%writefile written.py\ny = 2"},
         {"source": "import written"},

@@ -50,10 +50,11 @@ STATEMENTS = [
     "nonlocal q",
     "del m, enc.b, a[0]",
     # collate
-    "def collate_fn(rows):\n    return {'image': [r['image'] for r in rows], 'ids': rows[0]['ids']}",
-    "def collate_fn(rows, *, pad=0):\n    out = dict(a=[r['a'] for r in rows])\n    out['b'] = 1; return out",
+    "def collate_fn(rows):\n    return {'image': [r['image'] for r in rows], 'a': rows[0]['a']}",
+    "def collate_fn(rows, *, p=0):\n    out = dict(a=[r['a'] for r in rows])\n"
+    "    out['b'] = 1; return out",
     "collate = lambda b: {'x': [i['x'] for i in b]}",
-    "class Collator:\n    def __call__(self, rows):\n        return {**{'q': [r['q'] for r in rows]}}",
+    "class Collator:\n    def __call__(self, rows): return {**{'q': [r['q'] for r in rows]}}",
     "def collate_fn(rows): return collate_fn(rows)",
     "loader = DataLoader(ds, collate_fn=collate_fn)",
     "loader = torch.utils.data.DataLoader([{'x': 1}], collate_fn=lambda *b: {'x': b})",
@@ -80,7 +81,7 @@ STATEMENTS = [
     "image_pipeline(1, a=2, b=3); image_pipeline(1)",
     # set-up
     "import sys, os; sys.path.append('..')",
-    "import os\nimport sys\nfrom pathlib import Path\nsys.path.insert(0, str(Path.cwd().parents[9]))",
+    "import os, sys\nfrom pathlib import Path\nsys.path.insert(0, str(Path.cwd().parents[9]))",
     "if '..' not in sys.path:\n    sys.path.append('..')",
     "sys.path += ['\\x00', '~nobody/x', '/home/ann/project/data']",
     "import torch  # again",

@@ -1,4 +1,4 @@
-"""The notebooks that the hot-fix scripts were for, and the README's table of scripts, row by row."""
+"""The notebooks that the hot-fix scripts were for, and the README's table of scripts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edge_glass.tools.notebook import read_notebook
 from two_devices import Module, Tensor, world
 
 README = Path(__file__).parents[1] / "README.md"
+DOCS = Path(__file__).parents[3] / "docs/notebooks.md"
 HELPERS = '''"""A module beside the notebooks."""
 
 
@@ -208,6 +209,17 @@ def test_only_notebooks_with_something_to_report_are_listed(tmp_path: Path) -> N
     verbose = run("patch", "all", "-v", quiet)
     assert "quiet.ipynb: 0 cells would change" in verbose
     assert "cell 1: holds another language: %%bash" in verbose
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="a package without the repository")
+def test_the_page_shows_these_diffs(
+    books: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(books["devices"].parent)
+    output = run(*ALL, "devices.ipynb", "collate.ipynb", "transforms.ipynb")
+    shown = re.sub(r"\[\w+-\d\]", "[]", DOCS.read_text())
+    for diff in re.findall(r"^--- .*?\n(?=\n)", output, re.MULTILINE | re.DOTALL):
+        assert re.sub(r"\[c\d\]", "[]", diff) in shown
 
 
 # The README's table, row by row.

@@ -4,7 +4,7 @@
     files = !ls data      ->    files = __eg_magic_1__
     %time model.cuda()          __eg_magic_2__;model.cuda()
 
-A line is only a magic if a Python statement could begin there: `% width` inside brackets or a string
+A line is only a magic if a Python statement could begin there: `% width` in brackets or a string
 is not one, so strings, brackets and continued lines are followed. If this guess is wrong, the
 masked text does not parse and the cell is left alone; `restore` gives back every byte either way.
 """

@@ -214,6 +214,9 @@ class _Adder:
                 continue
             other = text_of(keys[0].slice) or ""
             same = _PADDED.fullmatch(other)
+            is_label = source == "labels" and same is not None and same[2] == "ids"
+            if is_label and name.endswith("pad_sequence"):
+                return self._padded_labels(node, keys[0])
             if (kind and same and kind[2] == same[2]) or (stacked and _STACKED.search(other)):
                 start, _ = self._cell.span(node)
                 at, end = self._cell.span(keys[0].slice)
@@ -221,6 +224,19 @@ class _Adder:
                 quote = self._cell.text[at]
                 return f"{code[: at - start]}{quote}{source}{quote}{code[end - start :]}"
         return None
+
+    def _padded_labels(self, node: ast.Call, read: ast.Subscript) -> str:
+        """Return the padding of ids for labels: with -100, which a loss ignores."""
+        start, _ = self._cell.span(node)
+        at, end = self._cell.span(read.slice)
+        quote = self._cell.text[at]
+        edits = [Edit(at - start, end - start, f"{quote}labels{quote}")]
+        given = next((each for each in node.keywords if each.arg == "padding_value"), None)
+        if given is not None:
+            first, last = self._cell.span(given.value)
+            edits.append(Edit(first - start, last - start, "-100"))
+        code = apply(self._cell.code(node), edits)
+        return code if given is not None else f"{code[:-1]}, padding_value=-100)"
 
 
 def _is_filled_dict(node: ast.expr) -> bool:

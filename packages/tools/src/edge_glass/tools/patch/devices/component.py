@@ -14,6 +14,7 @@ class Component:
     """A model of the notebook."""
 
     name: str  # its key, see models.py
+    kind: str  # the class or function that makes it
     size: Size
     device_mapped: bool  # made with `device_map=`, or quantised, which needs one
     spreadable: bool  # its loader understands `device_map`

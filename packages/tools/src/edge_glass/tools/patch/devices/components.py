@@ -13,10 +13,10 @@ from edge_glass.tools.code.signatures import Signature
 from edge_glass.tools.patch.devices.component import Component, Found
 from edge_glass.tools.patch.devices.keyed_visitor import KeyedVisitor
 from edge_glass.tools.patch.devices.model_calls import (
-    NOT_A_MODEL,
-    PART,
     MODEL_METHODS,
     NAME_ARGUMENTS,
+    NOT_A_MODEL,
+    PART,
     WRAPPER_HINTS,
     dtypes_of,
     has_lora,
@@ -78,6 +78,7 @@ class Survey(KeyedVisitor):
             )  # fmt: skip
             found[key] = Component(
                 name=key,
+                kind=each.kind,
                 size=size,
                 device_mapped=each.mapped or (each.bits is not None and each.spreadable),
                 spreadable=each.spreadable,
@@ -139,7 +140,8 @@ class Survey(KeyedVisitor):
         if returned and returned[0] is not None and isinstance(target, ast.Name):
             self.aliases.variables[self._scoped(path)] = returned[0]
             return
-        if called and called in self._own_classes() and isinstance(target, ast.Name):
+        own = called in self._own_classes() or called in self._constructors
+        if called and own and isinstance(target, ast.Name):
             self.aliases.variables.setdefault(self._scoped(path), called)
         existing = self._model_of(path)
         same = isinstance(value, ast.Call) and self._model_of(root_path(value))
@@ -301,7 +303,8 @@ class Survey(KeyedVisitor):
             self._chain(key, node)
 
     def _hand_over(self, path: str, node: ast.Call) -> None:
-        names = self.functions.get(path)
+        owner = "__init__" if path in self._constructors else path
+        names = self._constructors.get(path) or self.functions.get(path)
         if names is None:
             return
         given = [*zip(names, node.args, strict=False),
@@ -310,4 +313,4 @@ class Survey(KeyedVisitor):
             inner = dotted(value)
             model = self._model_of(inner)
             if model is not None and inner is not None and model in self._keys(inner):
-                self._handed.setdefault(f"{path}.{name}", set()).add(model)
+                self._handed.setdefault(f"{owner}.{name}", set()).add(model)

@@ -69,6 +69,8 @@ class DevicesPatch:
                 module = insert_statements(module, lines)
             if module.code != cell.text:
                 texts[cell.index] = module.code
+        layout.by_hand |= {name for name, each in layout.components.items()
+                           if each.device_mapped and name not in layout.handled}  # fmt: skip
         if layout.placements:
             notes = [*(Note(-1, "note", line) for line in layout.table()), *notes]
         if layout.placed:

@@ -17,9 +17,13 @@ class KeyedVisitor(ast.NodeVisitor):
         self._frames: list[frozenset[str]] = []  # the local names of the functions around
         self._around: list[str] = []  # the names of these functions
         self._classes: list[str] = []
+        self._constructors: dict[str, list[str]] = {}  # parameters of the notebook's own classes
 
     def visit_FunctionDef(self, node: FunctionNode) -> None:
-        self.functions[node.name] = [each.arg for each in parameters(node.args)]
+        names = [each.arg for each in parameters(node.args)]
+        self.functions[node.name] = names
+        if node.name == "__init__" and self._classes:
+            self._constructors[self._classes[-1]] = names[1:]
         self._inside(node, node.name)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815

@@ -34,6 +34,7 @@ class Layout:
     consumers: Mapping[str, set[str]]
     aliases: Aliases
     functions: Mapping[str, list[str]]  # parameters of the notebook's own functions
+    handled: set[str] = field(default_factory=set)  # models whose `device_map` follows the plan
     by_hand: set[str] = field(default_factory=set)  # models that the notebook spreads itself
     variables: dict[str, str] = field(default_factory=dict)  # device -> variable
     meaning: dict[str, str] = field(default_factory=dict)  # variable -> device

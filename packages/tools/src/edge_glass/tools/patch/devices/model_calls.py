@@ -14,7 +14,7 @@ NOT_A_MODEL = re.compile(
     r"Tokenizer|Processor|Config|Extractor|Transform|Dataset|Loader|Accelerator"
 )
 # An attribute of a model that is a model itself.
-PART = re.compile(r"adapter|backbone|bridge|coder|fusion|head$|language|llm|model|net|projector"
+PART = re.compile(r"adapter|backbone|bridge|coder|fusion|head$|language|lm$|model|net|projector"
                    r"|tower|transformer|vision", re.IGNORECASE)  # fmt: skip
 # What only a model is used for.
 MODEL_METHODS = frozenset(

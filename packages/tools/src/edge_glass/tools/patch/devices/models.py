@@ -38,7 +38,7 @@ class Aliases:
         """
         root, dot, rest = path.partition(".")
         if root in ("self", "cls") and owner is not None:
-            return [f"{owner}.{rest}"]
+            return [*self._renamed(f"{owner}.{rest}"), f"{owner}.{rest}"]
         keys = []
         if local:
             for count in range(len(functions), 0, -1):
@@ -48,7 +48,18 @@ class Aliases:
                 keys.append(f"{name}.{path}")
             return keys
         alias = self.variables.get(root)
-        return [alias + dot + rest, path] if alias else [path]
+        if not alias:
+            return [path]
+        return [*self._renamed(alias + dot + rest), alias + dot + rest, path]
+
+    def _renamed(self, key: str) -> list[str]:
+        """Return what an attribute stands for that was given a model: `self.net = net`."""
+        parts = key.split(".")
+        for count in range(len(parts), 1, -1):
+            alias = self.variables.get(".".join(parts[:count]))
+            if alias:
+                return [".".join([alias, *parts[count:]])]
+        return []
 
 
 def longest(keys: list[str], known: Container[str]) -> str | None:

@@ -62,17 +62,44 @@ class Placer(ModelNames):
         self._targets.append(name)
         if self._defines(node) is not None:
             return False
-        self._note_created(self.own_key(name) if name else "", node.value)
+        for target in node.targets:
+            self._created_by(target.target, node.value)
         return True
 
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if node.value is not None:
+            self._created_by(node.target, node.value)
+
+    def _created_by(
+        self, target: cst.BaseAssignTargetExpression | cst.BaseExpression, value: cst.BaseExpression
+    ) -> None:
+        if isinstance(target, (cst.Tuple, cst.List)):
+            if isinstance(value, (cst.Tuple, cst.List)):
+                for part, each in zip(target.elements, value.elements, strict=False):
+                    self._created_by(part.value, each.value)
+            elif target.elements:
+                self._created_by(target.elements[0].value, value)
+            return
+        name = dotted(target)
+        self._note_created(self.own_key(name) if name else "", value)
+
     def visit_Return(self, node: cst.Return) -> None:
-        if self._functions and isinstance(node.value, cst.Call):
-            self._note_created(f"{'.'.join(self._functions)}.return", node.value)
+        if not self._functions or node.value is None:
+            return
+        values = [node.value]
+        if isinstance(node.value, cst.Tuple):
+            values = [each.value for each in node.value.elements]
+        for number, value in enumerate(values):
+            self._note_created(f"{'.'.join(self._functions)}.return{number or ''}", value)
 
     def _note_created(self, key: str, value: cst.BaseExpression) -> None:
         made, chain = unchained(value)
         if key not in self._layout.placements:
             key = self.model_of(dotted(made), self._layout.placements) or ""
+        elif isinstance(made, cst.Call):
+            kind = self._layout.components[key].kind
+            if kind not in (dotted(made.func) or "").split("."):
+                return  # a wrapper around the model, such as get_peft_model
         for call in (made, *chain) if key else ():
             if isinstance(call, cst.Call):
                 self._created[call] = key
@@ -197,6 +224,7 @@ class Placer(ModelNames):
                 self._layout.by_hand.add(model)
             self._note("left", original, "its device_map is made by hand, or it makes no model")
             return updated
+        self._layout.handled.add(model)
         placed = self._layout.placements[model]
         wanted: dict[str, str] = {}
         if placed.spread:
