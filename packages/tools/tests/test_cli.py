@@ -152,4 +152,4 @@ def test_a_third_party_patch_by_entry_point(notebook: Path, tmp_path: Path) -> N
     )
     refused = run("patch", "shout", "--set", "nosuch=1", "a.ipynb", folder=tmp_path)
     assert refused.returncode == 2
-    assert "doesn't take these options" in refused.stderr
+    assert "does not take these options" in refused.stderr

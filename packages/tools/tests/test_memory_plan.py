@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge_glass.tools.patch.memory_plan import GIB, Need, parameters_of, parse_devices, plan
+from edge_glass.tools.patch.devices.memory_plan import Need, parse_devices, plan
+from edge_glass.tools.patch.devices.sizes import GIB, parameters_of
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_without_an_accelerator_all_is_on_the_cpu() -> None:
         ("cuda", "1GiB", "'cuda' is unknown"),
         ("cuda:0,cuda:0", "1GiB", "name each device once"),
         ("", "1GiB", "name each device once"),
-        ("cuda:0", "lots", "isn't a size"),
+        ("cuda:0", "lots", "is not a size"),
         ("cuda:0,cuda:1,cuda:2", "1GiB,2GiB", "3 devices, but 2 memory sizes"),
     ],
 )

@@ -9,12 +9,12 @@ from edge_glass.tools.create.template import render
 NAME = "05_alignment_evaluation.ipynb"
 
 DEFAULTS: dict[str, tuple[object, str]] = {
-    "project": ("..", "the project's folder, seen from this notebook"),
+    "project": ("..", "the project's folder, relative to this notebook"),
     "model_folder": ("models/align", "what `dvc repro align` wrote"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` left pictures and features"),
-    "split": ("", "which pictures and captions; empty: the last of those that begin with val"),
+    "split": ("", "name of a split; empty: the last one whose name begins with val"),
     "ks": ((1, 5, 10), "K of Recall@K"),
-    "dim": (0, "numbers of an embedding used in the pictures below; 0: all"),
+    "dim": (0, "numbers of an embedding used in the plots below; 0: all"),
     "device": ("cpu", "the device of the model: cpu, cuda, or one GPU such as cuda:1"),
     "num_threads": (2, "CPU threads, as in params.yaml; the number may change last digits"),
     "reproducibility": ("portable", "portable or native, as in params.yaml"),
@@ -28,15 +28,15 @@ CELLS = """
 # %% [markdown]
 # Alignment: how well do pictures and captions find each other?
 
-One model, one split. The first code cell holds all there is to choose; the numbers are
-those of `metrics/evaluate_align.json`, computed again from the same features.
+One model, one split. The first code cell holds all options. The numbers are those of
+`metrics/evaluate_align.json`, computed again from the same features.
 
 # %% parameters
 # %% [markdown]
 ## Model and data
 
-Features come from the cache that `dvc repro encode` wrote: the frozen encoders don't run. The split
-is embedded by the code of `evaluate_align` itself, so the numbers below are its numbers.
+Features come from the cache that `dvc repro encode` wrote, so the frozen encoders do not run. The
+code of `evaluate_align` itself embeds the split, so the numbers below are its numbers.
 
 # %%
 from pathlib import Path
@@ -72,13 +72,13 @@ dim = dim or max(dims)
 captions = embedded.captions[: len(embedded.text)]
 print(f"{split}: {len(embedded.image)} pictures of {len(captions)} things")
 print(f"a picture chooses among {len(embedded.candidates)} captions")
-print(f"dims {dims}; the pictures below use {dim}")
+print(f"dims {dims}; the plots below use {dim}")
 
 # %% [markdown]
-## Recall@K, both ways, at every dim
+## Recall@K, in both directions, at every dim
 
-i2t: a picture looks for its caption. t2i: a caption looks for a picture of what it names; any one
-is right. `chance` is the mean over all orders of the candidates.
+i2t: a picture is the query, its caption the answer. t2i: a caption is the query, and any picture of
+its group is right. `chance` is the mean over all orders of the candidates.
 
 # %%
 from edge_glass.training.evaluation.retrieval.recall import chance_metrics, retrieval_metrics
@@ -155,7 +155,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-## Who is like whom
+## Similarity of pictures and captions
 
 Cosine similarity of a few pictures (rows) and captions (columns). The diagonal should be
 the brightest of its row and column.
@@ -217,7 +217,7 @@ show(order[-examples:].flip(0), "Worst")
 
 
 def alignment_evaluation(chosen: Mapping[str, object]) -> str:
-    """Return the notebook's text; `chosen` replaces default parameters.
+    """Returns the notebook's text; `chosen` replaces default parameters.
 
     Raises:
         ValueError: A parameter is unknown or of a wrong type.

@@ -9,14 +9,14 @@ from edge_glass.tools.create.template import render
 NAME = "06_vlm_evaluation.ipynb"
 
 DEFAULTS: dict[str, tuple[object, str]] = {
-    "project": ("..", "the project's folder, seen from this notebook"),
+    "project": ("..", "the project's folder, relative to this notebook"),
     "model_folder": ("models/vlm_qa", "what `dvc repro vlm_qa` wrote"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` left pictures and features"),
-    "split": ("", "which pictures and questions; empty: the first of those that begin with val"),
+    "split": ("", "name of a split; empty: the first one whose name begins with val"),
     "device": ("cpu", "the device of the model: cpu, cuda, or one GPU such as cuda:1"),
     "num_threads": (2, "CPU threads, as in params.yaml; the number may change last digits"),
     "reproducibility": ("portable", "portable or native, as in params.yaml"),
-    "batch_size": (128, "questions answered at once; changes no answer"),
+    "batch_size": (128, "questions answered at once; the answers do not depend on it"),
     "examples": (8, "questions shown with their pictures, right and wrong"),
     "compare": (True, "read `dvc exp show` for the comparison of fusions"),
 }
@@ -24,7 +24,7 @@ DEFAULTS: dict[str, tuple[object, str]] = {
 
 CELLS = """
 # %% [markdown]
-# Questions about pictures: how often is the answer right, and is it the picture?
+# Questions about pictures: how often is the answer right, and does the picture matter?
 
 A model can guess. So each number stands beside that of the same model with a *different*
 picture (shuffled) and without one (blind), and beside the most frequent answer (majority).
@@ -51,7 +51,7 @@ Markdown("\\n".join(lines))
 ## The model, and its answers
 
 Features come from the cache that `dvc repro encode` wrote. Shuffled: every question gets the
-picture half-way round the split, never its own. Blind: features of zeros.
+picture half of the split further on, never its own. Blind: features of zeros.
 
 # %%
 from edge_glass.training.engine.determinism import make_deterministic, set_environment
@@ -180,12 +180,13 @@ lines = ["| fusion | decoder | accuracy | shuffled | blind |", "|---|---|---:|--
 for (fusion, decoder), r in sorted(found.items(), key=lambda item: -item[1]["accuracy"]):
     shares = " | ".join(f"{r[c]:.1%}" for c in ("accuracy", "shuffled", "blind"))
     lines += [f"| {fusion} | {decoder} | {shares} |"]
-Markdown("\\n".join(lines) if found else "No experiments were asked for, or none has been run.")
+nothing = "The parameter `compare` is False, or no experiment has been run."
+Markdown("\\n".join(lines) if found else nothing)
 """
 
 
 def vlm_evaluation(chosen: Mapping[str, object]) -> str:
-    """Return the notebook's text; `chosen` replaces default parameters.
+    """Returns the notebook's text; `chosen` replaces default parameters.
 
     Raises:
         ValueError: A parameter is unknown or of a wrong type.

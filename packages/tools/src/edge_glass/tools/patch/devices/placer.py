@@ -7,18 +7,18 @@ from typing import TypeVar
 
 import libcst as cst
 
-from edge_glass.tools.patch.components import device_in, unchained
-from edge_glass.tools.patch.device_layout import Layout, choice, definition
-from edge_glass.tools.patch.insertion import with_keyword
-from edge_glass.tools.patch.names import (
-    NamedTransformer,
+from edge_glass.tools.patch.devices.expressions import device_in, styled, unchained
+from edge_glass.tools.patch.devices.layout import Layout, choice, definition
+from edge_glass.tools.patch.devices.models import ModelNames
+from edge_glass.tools.patch.rewrite import Kind, Note
+from edge_glass.tools.patch.syntax.insertion import with_keyword
+from edge_glass.tools.patch.syntax.names import (
     code_of,
     dotted,
     keyword,
     literal_string,
     root_of,
 )
-from edge_glass.tools.patch.rewrite import Kind, Note
 
 NodeT = TypeVar("NodeT", bound=cst.CSTNode)
 
@@ -30,25 +30,25 @@ _LEFT_ALONE = {
 }
 
 
-class Placer(NamedTransformer):
-    """Rewrites one cell. `torch` is the name of torch in it; None where it isn't imported yet."""
+class Placer(ModelNames):
+    """Rewrites one cell. `torch` is the name of torch in it; None if it is not imported yet."""
 
     def __init__(
         self, names: Mapping[str, str], layout: Layout, index: int, torch: str | None
     ) -> None:
-        super().__init__(names)
+        super().__init__(names, layout.aliases)
         self._layout = layout
         self._index = index
         self._torch = torch
         self._targets: list[str] = []  # the variables that are being assigned
-        self._calls: list[cst.Call] = []  # the calls that we're inside of
+        self._calls: list[cst.Call] = []  # the calls around the place
         self._created: dict[cst.Call, str] = {}  # calls that make or move a new model -> its name
         self.needs_import = False  # of torch, in this cell
         self.needed: list[str] = []  # devices whose variable must be defined in this cell
         self.notes: list[Note] = []
 
     def qualified(self, node: cst.BaseExpression | None) -> str | None:
-        """As the base, but torch is torch even where the notebook forgot to import it."""
+        """As the base, but torch is torch even if the notebook forgot to import it."""
         found = super().qualified(node)
         path = dotted(node) or ""
         if found is None and path.startswith("torch.") and not self.is_local("torch"):
@@ -62,12 +62,47 @@ class Placer(NamedTransformer):
         self._targets.append(name)
         if self._defines(node) is not None:
             return False
-        if name in self._layout.placements and not self.in_function:
-            made, chain = unchained(node.value)
-            for call in (made, *chain):
-                if isinstance(call, cst.Call):
-                    self._created[call] = name
+        for target in node.targets:
+            self._created_by(target.target, node.value)
         return True
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if node.value is not None:
+            self._created_by(node.target, node.value)
+
+    def _created_by(
+        self, target: cst.BaseAssignTargetExpression | cst.BaseExpression, value: cst.BaseExpression
+    ) -> None:
+        if isinstance(target, (cst.Tuple, cst.List)):
+            if isinstance(value, (cst.Tuple, cst.List)):
+                for part, each in zip(target.elements, value.elements, strict=False):
+                    self._created_by(part.value, each.value)
+            elif target.elements:
+                self._created_by(target.elements[0].value, value)
+            return
+        name = dotted(target)
+        self._note_created(self.own_key(name) if name else "", value)
+
+    def visit_Return(self, node: cst.Return) -> None:
+        if not self._functions or node.value is None:
+            return
+        values = [node.value]
+        if isinstance(node.value, cst.Tuple):
+            values = [each.value for each in node.value.elements]
+        for number, value in enumerate(values):
+            self._note_created(f"{'.'.join(self._functions)}.return{number or ''}", value)
+
+    def _note_created(self, key: str, value: cst.BaseExpression) -> None:
+        made, chain = unchained(value)
+        if key not in self._layout.placements:
+            key = self.model_of(dotted(made), self._layout.placements) or ""
+        elif isinstance(made, cst.Call):
+            kind = self._layout.components[key].kind
+            if kind not in (dotted(made.func) or "").split("."):
+                return  # a wrapper around the model, such as get_peft_model
+        for call in (made, *chain) if key else ():
+            if isinstance(call, cst.Call):
+                self._created[call] = key
 
     def leave_Assign(
         self, original_node: cst.Assign, updated_node: cst.Assign
@@ -82,7 +117,7 @@ class Placer(NamedTransformer):
         self._layout.define(name, device)
         # A variable that held a string stays one: it may be printed or compared.
         whole = isinstance(original_node.value, cst.Call)
-        text = (definition if whole else choice)(device, self._torch_name())
+        text = styled((definition if whole else choice)(device, self._torch_name()), original_node)
         new = updated_node.with_changes(value=cst.parse_expression(text))
         return self._changed(original_node, updated_node, new)
 
@@ -90,7 +125,7 @@ class Placer(NamedTransformer):
         """Return the device of the plan that a top-level assignment names or should name."""
         if self.in_function or not isinstance(node.targets[0].target, cst.Name):
             return None
-        device = self._said(node.value)
+        device = self._named(node.value)
         if device is None or isinstance(node.value, cst.Name):
             return None
         if device == "cpu":  # `torch.device("cpu")` says it already; a mere "cpu" may be anything
@@ -107,8 +142,6 @@ class Placer(NamedTransformer):
                 # `model.cuda()` without its move is a line that does nothing
                 return cst.RemoveFromParent()
         return updated_node
-
-    # Calls: moves, factories, loaders.
 
     def visit_Call(self, node: cst.Call) -> None:
         self._calls.append(node)
@@ -135,15 +168,15 @@ class Placer(NamedTransformer):
     ) -> cst.BaseExpression:
         receiver, _ = unchained(method.value)
         is_cuda = method.attr.value == "cuda"
-        places = [a for a in original.args if not is_cuda and self._said(a.value) is not None]
-        said = self._said(places[0].value) if places else ("cuda" if is_cuda else None)
-        if said in (None, "cpu") or (self.qualified(method.value) or "").startswith("torch."):
+        places = [a for a in original.args if not is_cuda and self._named(a.value) is not None]
+        named = self._named(places[0].value) if places else ("cuda" if is_cuda else None)
+        if named in (None, "cpu") or (self.qualified(method.value) or "").startswith("torch."):
             return updated
         root = root_of(receiver)
         model = self._created.get(original)
         name = dotted(receiver)
-        if model is None and name and name in self._layout.placements and not self.is_local(name):
-            model = name
+        if model is None and name is not None:
+            model = next((key for key in self.keys(name) if key in self._layout.placements), None)
         updated_method = updated.func
         assert isinstance(updated_method, cst.Attribute)
         if model is not None and self._is_mapped(model):
@@ -154,7 +187,7 @@ class Placer(NamedTransformer):
             if kept and not is_cuda:
                 return updated.with_changes(args=kept)
             return updated_method.value
-        device = self._layout.of(model) if model else self._of_tensor(root, said)
+        device = self._layout.of(model) or self._of_tensor(root, named)
         variable = self._variable(device, original)
         if variable is None:
             return updated
@@ -168,13 +201,16 @@ class Placer(NamedTransformer):
         return self._exchange(original, updated, places[0], cst.Name(variable))
 
     def _argument(self, original: cst.Call, updated: cst.Call, given: cst.Arg) -> cst.Call:
-        said = self._said(given.value)
-        if said in (None, "cpu"):
+        named = self._named(given.value)
+        if named in (None, "cpu"):
             return updated
         model = self._created.get(original)
-        handed = [self._layout.of(dotted(argument.value)) for argument in original.args]
+        handed = [
+            self._layout.of(self.model_of(dotted(argument.value), self._layout.placements))
+            for argument in original.args
+        ]
         device = self._layout.of(model) or next((found for found in handed if found), None)
-        variable = self._variable(device or self._of_tensor(None, said), original)
+        variable = self._variable(device or self._of_tensor(None, named), original)
         if variable is None:
             return updated
         return self._exchange(original, updated, given, cst.Name(variable))
@@ -184,15 +220,19 @@ class Placer(NamedTransformer):
         model = self._created.get(original)
         given = keyword(original, "device_map")
         if model is None or (given is not None and not self._is_plain_map(given.value)):
-            self._note("left", original, "its device_map is made by hand, or it's no model's")
+            if model is not None:
+                self._layout.by_hand.add(model)
+            self._note("left", original, "its device_map is made by hand, or it makes no model")
             return updated
+        self._layout.handled.add(model)
         placed = self._layout.placements[model]
         wanted: dict[str, str] = {}
         if placed.spread:
             there = f"{self._torch_name()}.cuda.device_count() > {placed.max_memory[-1][0]}"
             limits = ", ".join(f'{index}: "{limit}"' for index, limit in placed.max_memory)
-            wanted["device_map"] = f'"auto" if {there} else {{"": "cpu"}}'
-            wanted["max_memory"] = f"{{{limits}}} if {there} else None"
+            wanted["device_map"] = f'"balanced" if {there} else {{"": "cpu"}}'
+            if self._layout.components[model].takes_max_memory:
+                wanted["max_memory"] = f"{{{limits}}} if {there} else None"
         else:
             variable = self._variable(placed.device, original)
             if variable is None:
@@ -203,6 +243,7 @@ class Placer(NamedTransformer):
             for argument in updated.args
             if not (argument.keyword and argument.keyword.value == "max_memory") or placed.spread
         ]
+        wanted = {name: styled(text, original) for name, text in wanted.items()}
         for name, text in wanted.items():
             args = with_keyword(args, name, cst.parse_expression(text))
         shown = ", ".join(f"{name}={text}" for name, text in wanted.items())
@@ -213,28 +254,26 @@ class Placer(NamedTransformer):
         self.needs_import = self.needs_import or self._torch is None
         return self._torch or "torch"
 
-    # What an expression says, and what to say instead.
-
-    def _said(self, node: cst.BaseExpression) -> str | None:
+    def _named(self, node: cst.BaseExpression) -> str | None:
         """Return the device that an expression names, through the notebook's own variables too."""
         if isinstance(node, cst.Name):
             return None if self.is_local(node.value) else self._layout.meaning.get(node.value)
         called = self.qualified(node.func) if isinstance(node, cst.Call) else None
         return device_in(node, called)
 
-    def _of_tensor(self, root: str | None, said: str | None) -> str | None:
+    def _of_tensor(self, root: str | None, named: str | None) -> str:
         for call in reversed(self._calls):  # handed to a model right here
-            name = (dotted(call.func) or "").split(".")[0]
-            if name in self._layout.placements and not self.is_local(name):
-                return self._layout.of(name)
+            path = dotted(call.func)
+            model = self.model_of(path, self._layout.placements)
+            if model is not None:
+                return self._layout.of(model) or self._layout.devices[0]
+            if path in self._layout.functions:
+                break
         names = [*reversed(self._targets), *([root] if root else [])]
-        return self._layout.of_tensor([self.scoped(name) for name in names], said)
+        return self._layout.of_tensor([self.scoped(name) for name in names], named)
 
-    def _variable(self, device: str | None, node: cst.CSTNode) -> str | None:
+    def _variable(self, device: str, node: cst.CSTNode) -> str | None:
         """Return the variable for `device`, which this cell defines if none before it does."""
-        if device is None:
-            self._note("left", node, "can't tell which of the planned devices it belongs to")
-            return None
         name = self._layout.variables.get(device)
         if name is None:
             name = "device_" + device.replace(":", "_")
@@ -261,7 +300,7 @@ class Placer(NamedTransformer):
         if isinstance(node, cst.Dict):
             keys = [item.key for item in node.elements if isinstance(item, cst.DictElement)]
             return len(keys) == len(node.elements) == 1 and literal_string(keys[0]) == ""
-        return literal_string(node) in _SPREAD_MAPS or self._said(node) is not None
+        return literal_string(node) in _SPREAD_MAPS or self._named(node) is not None
 
     def _exchange(
         self, original: cst.Call, updated: cst.Call, old: cst.Arg, value: cst.BaseExpression
@@ -272,14 +311,11 @@ class Placer(NamedTransformer):
         return self._changed(old.value, updated, updated.with_changes(args=args), code_of(value))
 
     def _changed(
-        self,
-        original: cst.CSTNode,
-        before: NodeT,
-        after: NodeT,
-        shown: str = "",
+        self, original: cst.CSTNode, before: NodeT, after: NodeT, shown: str = ""
     ) -> NodeT:
-        """Return `after`, with a note that shows `shown` of it, or `before` where they're equal."""
-        if code_of(before, 10**6) == code_of(after, 10**6):
+        """Return `after`, with a note that shows `shown` of it, or `before` if nothing changes."""
+        old, new = code_of(before, 10**6), code_of(after, 10**6)
+        if old.replace("'", '"') == new.replace("'", '"'):
             return before
         self._note("changed", original, f"now `{shown or code_of(after)}`")
         return after

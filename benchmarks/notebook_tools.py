@@ -1,12 +1,13 @@
-"""Patching notebooks: 200 of 100 cells each, all four patches, in under 30 seconds.
+"""The notebook tools on 200 notebooks of 100 cells: all patches in one run, in under 30 seconds.
 
-Run:    python benchmarks/notebook_patching.py
+Run:    python benchmarks/notebook_tools.py
 Needs:  edge-glass-tools
 
-Each notebook is cells of the kinds that real ones have: one in eight concerns the patch at hand,
-the rest is analysis, plots, prose and magics. The files are read, patched, proven and written for
-each patch. `--dense` makes every cell one that concerns some patch. Wall time is what a user waits,
-fsync of every file included; CPU time beside it tells whether the machine was busy otherwise.
+Each notebook is cells of the kinds that real ones have: one in eight concerns a given patch, the
+rest is analysis, plots, prose and magics. The files are read, patched, proven and written, and then
+patched again, which must change nothing. `--dense` makes every cell one that concerns some patch.
+Wall time is what a user waits, fsync of every file included; CPU time beside it shows whether the
+machine was busy otherwise.
 """
 
 from __future__ import annotations
@@ -17,28 +18,42 @@ import tempfile
 import time
 from pathlib import Path
 
-from edge_glass.tools.patch.batch import Mode, patch_files
-from edge_glass.tools.patch.collate import CollatePatch
-from edge_glass.tools.patch.devices import DevicesPatch
-from edge_glass.tools.patch.memory_plan import parse_devices
-from edge_glass.tools.patch.paths import PathsPatch
-from edge_glass.tools.patch.rewrite import Patch
-from edge_glass.tools.patch.transforms import TransformsPatch
+from edge_glass.tools.check import check_file
+from edge_glass.tools.patch.batch import Job, Mode, patch_files
+from edge_glass.tools.patch.collate.collate_patch import CollatePatch
+from edge_glass.tools.patch.devices.devices_patch import DevicesPatch
+from edge_glass.tools.patch.devices.memory_plan import parse_devices
+from edge_glass.tools.patch.keywords import KeywordsPatch
+from edge_glass.tools.patch.paths.paths_patch import PathsPatch
+from edge_glass.tools.patch.review import review
+from edge_glass.tools.patch.setup import SetupPatch
+from edge_glass.tools.patch.transforms.transforms_patch import TransformsPatch
 
 TARGET_SECONDS = 30.0
 
+HELPERS = '''def image_pipeline(size, *, is_training):
+    """Returns the image transform."""
+'''
 HEAD = """import matplotlib.pyplot as plt
 import torch
 from torch.utils.data import DataLoader
 from torchvision import transforms
+from helpers import image_pipeline
+from mylab.language import QwenDecoder
+device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 """
 CONCERNED = [
     "x{n} = torch.zeros(3, 4).cuda()\ny{n} = model(x{n}.to('cuda'))\nprint(y{n}.shape)",
-    "def collate_{n}(batch):\n    texts = [row['caption'] for row in batch]\n    return texts\n"
-    "\nloader = DataLoader(data, collate_fn=collate_{n})",
+    "def collate_{n}(batch):\n    texts = [row['caption'] for row in batch]\n"
+    "    return {'caption': texts}\n\nloader = DataLoader(data, collate_fn=collate_{n})\n"
+    "for b in loader:\n    print(b['image'])",
     "t{n} = transforms.Compose([\n    transforms.Resize((224, 224)),\n    transforms.ToTensor(),\n"
     "    transforms.Normalize([0.5, 0.5, 0.5], [0.5, 0.5, 0.5]),\n])",
     "rows{n} = read('/home/ann/project/data/train.parquet')\nprint(len(rows{n}))",
+    "import torch\nimport sys\nsys.path.append('..')\nt{n} = image_pipeline(336, is_train=True)",
+    "llm{n} = QwenDecoder('Qwen/Qwen2.5-0.5B-Instruct', device_map='auto')\n"
+    "net{n} = torch.nn.Linear(3, 4).to(device)\n"
+    "def see{n}(pixels):\n    return llm{n}(net{n}(pixels))",
 ]
 OTHERS = [
     "%matplotlib inline\n!nvidia-smi\nscores = []",
@@ -84,34 +99,43 @@ def main() -> None:
     parser.add_argument("--dense", action="store_true", help="every cell concerns some patch")
     options = parser.parse_args()
 
-    patches: list[Patch] = [
-        DevicesPatch(devices=parse_devices("cuda:0,cuda:1", "24GiB")),
-        CollatePatch(),
-        TransformsPatch(),
-        PathsPatch(),
-    ]
-    worst = 0.0
+    job = Job(
+        patches=[
+            PathsPatch(),
+            SetupPatch(),
+            TransformsPatch(),
+            KeywordsPatch(),
+            CollatePatch(),
+            DevicesPatch(devices=parse_devices("cuda:0,cuda:1", "24GiB")),
+        ],
+        review=review,
+    )
+    seconds = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "notebooks").mkdir()
+        (folder / "notebooks/helpers.py").write_text(HELPERS)
         (folder / "data").mkdir()
         (folder / "data/train.parquet").touch()
         (folder / "dvc.yaml").touch()
         paths = make_notebooks(folder, options.notebooks, options.cells, options.dense)
         size = sum(path.stat().st_size for path in paths)
         print(f"{len(paths)} notebooks of {options.cells} cells, {size / 2**20:.0f} MiB")
-        for patch in patches:
+        for title in ("patch all", "again"):
             wall, cpu = time.perf_counter(), time.process_time()
-            reports = list(patch_files(paths, patch, Mode.WRITE))
+            reports = list(patch_files(paths, job, Mode.WRITE))
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             changed = sum(len(report.changed_cells) for report in reports)
             failed = [report.error for report in reports if report.error]
-            if failed or not changed:
-                raise SystemExit(f"{patch.name}: nothing changed, or failed: {failed[:1]}")
-            print(f"{patch.name:11} {wall:6.1f} s wall, {cpu:6.1f} s CPU, {changed} cells changed")
-            worst = max(worst, wall)
-    verdict = "reached" if worst < TARGET_SECONDS else "MISSED"
-    print(f"slowest patch {worst:.1f} s; target {TARGET_SECONDS:.0f} s: {verdict}")
+            if failed or bool(changed) != (title == "patch all"):
+                raise SystemExit(f"{title}: {changed} cells changed, failed: {failed[:1]}")
+            print(f"{title:9} {wall:6.1f} s wall, {cpu:6.1f} s CPU, {changed} cells changed")
+            seconds.append(wall)
+        wall = time.perf_counter()
+        findings = sum(len(check_file(path, max_bytes=10**9)) for path in paths)
+        print(f"check     {time.perf_counter() - wall:6.1f} s wall, {findings} findings")
+    verdict = "reached" if seconds[0] < TARGET_SECONDS else "MISSED"
+    print(f"all patches {seconds[0]:.1f} s; target {TARGET_SECONDS:.0f} s: {verdict}")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 import libcst as cst
 
-from edge_glass.tools.patch.names import dotted, literal_string
+from edge_glass.tools.patch.syntax.names import dotted, literal_string
 
 
 def free_name(name: str, text: str) -> str:
-    """Return `name`, or another for it where `text` (a whole notebook) uses it for its own."""
+    """Return `name`, or a different one if `text` (a whole notebook) uses it itself."""
     return name if re.search(rf"\b{name}\b", text) is None else f"edge_glass_{name}"
 
 

@@ -6,11 +6,12 @@ import re
 
 import libcst as cst
 
-from edge_glass.tools.patch.names import code_of, dotted, literal_string
+from edge_glass.tools.patch.syntax.names import code_of, dotted, literal_string
 
 _TOKENIZER = re.compile(r"tok|tokenizer|.*_tokenizer")
 _PREPARES = re.compile(r"(.*_)?(tok|tokenizer|processor)")
 _TOKENIZES = frozenset({"encode", "batch_encode_plus", "tokenize", "apply_chat_template"})
+_LIBRARY_PADS = frozenset({"attention_mask", "input_ids", "labels"})
 _SEQUENCES = {cst.Tuple: "tuple", cst.GeneratorExp: "generator"}
 _TENSORS = ("pad_sequence", "stack", "tensor", "cat")
 
@@ -31,6 +32,8 @@ class CollateBody(cst.CSTVisitor):
         self._stored: list[cst.Subscript] = []
         self._locals: set[str] = set()
         self._depth = 0
+        self._pads = False
+        self._padded: set[str] = set()
 
     def visit_SimpleString(self, node: cst.SimpleString) -> None:
         self.words.add(literal_string(node) or "")
@@ -55,6 +58,12 @@ class CollateBody(cst.CSTVisitor):
         self.calls.add(path)
         if path.endswith(".get") and node.args:
             self.read.add(literal_string(node.args[0].value) or "")
+        if path.endswith("pad_sequence"):
+            self._pads = True
+            inner = CollateBody()
+            for argument in node.args:
+                argument.visit(inner)
+            self._padded |= inner.read
 
     def visit_AssignTarget(self, node: cst.AssignTarget) -> None:
         if isinstance(node.target, cst.Subscript):
@@ -94,7 +103,7 @@ class CollateBody(cst.CSTVisitor):
 
     @property
     def padding(self) -> list[str]:
-        """What it pads tokens with, where that still means something without the body."""
+        """What it pads tokens with, if that still means something without the body."""
         values = [code_of(value, 10**6) for value in self._padding if not self._is_local(value)]
         return [value for value in values if value != "-100"]  # the labels'
 
@@ -115,6 +124,10 @@ class CollateBody(cst.CSTVisitor):
                 return "returns a tensor, the library's a dict"
         if not self.read and not self.copies_keys:
             return "reads no key of its rows, which the library's takes as dicts"
+        made = {key for key in self.made if re.fullmatch(r".*_(ids|mask)", key) and self._pads}
+        padded = sorted((self._padded | made) - _LIBRARY_PADS)
+        if padded:
+            return f"pads {', '.join(map(repr, padded))}, which the library's does not"
         new = sorted(self.made - self.read - {"attention_mask"})
         if new:
             return f"returns {', '.join(map(repr, new))}, which its rows don't hold"

@@ -1,7 +1,7 @@
-"""Patch `collate`: a hand-written collate function becomes a call of the library's.
+"""A hand-written collate function becomes a call of the library's.
 
 The function keeps its name, parameters and decorators, so every call site keeps working; only its
-body changes. Which of the library's functions it becomes is read from the fields it handles; one
+body changes. Which of the library's functions it becomes is read from the fields it handles. One
 that does more than put rows together, or returns something else than a dict, is left.
 """
 
@@ -9,61 +9,53 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import libcst as cst
 
-from edge_glass.tools.patch.collate_body import CollateBody
-from edge_glass.tools.patch.insertion import insert_statements
-from edge_glass.tools.patch.names import (
+from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.patch.collate.body import CollateBody
+from edge_glass.tools.patch.rewrite import Kind, Note
+from edge_glass.tools.patch.syntax.insertion import insert_statements
+from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
     NotebookNames,
     code_of,
     literal_string,
 )
-from edge_glass.tools.patch.rewrite import Kind, Note, PythonCell, Rewrite
 
 MODULE = "edge_glass.training.stream.dict_rows"
 _QUESTIONS = frozenset({"answer", "answers", "input_ids", "labels", "question", "questions"})
 _CAPTIONS = frozenset({"caption", "captions", "text", "texts"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class CollatePatch:
-    """Replaces the bodies of collate functions by a call of the library's."""
-
-    name: str = "collate"
-
-    def rewrite(self, cells: Sequence[PythonCell], _path: Path, /) -> Rewrite:
-        relevant = [cell for cell in cells if "collate" in cell.text]
-        if not relevant:
-            return Rewrite()
-        names = NotebookNames(cells)
-        text = "\n".join(cell.text for cell in cells)
-        used = set(re.findall(r"\bcollate_fn\s*=\s*(?:\w+\.)*(\w+)", text))
-        used |= set(re.findall(r"\bcollate_fn\s*=\s*(?:functools\.)?partial\(\s*(\w+)", text))
-        tokenizers = re.findall(
-            r"^(\w+)\s*=\s*\w*Tokenizer\w*\.from_pretrained", text, re.MULTILINE
-        )
-        texts: dict[int, str] = {}
-        notes: list[Note] = []
-        added: dict[str, str] = {}
-        for cell in relevant:
-            bound = names.at(cell.index) | added
-            transformer = _Collates(bound, used, tokenizers, cell.index)
-            module = cell.visit(transformer)
-            notes += transformer.notes
-            missing = [
-                function
-                for function in sorted(transformer.needed - added.keys())
-                if names.bound_by(cell.index, f"{MODULE}.{function}") is None
-            ]
-            lines = [f"from {MODULE} import {', '.join(missing)}"] if missing else []
-            added |= {function: f"{MODULE}.{function}" for function in missing}
-            if module.code != cell.text:
-                texts[cell.index] = insert_statements(module, lines).code
-        return Rewrite(texts=texts, notes=notes)
+def call_the_library(cells: Sequence[PythonCell]) -> tuple[Mapping[int, str], list[Note]]:
+    """Return new texts in which collate functions call the library's, and the notes."""
+    relevant = [cell for cell in cells if "collate" in cell.text]
+    texts: dict[int, str] = {}
+    notes: list[Note] = []
+    if not relevant:
+        return texts, notes
+    names = NotebookNames(cells)
+    text = "\n".join(cell.text for cell in cells)
+    used = set(re.findall(r"\bcollate_fn\s*=\s*(?:\w+\.)*(\w+)", text))
+    used |= set(re.findall(r"\bcollate_fn\s*=\s*(?:functools\.)?partial\(\s*(\w+)", text))
+    tokenizers = re.findall(r"^(\w+)\s*=\s*\w*Tokenizer\w*\.from_pretrained", text, re.MULTILINE)
+    added: dict[str, str] = {}
+    for cell in relevant:
+        bound = names.at(cell.index) | added
+        transformer = _Collates(bound, used, tokenizers, cell.index)
+        module = cell.visit(transformer)
+        notes += transformer.notes
+        missing = [
+            function
+            for function in sorted(transformer.needed - added.keys())
+            if names.bound_by(cell.index, f"{MODULE}.{function}") is None
+        ]
+        lines = [f"from {MODULE} import {', '.join(missing)}"] if missing else []
+        added |= {function: f"{MODULE}.{function}" for function in missing}
+        if module.code != cell.text:
+            texts[cell.index] = insert_statements(module, lines).code
+    return texts, notes
 
 
 class _Collates(NamedTransformer):

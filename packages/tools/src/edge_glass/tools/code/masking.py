@@ -4,9 +4,9 @@
     files = !ls data      ->    files = __eg_magic_1__
     %time model.cuda()          __eg_magic_2__;model.cuda()
 
-A line is only a magic where a Python statement could begin: `% width` inside brackets or a string
-isn't one, so strings, brackets and continued lines are followed. Wherever this guess is wrong the
-masked text doesn't parse and the cell is left alone; `restore` gives back every byte either way.
+A line is only a magic if a Python statement could begin there: `% width` in brackets or a string
+is not one, so strings, brackets and continued lines are followed. If this guess is wrong, the
+masked text does not parse and the cell is left alone; `restore` gives back every byte either way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TOKEN = re.compile(
 
 
 class MaskError(Exception):
-    """The cell has no Python that could be worked on; the message says why."""
+    """The cell has no Python that could be worked on; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _find_magic(body: str) -> tuple[str, str | None]:
 
 def _is_simple_statement(code: str) -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "invalid escape sequence" in somebody's notebook
+        warnings.simplefilter("ignore")  # "invalid escape sequence" in a notebook
         try:
             ast.parse(f"x;{code}")
         except (SyntaxError, ValueError):

@@ -6,12 +6,13 @@ bound to anything else (a parameter, a loop variable, an assignment) stands for 
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping, Sequence
 
 import libcst as cst
 
-from edge_glass.tools.patch.rewrite import PythonCell
+from edge_glass.tools.code.cells import PythonCell
 
 _ASSIGNED = re.compile(r"^([^\W\d]\w*)[ \t]*(?::[^=\n]+)?=(?!=)", re.MULTILINE)
 
@@ -116,6 +117,24 @@ class _Bindings(cst.CSTVisitor):
         return False
 
 
+def _imports_of(cell: PythonCell) -> dict[str, str]:
+    """Return the names that a cell's own imports bind, and what each stands for."""
+    if not cell.syntax.body:  # only a newer Python parses it, libcst does
+        visitor = _Bindings()
+        cell.visit(visitor)
+        return {name: to for name, to in visitor.names.items() if to}
+    found: dict[str, str] = {}
+    for name, node in cell.bindings:
+        if isinstance(node, ast.Import):
+            alias = next(each for each in node.names
+                         if (each.asname or each.name.partition(".")[0]) == name)  # fmt: skip
+            found[name] = alias.name if alias.asname else name
+        elif isinstance(node, ast.ImportFrom):
+            alias = next(each for each in node.names if (each.asname or each.name) == name)
+            found[name] = "." * node.level + f"{node.module or ''}.{alias.name}"
+    return found
+
+
 class NotebookNames:
     """The imports of a notebook, as each cell sees them."""
 
@@ -124,9 +143,7 @@ class NotebookNames:
         imports: list[tuple[int, dict[str, str]]] = []
         for cell in cells:
             if "import" in cell.text:
-                visitor = _Bindings()
-                cell.visit(visitor)
-                here = {k: v for k, v in visitor.names.items() if v and k not in rebound}
+                here = {k: v for k, v in _imports_of(cell).items() if k not in rebound}
                 imports.append((cell.index, here))
         self._imports = imports
 
@@ -178,7 +195,7 @@ class NamedTransformer(cst.CSTTransformer):
         return any(name in frame for frame in self._frames)
 
     def scoped(self, name: str) -> str:
-        """Return `name`, marked with its function where it's local to one."""
+        """Return `name`, marked with its function if it is local to one."""
         return ".".join([*self._functions, name]) if self.is_local(name) else name
 
     @property

@@ -2,7 +2,7 @@
 
 `image_transform` keeps the aspect and never flips. Augmentations of colour and sharpness are kept
 in front of it; a flip is dropped with a warning, because captions say left and right; a pipeline
-with a step that isn't known here is left whole.
+with a step that is not known here is left whole.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import libcst as cst
 
-from edge_glass.tools.patch.insertion import free_name, import_line, insert_statements
-from edge_glass.tools.patch.names import (
+from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.patch.rewrite import Kind, Note
+from edge_glass.tools.patch.syntax.insertion import free_name, import_line, insert_statements
+from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
     NotebookNames,
     code_of,
     keyword,
 )
-from edge_glass.tools.patch.rewrite import Kind, Note, PythonCell, Rewrite
 
 MODULE = "edge_glass.encoders.towers.preprocessing"
 FUNCTION = "image_transform"
@@ -44,34 +43,33 @@ _TO_RGB = re.compile(r"""lambda (\w+): \1\.convert\(["']RGB["']\)""")
 _USES_CLIP = re.compile(r"CLIPVision|CLIPModel|clip-vit|clip_vit|open_clip", re.IGNORECASE)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TransformsPatch:
-    """Replaces torchvision pipelines. `fit`: "pad" shows the whole picture, "crop" its centre."""
+def replace_pipelines(cells: Sequence[PythonCell], fit: str) -> tuple[dict[int, str], list[Note]]:
+    """Return new texts in which torchvision pipelines are the library's, and the notes.
 
-    fit: str = "pad"
-    name: str = "transforms"
-
-    def rewrite(self, cells: Sequence[PythonCell], _path: Path, /) -> Rewrite:
-        relevant = [cell for cell in cells if "Compose" in cell.text]
-        if not relevant:
-            return Rewrite()
-        names = NotebookNames(cells)
-        text = "\n".join(cell.text for cell in cells)
-        own = CLIP if _USES_CLIP.search(text) else None
-        added: str | None = None
-        texts: dict[int, str] = {}
-        notes: list[Note] = []
-        for cell in relevant:
-            bound = added or names.bound_by(cell.index, f"{MODULE}.{FUNCTION}")
-            function = bound or free_name(FUNCTION, text)
-            transformer = _Pipelines(names.at(cell.index), cell.index, function, self.fit, own)
-            module = cell.visit(transformer)
-            notes += transformer.notes
-            if module.code != cell.text:
-                lines = [] if bound else [import_line(MODULE, FUNCTION, function)]
-                texts[cell.index] = insert_statements(module, lines).code
-                added = function
-        return Rewrite(texts=texts, notes=notes)
+    Args:
+        cells: the notebook's cells.
+        fit: "pad" shows the whole image, "crop" its centre.
+    """
+    relevant = [cell for cell in cells if "Compose" in cell.text]
+    texts: dict[int, str] = {}
+    notes: list[Note] = []
+    if not relevant:
+        return texts, notes
+    names = NotebookNames(cells)
+    text = "\n".join(cell.text for cell in cells)
+    own = CLIP if _USES_CLIP.search(text) else None
+    added: str | None = None
+    for cell in relevant:
+        bound = added or names.bound_by(cell.index, f"{MODULE}.{FUNCTION}")
+        function = bound or free_name(FUNCTION, text)
+        transformer = _Pipelines(names.at(cell.index), cell.index, function, fit, own)
+        module = cell.visit(transformer)
+        notes += transformer.notes
+        if module.code != cell.text:
+            lines = [] if bound else [import_line(MODULE, FUNCTION, function)]
+            texts[cell.index] = insert_statements(module, lines).code
+            added = function
+    return texts, notes
 
 
 class _Pipelines(NamedTransformer):
@@ -99,7 +97,7 @@ class _Pipelines(NamedTransformer):
             return updated_node
         steps = original_node.args[0].value if original_node.args else None
         if not isinstance(steps, (cst.List, cst.Tuple)):
-            self._note("left", original_node, "its steps aren't a list here")
+            self._note("left", original_node, "its steps are not a list here")
             return updated_node
         return self._pipeline(original_node, updated_node, steps)
 
@@ -142,9 +140,11 @@ class _Pipelines(NamedTransformer):
             return updated
         if mean_std is None:
             mean_std = self._own or IMAGENET
-            warnings.append(f"it didn't normalise; now mean {mean_std[0]}, std {mean_std[1]}")
+            warnings.append(f"it did not normalise; now mean {mean_std[0]}, std {mean_std[1]}")
         elif self._own is not None and _differ(mean_std, self._own):
-            warnings.append(f"mean {mean_std[0]} isn't CLIP's, which the notebook loads; now it is")
+            warnings.append(
+                f"mean {mean_std[0]} is not CLIP's, which the notebook loads; now it is"
+            )
             mean_std = self._own
         numbers = "mean={}, std={}".format(*map(_as_tuple, mean_std))
         call = f'{self._function}(image_size={size}, fit="{self._fit}", {numbers})'
@@ -185,7 +185,7 @@ def _argument(call: cst.Call, place: int, name: str) -> str:
 
 
 def _size(call: cst.Call) -> str | None:
-    """Return the side of the square that a step makes, as code; None where it's no square."""
+    """Return the side of the square that a step makes, as code; None if it is no square."""
     text = _argument(call, 0, "size")
     pair = re.fullmatch(r"[(\[]\s*(.+?)\s*,\s*(.+?)\s*,?\s*[)\]]", text)
     if pair is None:
