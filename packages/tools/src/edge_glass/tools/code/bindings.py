@@ -35,11 +35,9 @@ def targets(node: ast.AST) -> Iterator[str]:
         for alias in node.names:
             if alias.name != "*":
                 yield alias.asname or alias.name.split(".")[0]
-    elif (
-        isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-        or (isinstance(node, ast.ExceptHandler) and node.name)
-        or (isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name)
-    ):
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
         yield node.name
     elif isinstance(node, ast.MatchMapping) and node.rest:
         yield node.rest
