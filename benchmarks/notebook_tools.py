@@ -102,11 +102,11 @@ def main() -> None:
     job = Job(
         patches=[
             PathsPatch(),
-            SetupPatch(),
             TransformsPatch(),
             KeywordsPatch(),
             CollatePatch(),
             DevicesPatch(devices=parse_devices("cuda:0,cuda:1", "24GiB")),
+            SetupPatch(),
         ],
         review=review,
     )
