@@ -134,11 +134,11 @@ def job(folder: Path | None = None) -> Job:
     return Job(
         patches=[
             PathsPatch(root=folder),
-            SetupPatch(),
             TransformsPatch(),
             KeywordsPatch(mapping=(("path", "paths"), ("ip.is_train", "is_training"))),
             CollatePatch(),
             DevicesPatch(devices=parse_devices("cuda:0,cuda:1", "24GiB")),
+            SetupPatch(),
         ],
         review=review,
         clear_outputs=True,

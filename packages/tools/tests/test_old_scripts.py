@@ -14,6 +14,9 @@ from typer.testing import CliRunner
 from edge_glass.tools.check import check_file
 from edge_glass.tools.cli import app
 from edge_glass.tools.notebook import read_notebook
+from edge_glass.tools.patch.batch import Job, Mode, patch_files
+from edge_glass.tools.patch.collate.collate_patch import CollatePatch
+from edge_glass.tools.patch.transforms.transforms_patch import TransformsPatch
 from two_devices import Module, Tensor, world
 
 README = Path(__file__).parents[1] / "README.md"
@@ -209,6 +212,23 @@ def test_only_notebooks_with_something_to_report_are_listed(tmp_path: Path) -> N
     verbose = run("patch", "all", "-v", quiet)
     assert "quiet.ipynb: 0 cells would change" in verbose
     assert "cell 1: holds another language: %%bash" in verbose
+
+
+def test_many_files_are_patched_in_several_processes(tmp_path: Path) -> None:
+    """The same bytes and reports as one by one, in the order of the files."""
+    (tmp_path / "helpers.py").write_text(HELPERS)
+    cells = list(BOOKS.values())
+    files = [write(tmp_path / f"{n:02}.ipynb", cells[n % 3][0]) for n in range(24)]
+    bad = tmp_path / "bad.ipynb"
+    bad.write_text("[")
+    job = Job(patches=[TransformsPatch(), CollatePatch()])
+    one_by_one = [
+        report for path in [*files, bad] for report in patch_files([path], job, Mode.DIFF)
+    ]
+    assert list(patch_files([*files, bad], job, Mode.DIFF)) == one_by_one
+    assert [report.path for report in one_by_one] == [*files, bad]
+    assert one_by_one[-1].error is not None
+    assert sum(report.changes for report in one_by_one) == 16
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="a package without the repository")

@@ -92,10 +92,11 @@ def test_only_write_changes_files(mode: Mode, project: Path) -> None:
     files = sorted((project / "notebooks").iterdir())
     for patch in patches(project).values():
         reports = list(patch_files(files, Job(patches=[patch]), mode))
-        assert any(report.changed_cells for report in reports) or patch.name == "keywords"
+        changes = any(report.changed_cells for report in reports)
+        assert changes or patch.name == "keywords"  # which changes nothing without a mapping
         assert all(bool(report.diff) == (mode is Mode.DIFF and bool(report.changed_cells))
                    for report in reports)  # fmt: skip
-        assert exit_status(reports, mode) == (1 if mode is Mode.CHECK else 0)
+        assert exit_status(reports, mode) == (mode is Mode.CHECK and changes)
     assert sorted((project / "notebooks").iterdir()) == files
     assert all((project / "notebooks" / p.name).read_bytes() == p.read_bytes() for p in NOTEBOOKS)
 
@@ -182,7 +183,7 @@ def test_properties(shared_project: Path, name: str, sources: list[str]) -> None
     assert rewrite_notebook(again, [patch]).sources == {}
 
 
-@pytest.mark.parametrize("name", PATCHES)
+@pytest.mark.parametrize("name", sorted(set(PATCHES) - {"setup"}))  # it takes an import out
 @settings(max_examples=40, deadline=None)
 @given(source=st.lists(st.sampled_from(["x = 1", "def f(a):\n    return a / 2", "import os",
        "print(f'{x}')", "y = {'a': [1, 2]}", "# just words", "for i in range(3): pass",

@@ -37,10 +37,10 @@ def targets(node: ast.AST) -> Iterator[str]:
                 yield alias.asname or alias.name.split(".")[0]
     elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield node.name
-    elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
-        yield node.name
-    elif isinstance(node, ast.MatchMapping) and node.rest:
-        yield node.rest
+    elif isinstance(node, ast.MatchMapping):
+        yield from [node.rest] if node.rest else []
+    elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
+        yield from [node.name] if node.name else []
 
 
 def body_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import libcst as cst
 
@@ -36,6 +37,7 @@ class PythonCell:
     index: int
     text: str
     hidden: tuple[str, ...] = ()  # the magic and shell lines behind the placeholders, in order
+    parsed: ast.Module | None = field(default=None, compare=False, repr=False)  # of `text`
 
     @cached_property
     def tree(self) -> cst.Module:
@@ -66,16 +68,24 @@ class PythonCell:
     @cached_property
     def syntax(self) -> ast.Module:
         """The cell's abstract syntax tree; empty if only a newer Python can parse the cell."""
-        # A byte order mark would shift the columns of the first line.
-        tree = None if self.text.startswith("\ufeff") else parse(self.text)
-        if tree is None or _depth(tree) > MAX_DEPTH:
-            return ast.Module(body=[], type_ignores=[])
-        return tree
+        return self._levels[0][0] if self._levels else ast.Module(body=[], type_ignores=[])
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
         """Every node of `syntax`."""
-        return tuple(ast.walk(self.syntax))
+        return tuple(node for level in self._levels for node in level)
+
+    @cached_property
+    def _levels(self) -> list[list[Any]]:
+        """The nodes of the tree by their depth; nothing if the tree is too deep to be read."""
+        # A byte order mark would shift the columns of the first line.
+        tree = None if self.text.startswith("\ufeff") else self.parsed or parse(self.text)
+        levels: list[list[Any]] = [[tree]] if tree is not None else []
+        while levels and levels[-1]:
+            if len(levels) > MAX_DEPTH:
+                return []
+            levels.append([c for node in levels[-1] for c in ast.iter_child_nodes(node)])
+        return levels
 
     @cached_property
     def bindings(self) -> tuple[tuple[str, ast.AST], ...]:
@@ -168,18 +178,19 @@ def read_code(notebook: Notebook) -> Code:
         except MaskError as error:
             foreign.append(ForeignCell(cell.index, str(error), cell.source))
             continue
-        problem = syntax_problem(masked.text)
+        tree = parse(masked.text)
+        problem = syntax_problem(masked.text) if tree is None else None
         if problem is not None:
             broken[cell.index] = problem
             continue
         masks[cell.index] = masked
-        cells.append(PythonCell(cell.index, masked.text, masked.hidden))
+        cells.append(PythonCell(cell.index, masked.text, masked.hidden, tree))
     return Code(cells=tuple(cells), masks=masks, foreign=tuple(foreign), broken=broken)
 
 
 def changed_cell(cell: PythonCell, text: str) -> PythonCell:
     """Return `cell` with another text."""
-    return replace(cell, text=text)
+    return PythonCell(cell.index, text, cell.hidden)
 
 
 def parse(text: str) -> ast.Module | None:
@@ -212,12 +223,3 @@ def syntax_problem(text: str) -> str | None:
                 reason = getattr(error, "msg", None) or str(error)
                 return f"line {line}: {reason}" if line else reason
     return None
-
-
-def _depth(tree: ast.Module) -> int:
-    deepest = 0
-    level: list[ast.AST] = [tree]
-    while level and deepest <= MAX_DEPTH:
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
-        deepest += 1
-    return deepest

@@ -19,6 +19,18 @@ def dotted(node: ast.AST | None) -> str | None:
     return ".".join([node.id, *reversed(parts)])
 
 
+def held(node: ast.AST | None) -> str | None:
+    """Return `a.b.c` for a name, and for attributes and constant keys of it: `a["b"].c`."""
+    parts: list[str] = []
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        key = node.attr if isinstance(node, ast.Attribute) else text_of(node.slice)
+        if key is None or not key.isidentifier():
+            return None
+        parts.append(key)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
+
+
 def text_of(node: ast.AST | None) -> str | None:
     """Return the value of a string literal, else None."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):

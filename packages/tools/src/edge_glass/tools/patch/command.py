@@ -1,4 +1,4 @@
-"""`edge-glass-notebooks patch …`: one subcommand a patch, each with its own options, and `all`."""
+"""`edge-glass-notebooks patch`: one subcommand per patch, and `all`; reports until `--write`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def every(
     write: Write = False,
     check: Check = False,
 ) -> None:
-    """Run all built-in patches: paths, setup, transforms, keywords, collate, devices.
+    """Run all built-in patches: paths, transforms, keywords, collate, devices, setup.
 
     Example: edge-glass-notebooks patch all --devices cuda:0,cuda:1 --write *.ipynb
     """
@@ -77,7 +77,6 @@ def every(
         return Job(
             patches=[
                 PathsPatch(root=folder(root), mapping=pairs(mapping, "--map")),
-                SetupPatch(),
                 TransformsPatch(fit=fit),
                 KeywordsPatch(mapping=pairs(keyword, "--keyword")),
                 CollatePatch(library=library),
@@ -85,6 +84,7 @@ def every(
                     devices=parse_devices(devices, memory),
                     sizes=parse_sizes(pairs(size, "--size")),
                 ),
+                SetupPatch(),
             ],
             review=review,
             clear_outputs=clear_outputs,

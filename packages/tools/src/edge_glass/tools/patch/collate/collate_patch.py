@@ -7,11 +7,11 @@ function may become a call of it; that is only done on request, and offered othe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_glass.tools.code.batches import RELEVANT
-from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.code.cells import PythonCell, changed_cell
 from edge_glass.tools.code.program import program_of
 from edge_glass.tools.patch.collate.library import call_the_library
 from edge_glass.tools.patch.collate.missing_keys import add_missing_keys
@@ -29,7 +29,7 @@ class CollatePatch:
         if not any(RELEVANT.search(cell.text) for cell in cells):
             return Rewrite()
         repaired, notes = add_missing_keys(program_of(tuple(cells), path))
-        cells = [replace(cell, text=repaired.get(cell.index, cell.text)) for cell in cells]
+        cells = [changed_cell(cell, repaired.get(cell.index, cell.text)) for cell in cells]
         called, library_notes = call_the_library(cells)
         if self.library:
             return Rewrite(texts={**repaired, **called}, notes=[*notes, *library_notes])

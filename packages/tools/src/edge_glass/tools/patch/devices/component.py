@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 
 from edge_glass.tools.patch.devices.memory_plan import Need
-from edge_glass.tools.patch.devices.sizes import Size
+from edge_glass.tools.patch.devices.sizes import GIB, Size
+
+# A decoder of unknown size counts as something, so that it does not share a device for nothing.
+_DECODER = re.compile(r"decoder|generator|gpt|language|llama|lm\b|llm|qwen", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,7 @@ class Component:
             spreadable=self.spreadable or (self.wrapper and self.device_mapped),
             mapped=self.device_mapped,
             reason=self.size.reason,
+            assumed=GIB if _DECODER.search(f"{self.name} {self.kind}") else 0,
         )
 
     @property

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from edge_glass.tools.code.cells import PythonCell
-from edge_glass.tools.code.expressions import argument, dotted, text_of
+from edge_glass.tools.code.expressions import argument, held, text_of
 from edge_glass.tools.code.program import Program
 from edge_glass.tools.code.signatures import Signature
 from edge_glass.tools.patch.devices.component import Component, Found
@@ -115,7 +115,7 @@ class Survey(KeyedVisitor):
         values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
         keys: list[str | None] = []
         for number, value in enumerate(values):
-            path = dotted(value)
+            path = held(value)
             if path is not None:
                 keys.append(self._model_of(path))
                 continue
@@ -126,12 +126,12 @@ class Survey(KeyedVisitor):
             self.aliases.returns[name] = keys
 
     def _assigned(self, target: ast.expr, value: ast.expr) -> None:
-        called = dotted(value.func) if isinstance(value, ast.Call) else None
+        called = held(value.func) if isinstance(value, ast.Call) else None
         returned = self.aliases.returns.get(called or "", [])
         if isinstance(target, (ast.Tuple, ast.List)):
             self._several(target.elts, value, returned)
             return
-        path = dotted(target)
+        path = held(target)
         if path is None:
             return
         text = text_of(value)
@@ -169,11 +169,11 @@ class Survey(KeyedVisitor):
 
         `net = aligned.vision`, `model = get_peft_model(model, config)`.
         """
-        inner = dotted(value)
+        inner = held(value)
         made = unchained(value)[0]
         if inner is None and isinstance(made, ast.Call) and made.args:
-            last = (dotted(made.func) or "").rpartition(".")[2]
-            inner = dotted(made.args[0]) if not last[:1].isupper() or "Peft" in path else None
+            last = (held(made.func) or "").rpartition(".")[2]
+            inner = held(made.args[0]) if not last[:1].isupper() or "Peft" in path else None
         model = self._model_of(inner)
         if model is None or inner is None or model not in self._keys(inner):
             return False
@@ -194,7 +194,7 @@ class Survey(KeyedVisitor):
         bits = self._bits(made)
         if bits:
             self._quantised[key] = bits
-        path = dotted(made.func) or ""
+        path = held(made.func) or ""
         owner, _, method = path.rpartition(".")
         is_class = method[:1].isupper()
         if NOT_A_MODEL.search(owner if method.startswith("from_") else method) or not path:
@@ -224,7 +224,7 @@ class Survey(KeyedVisitor):
             found.identifier = self._identifier(made, anything=False) if is_class else None
         for name in ("dtype", "torch_dtype"):
             given = argument(made, name)
-            dtype = (text_of(given) or dotted(given) or "").rpartition(".")[2]
+            dtype = (text_of(given) or held(given) or "").rpartition(".")[2]
             if dtype in BYTES_PER_PARAMETER:
                 found.dtype = dtype
         self._found[key] = found
@@ -253,7 +253,7 @@ class Survey(KeyedVisitor):
         return text if anything or (text is not None and re.search(r"[/-]", text)) else None
 
     def _text(self, node: ast.expr) -> str | None:
-        return text_of(node) or self._strings.get(dotted(node) or "")
+        return text_of(node) or self._strings.get(held(node) or "")
 
     def _bits(self, made: ast.Call) -> str | None:
         """Return "4bit" or "8bit" if a call, or the config handed to it, quantises."""
@@ -264,12 +264,12 @@ class Survey(KeyedVisitor):
         given = argument(made, "quantization_config")
         if isinstance(given, ast.Call):
             return self._bits(given)
-        return self._quantised.get(dotted(given) or "") if given is not None else None
+        return self._quantised.get(held(given) or "") if given is not None else None
 
     # Using.
 
     def visit_Call(self, node: ast.Call) -> None:
-        path = dotted(node.func) or ""
+        path = held(node.func) or ""
         owner, _, method = path.rpartition(".")
         if is_move(node):
             self._moves(node)
@@ -310,7 +310,7 @@ class Survey(KeyedVisitor):
         given = [*zip(names, node.args, strict=False),
                  *((each.arg or "", each.value) for each in node.keywords)]  # fmt: skip
         for name, value in given:
-            inner = dotted(value)
+            inner = held(value)
             model = self._model_of(inner)
             if model is not None and inner is not None and model in self._keys(inner):
                 self._handed.setdefault(f"{owner}.{name}", set()).add(model)

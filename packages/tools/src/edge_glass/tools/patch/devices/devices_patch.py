@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import libcst as cst
 
-from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.code.cells import PythonCell, changed_cell
 from edge_glass.tools.code.edits import apply
 from edge_glass.tools.code.program import program_of
 from edge_glass.tools.patch.devices.components import Survey
@@ -74,7 +74,7 @@ class DevicesPatch:
         if layout.placements:
             notes = [*(Note(-1, "note", line) for line in layout.table()), *notes]
         if layout.placed:
-            placed = [replace(cell, text=texts.get(cell.index, cell.text)) for cell in cells]
+            placed = [changed_cell(cell, texts.get(cell.index, cell.text)) for cell in cells]
             fed, feeding_notes = _fed(placed, layout, names)
             texts |= fed
             notes += feeding_notes
@@ -111,7 +111,7 @@ def _fed(
                 torch = names.bound_before(cell.index + 1, "torch") or "torch"
                 lines.append(_line(name, device, torch, cell))
         if lines:
-            text = insert_statements(replace(cell, text=text).tree, lines).code
+            text = insert_statements(changed_cell(cell, text).tree, lines).code
         texts[cell.index] = text
     return texts, feeder.notes
 

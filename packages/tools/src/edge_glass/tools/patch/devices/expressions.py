@@ -36,6 +36,21 @@ def device_in(node: cst.BaseExpression | None, qualified: str | None = None) -> 
     return None
 
 
+def held(node: cst.CSTNode | None) -> str | None:
+    """Return `a.b.c` for a name, and for attributes and constant keys of it: `a["b"].c`."""
+    if isinstance(node, cst.Name):
+        return node.value
+    if isinstance(node, cst.Attribute):
+        root = held(node.value)
+        return f"{root}.{node.attr.value}" if root else None
+    if isinstance(node, cst.Subscript) and len(node.slice) == 1:
+        inner = node.slice[0].slice
+        key = literal_string(inner.value) if isinstance(inner, cst.Index) else None
+        root = held(node.value)
+        return f"{root}.{key}" if root and key and key.isidentifier() else None
+    return None
+
+
 def unchained(node: cst.BaseExpression) -> tuple[cst.BaseExpression, tuple[cst.Call, ...]]:
     """Split `Model(…).eval().to(x)` into the creation and the calls chained to it."""
     chain: list[cst.Call] = []

@@ -37,6 +37,7 @@ class Need:
     size: int | None
     spreadable: bool = False  # whether its loader understands `device_map`
     mapped: bool = False  # whether `device_map` places it already
+    assumed: int = 0  # bytes that are counted if the size is not known
     reason: str = ""  # how the size was found
 
 
@@ -94,13 +95,16 @@ def plan(needs: Sequence[Need], devices: Sequence[Device]) -> dict[str, Placemen
     free = {device.name: device.usable for device in accelerators}
     apart = any(not need.mapped for need in needs)
     placements: dict[str, Placement] = {}
-    order = sorted(needs, key=lambda need: (need.size is None, -(need.size or 0), need.name))
+    order = sorted(
+        needs, key=lambda need: (need.size is None, -(need.size or need.assumed), need.name)
+    )
     for need in order:
         last = need.mapped and apart
         if not accelerators:
             placements[need.name] = Placement(device="cpu", reason="no accelerator named")
         elif need.size is None:
             device = _roomiest(accelerators, free, last=last)
+            free[device.name] -= need.assumed
             placements[need.name] = Placement(device=device.name, reason=need.reason)
         else:
             placements[need.name] = _place(need, need.size, accelerators, free, last=last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from edge_glass.tools.code.expressions import argument, dotted
+from edge_glass.tools.code.expressions import argument, held
 from edge_glass.tools.code.signatures import Signature
 from edge_glass.tools.patch.devices.expressions import CHAINED
 from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER
@@ -34,7 +34,7 @@ def takes(signature: Signature, name: str) -> bool:
 
 def root_path(node: ast.expr) -> str | None:
     """Return the dotted name in front of chained calls: `a.b` of `a.b.eval().to(c)`."""
-    return dotted(unchained(node)[0])
+    return held(unchained(node)[0])
 
 
 def root_of(node: ast.expr) -> str | None:
@@ -83,5 +83,5 @@ def dtypes_of(call: ast.Call) -> list[str]:
     if method != "to":
         return []
     values = [*call.args, *(each.value for each in call.keywords)]
-    names = [(dotted(each) or "").rpartition(".")[2] for each in values]
+    names = [(held(each) or "").rpartition(".")[2] for each in values]
     return [name for name in names if name in BYTES_PER_PARAMETER]

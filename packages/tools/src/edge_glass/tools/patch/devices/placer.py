@@ -7,14 +7,13 @@ from typing import TypeVar
 
 import libcst as cst
 
-from edge_glass.tools.patch.devices.expressions import device_in, styled, unchained
+from edge_glass.tools.patch.devices.expressions import device_in, held, styled, unchained
 from edge_glass.tools.patch.devices.layout import Layout, choice, definition
 from edge_glass.tools.patch.devices.models import ModelNames
 from edge_glass.tools.patch.rewrite import Kind, Note
 from edge_glass.tools.patch.syntax.insertion import with_keyword
 from edge_glass.tools.patch.syntax.names import (
     code_of,
-    dotted,
     keyword,
     literal_string,
     root_of,
@@ -50,7 +49,7 @@ class Placer(ModelNames):
     def qualified(self, node: cst.BaseExpression | None) -> str | None:
         """As the base, but torch is torch even if the notebook forgot to import it."""
         found = super().qualified(node)
-        path = dotted(node) or ""
+        path = held(node) or ""
         if found is None and path.startswith("torch.") and not self.is_local("torch"):
             return path
         return found
@@ -58,7 +57,7 @@ class Placer(ModelNames):
     # Assignments: device variables, and models being made.
 
     def visit_Assign(self, node: cst.Assign) -> bool:
-        name = dotted(node.targets[0].target) or ""
+        name = held(node.targets[0].target) or ""
         self._targets.append(name)
         if self._defines(node) is not None:
             return False
@@ -80,7 +79,7 @@ class Placer(ModelNames):
             elif target.elements:
                 self._created_by(target.elements[0].value, value)
             return
-        name = dotted(target)
+        name = held(target)
         self._note_created(self.own_key(name) if name else "", value)
 
     def visit_Return(self, node: cst.Return) -> None:
@@ -95,10 +94,10 @@ class Placer(ModelNames):
     def _note_created(self, key: str, value: cst.BaseExpression) -> None:
         made, chain = unchained(value)
         if key not in self._layout.placements:
-            key = self.model_of(dotted(made), self._layout.placements) or ""
+            key = self.model_of(held(made), self._layout.placements) or ""
         elif isinstance(made, cst.Call):
             kind = self._layout.components[key].kind
-            if kind not in (dotted(made.func) or "").split("."):
+            if kind not in (held(made.func) or "").split("."):
                 return  # a wrapper around the model, such as get_peft_model
         for call in (made, *chain) if key else ():
             if isinstance(call, cst.Call):
@@ -174,7 +173,7 @@ class Placer(ModelNames):
             return updated
         root = root_of(receiver)
         model = self._created.get(original)
-        name = dotted(receiver)
+        name = held(receiver)
         if model is None and name is not None:
             model = next((key for key in self.keys(name) if key in self._layout.placements), None)
         updated_method = updated.func
@@ -206,7 +205,7 @@ class Placer(ModelNames):
             return updated
         model = self._created.get(original)
         handed = [
-            self._layout.of(self.model_of(dotted(argument.value), self._layout.placements))
+            self._layout.of(self.model_of(held(argument.value), self._layout.placements))
             for argument in original.args
         ]
         device = self._layout.of(model) or next((found for found in handed if found), None)
@@ -263,7 +262,7 @@ class Placer(ModelNames):
 
     def _of_tensor(self, root: str | None, named: str | None) -> str:
         for call in reversed(self._calls):  # handed to a model right here
-            path = dotted(call.func)
+            path = held(call.func)
             model = self.model_of(path, self._layout.placements)
             if model is not None:
                 return self._layout.of(model) or self._layout.devices[0]

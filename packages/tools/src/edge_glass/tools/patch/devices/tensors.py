@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_glass.tools.code.bindings import FunctionNode, local_names, parameters
-from edge_glass.tools.code.expressions import dotted, text_of
+from edge_glass.tools.code.expressions import held, text_of
 from edge_glass.tools.patch.devices.layout import Layout
 from edge_glass.tools.patch.devices.models import longest
 
@@ -90,7 +90,7 @@ class Tensors:
             self._block([each for each in node.body if isinstance(each, FunctionNode)])
             self._classes.pop()
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-            self._function(node.value, dotted(node.targets[0]) or "")
+            self._function(node.value, held(node.targets[0]) or "")
         elif isinstance(node, ast.Assign):
             value = self._value(node.value)
             for target in node.targets:
@@ -149,7 +149,7 @@ class Tensors:
                 part = parts[number] if number < len(parts) else None
                 self._bind(each, self._value(part) if part is not None else value, part)
             return
-        name = dotted(target)
+        name = held(target)
         if name is not None:
             self._frames[-1].names[name] = value
 
@@ -165,6 +165,12 @@ class Tensors:
         if isinstance(node, (ast.Name, ast.Attribute)):
             return self._named(node)
         if isinstance(node, ast.Subscript):
+            path = held(node)
+            for frame in reversed(self._frames) if path is not None else ():
+                if path in frame.names:
+                    return frame.names[path]
+            if self._model(path) is not None:
+                return None
             value = self._value(node.value)
             key = text_of(node.slice)
             if value is not None:
@@ -197,7 +203,7 @@ class Tensors:
         return None
 
     def _named(self, node: ast.Name | ast.Attribute) -> Tensor | None:
-        name = dotted(node)
+        name = held(node)
         if name is not None:
             for frame in reversed(self._frames):
                 if name in frame.names:
@@ -259,7 +265,7 @@ class Tensors:
         return None
 
     def _device(self, node: ast.expr) -> str | None:
-        name = dotted(node)
+        name = held(node)
         if name is not None and name.endswith(".device"):
             model = self._model(name.rpartition(".")[0])
             return self._layout.of(model) if model else None
@@ -270,14 +276,14 @@ class Tensors:
 
     def _moved(self, node: ast.Call, method: ast.Attribute) -> Tensor | None:
         value = self._value(method.value)
-        if self._model(dotted(method.value)) is not None:
+        if self._model(held(method.value)) is not None:
             return None
         if method.attr == "cpu":
             return Tensor(CPU)
         given = node.args[0] if node.args else None
         for keyword in node.keywords:
             given = keyword.value if keyword.arg == "device" else given
-        if given is None or (dotted(given) or "").startswith("torch."):
+        if given is None or (held(given) or "").startswith("torch."):
             return value if value is not None else Tensor(None)
         return Tensor(self._device(given))
 
@@ -291,8 +297,8 @@ class Tensors:
 
 def _path(node: ast.expr) -> str | None:
     """Return the dotted name that a chain of calls starts with: `a.b` of `a.b().c`."""
-    path = dotted(node)
+    path = held(node)
     while path is None and isinstance(node, (ast.Attribute, ast.Call, ast.Subscript)):
         node = node.func if isinstance(node, ast.Call) else node.value
-        path = dotted(node)
+        path = held(node)
     return path

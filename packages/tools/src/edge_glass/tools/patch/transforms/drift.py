@@ -20,6 +20,7 @@ _PIPELINE = re.compile(r"transform|pipeline|preproc|augment|tfm|image_|_image|vi
                        re.IGNORECASE)  # fmt: skip
 _DESCRIBED = re.compile(r"\b(transform|preprocess|augment|image)", re.IGNORECASE)
 _TRANSFORM = re.compile(r"transform|tfm|preproc|augment|pipeline", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d]\w*")
 _TRAIN = frozenset({"train", "training"})
 _EVAL = frozenset(
     {"dev", "eval", "evaluation", "heldout", "holdout", "infer", "inference", "test", "val"}
@@ -54,6 +55,9 @@ def define_lost_names(program: Program) -> tuple[dict[int, str], list[Note]]:
     notes: list[Note] = []
     defined: set[str] = set()
     candidates: list[_Candidate] | None = None
+    words = {word for cell in program.cells for word in _WORD.findall(cell.text)}
+    if all(word in program.bindings for word in words if _TRANSFORM.search(word)):
+        return {}, []
     for problem in name_problems(program):
         name = problem.read.name
         if problem.later is not None or name in defined or not _TRANSFORM.search(name):

@@ -8,10 +8,10 @@ model's own preprocessing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.code.cells import PythonCell, changed_cell
 from edge_glass.tools.code.program import Program, program_of
 from edge_glass.tools.patch.rewrite import Note, Rewrite
 from edge_glass.tools.patch.transforms.drift import define_lost_names, repair_keywords
@@ -36,7 +36,7 @@ class TransformsPatch:
         for step in steps:
             texts, made = step(program_of(tuple(now), path))
             notes += made
-            now = [replace(each, text=texts[each.index]) if each.index in texts else each
+            now = [changed_cell(each, texts[each.index]) if each.index in texts else each
                    for each in now]  # fmt: skip
         changed = {new.index: new.text for old, new in zip(cells, now, strict=True)
                    if old.text != new.text}  # fmt: skip
