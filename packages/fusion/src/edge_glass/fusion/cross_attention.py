@@ -63,12 +63,8 @@ class CrossAttention(nn.Module):
 
 def feed_forward(width: int) -> nn.Sequential:
     """Builds the pre-norm feed-forward layer that follows an attention, twice as wide inside."""
-    return nn.Sequential(
-        nn.LayerNorm(width),
-        nn.Linear(width, 2 * width),
-        nn.GELU(),
-        nn.Linear(2 * width, width),
-    )
+    wide, narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+    return nn.Sequential(nn.LayerNorm(width), wide, nn.GELU(), narrow)
 
 
 class CrossAttentionFusion(Fusion):
@@ -79,9 +75,6 @@ class CrossAttentionFusion(Fusion):
         self.attention = CrossAttention(config.num_heads, visual_width, width)
         self.feed_forward = feed_forward(width)
         self.dropout = nn.Dropout(config.dropout)
-
-    def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B 0 D"]:
-        return visual.new_zeros(visual.shape[0], 0, self.width)
 
     def extend(
         self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]

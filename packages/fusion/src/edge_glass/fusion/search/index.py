@@ -86,7 +86,7 @@ class ImageIndex:
         """Writes the index; equal contents give equal bytes, a kill leaves the old or the new.
 
         Raises:
-            OSError: it can't be written.
+            OSError: if it can't be written.
         """
         images = {
             path: {**asdict(each.stamp), "fault": each.fault}
@@ -100,8 +100,8 @@ class ImageIndex:
         """Reads what `save` wrote; returns None if there is no index.
 
         Raises:
-            CheckpointError: the index is broken or of a different format; build it again.
-            ValueError: the folder holds something else, which must not be overwritten.
+            CheckpointError: if the index is broken or of a different format; build it again.
+            ValueError: if the folder holds something else, which must not be overwritten.
         """
         if not (folder / TENSORS_FILE).exists():
             return None
