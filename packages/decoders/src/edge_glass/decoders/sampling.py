@@ -82,7 +82,7 @@ def generate(
     """Continues each row of a batch until EOS or `max_new_tokens`.
 
     Args:
-        decoder: in eval mode.
+        decoder: in evaluation mode.
         inputs_embeds: visual prefix and prompt.
         attention_mask: 1 = keep; padding may be on either side or in between.
         embed_next: (B, 1) token ids -> (B, 1, D) embeddings of the next position, with what a

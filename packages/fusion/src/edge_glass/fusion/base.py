@@ -37,9 +37,9 @@ class Fusion(nn.Module, ABC):
         self.visual_width = visual_width
         self.width = width
 
+    @abstractmethod
     def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B K D"]:
-        """Returns the visual positions in front of the text: none, unless a fusion has some."""
-        return visual.new_zeros(visual.shape[0], 0, self.width)
+        """Returns the visual positions in front of the text; K may be 0."""
 
     @abstractmethod
     def extend(

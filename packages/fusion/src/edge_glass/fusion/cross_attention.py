@@ -76,6 +76,9 @@ class CrossAttentionFusion(Fusion):
         self.feed_forward = feed_forward(width)
         self.dropout = nn.Dropout(config.dropout)
 
+    def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B 0 D"]:
+        return visual.new_zeros(visual.shape[0], 0, self.width)
+
     def extend(
         self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
     ) -> Float[Tensor, "B T D"]:

@@ -47,6 +47,9 @@ class GatedFusion(Fusion):
         self.attention_gate = nn.Parameter(torch.tensor(config.gate_init))
         self.feed_forward_gate = nn.Parameter(torch.tensor(config.gate_init))
 
+    def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B 0 D"]:
+        return visual.new_zeros(visual.shape[0], 0, self.width)
+
     def extend(
         self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
     ) -> Float[Tensor, "B T D"]:

@@ -18,7 +18,7 @@ _BEFORE_START = -3  # in front of the first position: differs from every id, so 
 
 
 def packed_mask(segment_ids: Int[Tensor, "B T"], prefix_length: int) -> Bool[Tensor, "B S S"]:
-    """Returns whether row i may attend to column j, at [:, i, j]; S = prefix_length + T.
+    """Returns a mask, True if row i may attend to column j; S = prefix_length + T.
 
     `segment_ids` is the number of the question at each position, `PADDING` at padding. Every row
     attends to the visual positions in front. The decoder adds causality.

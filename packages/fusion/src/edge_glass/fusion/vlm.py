@@ -104,13 +104,8 @@ class VisionLanguageModel(nn.Module):
     ) -> Int[Tensor, "B M"]:
         """Continues left-padded prompts with a cache; M <= max_new_tokens.
 
-        Args:
-            features: from the vision encoder.
-            input_ids: prompts.
-            attention_mask: 0 at padding.
-            sampling: how words are chosen; None is greedy.
-            examples: one number per row, which decides the row's noise if words are sampled; None
-                takes the number of the row.
+        Without `sampling` it is greedy. `examples` has one number per row, which decides the row's
+        noise if words are sampled; None takes the number of the row.
         """
         visual = self.visual_tokens(features.float())
         fused = self.fusion(visual, self.decoder.embed(input_ids), attention_mask)
@@ -257,7 +252,7 @@ class VisionLanguageModel(nn.Module):
     def from_pretrained(
         cls, folder: str | Path, *, load_vision_encoder: bool = True
     ) -> VisionLanguageModel:
-        """Loads a folder written by `save_pretrained`, strictly, in eval mode.
+        """Loads a folder written by `save_pretrained`, strictly, in evaluation mode.
 
         `load_vision_encoder` also builds the frozen encoder, which `answer` needs.
 

@@ -20,7 +20,7 @@ def ask_image(
 ) -> list[str]:
     """Answers questions about an image, each independent of the others.
 
-    Words are chosen as `sampling` sets; None is greedy.
+    Without `sampling` the answers are greedy.
     """
     check_questions(questions)
     image = read_image(path)

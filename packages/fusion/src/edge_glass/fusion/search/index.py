@@ -66,9 +66,8 @@ class ImageIndex:
     def scores(self, query: Vector, dim: int | None = None) -> NDArray[np.float64]:
         """Returns each image's cosine with a query, in the order of `paths`.
 
-        Args:
-            query: normalised embedding (E,) at the full width.
-            dim: compare only the first numbers; None compares all.
+        The query is a normalised embedding (E,) at the full width; only its first `dim` numbers are
+        compared, or all if None.
         """
         target = query[:dim].astype(np.float64)
         square = np.square(target).sum()
