@@ -20,9 +20,9 @@ class DecoderOutput:
     """Output of a decoder.
 
     Attributes:
-        hidden_states: One (B, S, D) tensor per supervision step; the last one is the answer.
+        hidden_states: one (B, S, D) tensor per supervision step; the last one is the answer.
             Ordinary decoders have exactly one. `Decoder.project` turns any of them into logits.
-        cache: Keys and values of all positions so far; pass it to the next call, which changes it
+        cache: keys and values of all positions so far; pass it to the next call, which changes it
             in place. None unless `use_cache` was set.
     """
 
@@ -58,21 +58,18 @@ class Decoder(nn.Module, ABC):
         """Runs the decoder on S new positions that follow those in `cache`.
 
         Args:
-            inputs_embeds: (B, S, D), the new positions only.
-            attention_mask: Either (B, S_total), 1 = keep, with padding on either side; or boolean
+            inputs_embeds: the new positions only.
+            attention_mask: either (B, S_total), 1 = keep, with padding on either side; or boolean
                 (B, S, S_total), True = the query row may attend to the key column (several
                 questions packed over one image). S_total includes the cached positions. The
                 decoder adds causality.
             position_ids: (B, S) rotary positions. If None, they are counted over the kept columns
                 of a two-dimensional mask; a three-dimensional mask needs them.
             cache: `DecoderOutput.cache` of the previous call; None starts a new sequence.
-            use_cache: Return a cache. Never set it in training.
-            prefix_length: Positions `position_ids < prefix_length` attend to each other in both
+            use_cache: returns a cache; never set it in training.
+            prefix_length: positions `position_ids < prefix_length` attend to each other in both
                 directions if the decoder's config has `bidirectional_prefix`. Other decoders
                 ignore it.
-
-        Raises:
-            ValueError: The shape of the mask or of the position ids does not fit the embeddings.
         """
 
     @abstractmethod
@@ -84,11 +81,7 @@ class Decoder(nn.Module, ABC):
         return dict(self.state_dict())
 
     def load_saved_state(self, state: dict[str, Tensor]) -> None:
-        """Loads what `saved_state` returned.
-
-        Raises:
-            RuntimeError: A tensor is missing, unexpected or of a different shape.
-        """
+        """Loads what `saved_state` returned."""
         self.load_state_dict(state, strict=True)
 
 

@@ -23,13 +23,9 @@ class KeyValueCache:
     def extend(self, call: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Appends new keys and values of one call, and returns all keys and values of that call.
 
-        Args:
-            call: Number of the attention call in this forward pass, from 0.
-            keys: (B, S, H, head width), new positions only, already rotated.
-            values: (B, S, H, head width).
-
-        Returns:
-            Views (B, length + S, H, head width) into the buffers.
+        Keys, already rotated, and values are those of the new positions, (B, S, H, head width). The
+        results are views (B, length + S, H, head width) into the buffers. `call` counts the
+        attention calls of this forward pass from 0.
         """
         end = self.length + keys.shape[1]
         if call == len(self._keys):

@@ -64,12 +64,8 @@ class CausalSelfAttention(nn.Module):
     ) -> Float[Tensor, "B S D"]:
         """Attends from S new positions to all S_total.
 
-        Args:
-            x: (B, S, D).
-            bias: (B, 1, S, S_total), added to the attention scores.
-            rotation: (B, S, 1, head width / 2) unit complex numbers of the new positions.
-            cache: Earlier keys and values, if any.
-            call: Number of this attention call in the forward pass.
+        `bias` is added to the scores. `rotation` holds unit complex numbers for the new positions,
+        E = head width / 2. `call` is the number of this attention call in the forward pass.
         """
         heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, S, 3, H, head)
         queries_keys = rotate(heads[:, :, :2].flatten(2, 3), rotation)  # (B, S, 2H, head)

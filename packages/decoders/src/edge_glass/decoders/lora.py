@@ -20,10 +20,10 @@ class LoraOptions:
     """Options of the adapters.
 
     Attributes:
-        rank: Inner width of an adapter.
-        alpha: An adapter's output is scaled by alpha / rank.
-        dropout: Probability of dropping an input of an adapter, in [0, 1).
-        target_modules: Names of the linear layers that get an adapter.
+        rank: inner width of an adapter.
+        alpha: an adapter's output is scaled by alpha / rank.
+        dropout: probability of dropping an input of an adapter, in [0, 1).
+        target_modules: names of the linear layers that get an adapter.
     """
 
     rank: int = 64
@@ -52,9 +52,6 @@ def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
     """Freezes the model and adds adapters that change nothing until they are trained (B = 0).
 
     The adapters are float32 for any type of base, and drawn from torch's global generator.
-
-    Raises:
-        ValueError: A name in `target_modules` matches no layer.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -87,11 +84,7 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_adapter_state(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Loads what `adapter_state` returned.
-
-    Raises:
-        ValueError: A tensor is missing, unexpected or of a different shape.
-    """
+    """Loads what `adapter_state` returned."""
     own = adapter_state(model)
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unexpected:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def check_mask(attention_mask: Tensor, batch: int, queries: int, cached: int) -> None:
-    """Raises ValueError unless the mask is (B, S_total) or (B, S, S_total)."""
+    """Checks that the mask is (B, S_total) or (B, S, S_total)."""
     total = cached + queries
     allowed = ((batch, total), (batch, queries, total))
     if tuple(attention_mask.shape) not in allowed:
@@ -29,9 +29,6 @@ def rotary_positions(
     """Returns `position_ids`, or counts the kept columns of a two-dimensional mask.
 
     Counting makes a padded row equal to the same row alone, with padding on either side.
-
-    Raises:
-        ValueError: Ids are missing with a three-dimensional mask, or are not (B, S).
     """
     if position_ids is not None:
         if tuple(position_ids.shape) != (batch, queries):
@@ -59,8 +56,8 @@ def may_attend(
 
     Args:
         attention_mask: (B, S_total) or (B, S, S_total), see `Decoder.forward`.
-        position_ids: (B, S) rotary positions of the query rows.
-        prefix_length: Rows and columns at positions below it attend to each other. Only a call
+        position_ids: rotary positions of the query rows.
+        prefix_length: rows and columns at positions below it attend to each other. Only a call
             without cached positions has prefix rows, because the prefix comes in one call.
     """
     queries, total = position_ids.shape[1], attention_mask.shape[-1]

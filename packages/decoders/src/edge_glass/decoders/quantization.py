@@ -27,10 +27,7 @@ def quantization_config(
     Args:
         quantization: `4bit` is NF4 with double quantisation (Dettmers et al., 2023,
             arXiv:2305.14314), `8bit` is LLM.int8() (Dettmers et al., 2022, arXiv:2208.07339).
-        compute_dtype: Precision of the products with dequantised 4-bit weights.
-
-    Raises:
-        ValueError: The name is unknown, or bitsandbytes does not import.
+        compute_dtype: precision of the products with dequantised 4-bit weights.
     """
     if quantization not in get_args(Quantization):
         raise ValueError(

@@ -31,21 +31,6 @@ if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 EMBEDDING, TIED_HEAD = "model.model.embed_tokens.weight", "model.lm_head.weight"
-SIZES = (
-    "attention_dropout",
-    "hidden_act",
-    "hidden_size",
-    "initializer_range",
-    "intermediate_size",
-    "max_position_embeddings",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "num_key_value_heads",
-    "rms_norm_eps",
-    "rope_parameters",
-    "tie_word_embeddings",
-    "vocab_size",
-)
 # Qwen2Config's defaults in transformers 5.23, written out: a saved model must stay the same if a
 # later transformers changes them.
 DEFAULT_SIZES: dict[str, Any] = {
@@ -62,6 +47,7 @@ DEFAULT_SIZES: dict[str, Any] = {
     "rope_parameters": {"rope_theta": 10_000.0, "rope_type": "default"},
     "tie_word_embeddings": False,
 }
+SIZES = (*DEFAULT_SIZES, "vocab_size")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -70,16 +56,16 @@ class QwenConfig:
     """Options of a Qwen2 decoder: `model` names a trained one, or `config` sizes a new one.
 
     Attributes:
-        model: Hub id or folder of a Qwen2 model. A hub id needs `revision` and `license`.
-        revision: Commit of a hub model, 40 hexadecimal digits, because a branch may change.
-        license: Licence of a hub model's weights, as its model card names it.
-        config: Fields of `transformers.Qwen2Config` for a model from scratch, see `SIZES`; missing
+        model: hub id or folder of a Qwen2 model. A hub id needs `revision` and `license`.
+        revision: commit of a hub model, 40 hexadecimal digits, because a branch may change.
+        license: licence of a hub model's weights, as its model card names it.
+        config: fields of `transformers.Qwen2Config` for a model from scratch, see `SIZES`; missing
             ones are filled in from `DEFAULT_SIZES`, `vocab_size` from the tokenizer.
-        dtype: Precision of the base weights. Quantised layers have their own.
-        quantization: Of a hub model's linear layers, see `quantization.py`.
-        lora: Adapters on a frozen base. None trains all weights of an unquantised model.
-        gradient_checkpointing: Recompute activations in the backward pass to save memory.
-        max_vocab: Limit of entries of the word tokenizer of a model from scratch.
+        dtype: precision of the base weights. Quantised layers have their own.
+        quantization: of a hub model's linear layers, see `quantization.py`.
+        lora: adapters on a frozen base. None trains all weights of an unquantised model.
+        gradient_checkpointing: recomputes activations in the backward pass to save memory.
+        max_vocab: limit of entries of the word tokenizer of a model from scratch.
     """
 
     model: str | None = None
@@ -148,8 +134,8 @@ class QwenConfig:
         """Builds the decoder, with adapters if `lora` is given.
 
         Raises:
-            ValueError: The tokenizer has more entries than the model has rows, or bitsandbytes is
-                missing.
+            ValueError: if the tokenizer has more entries than the model has rows, or bitsandbytes
+                is missing.
         """
         model = self._pretrained() if self.config is None else self._from_scratch(tokenizer)
         if model.config.vocab_size < len(tokenizer):
@@ -199,13 +185,11 @@ class QwenDecoder(Decoder):
         self.vocab_size = model.config.vocab_size
         if config.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
-        if config.lora is not None:
+        if config.lora is not None or config.quantization != "none":
             model.requires_grad_(False)
-            self.model: nn.Module = add_adapters(model, config.lora)
-        else:
-            if config.quantization != "none":
-                model.requires_grad_(False)
-            self.model = model
+        self.model: nn.Module = model
+        if config.lora is not None:
+            self.model = add_adapters(model, config.lora)
 
     @property
     def causal_lm(self) -> Qwen2ForCausalLM:
@@ -233,7 +217,7 @@ class QwenDecoder(Decoder):
         use_cache: bool = False,
         prefix_length: int = 0,  # noqa: ARG002 - Qwen was trained causally throughout
     ) -> DecoderOutput:
-        """Runs the model, always causal; see `Decoder.forward` for the arguments."""
+        """Runs the model, always causal."""
         past = self._past(cache, use_cache)
         batch, queries, _ = inputs_embeds.shape
         cached = 0 if past is None else past.get_seq_length()
@@ -271,11 +255,6 @@ class QwenDecoder(Decoder):
         return state
 
     def load_saved_state(self, state: dict[str, Tensor]) -> None:
-        """Loads what `saved_state` returned.
-
-        Raises:
-            ValueError, RuntimeError: A tensor is missing, unexpected or of a different shape.
-        """
         if self.config.lora is not None:
             load_adapter_state(self.model, state)
         elif self.config.quantization != "none":

@@ -18,10 +18,10 @@ class Sampling:
     """How the next word is chosen.
 
     Attributes:
-        temperature: Logits are divided by it; 0 is greedy.
-        top_p: Words are drawn from the smallest set whose probability is at least this (nucleus
+        temperature: logits are divided by it; 0 is greedy.
+        top_p: words are drawn from the smallest set whose probability is at least this (nucleus
             sampling, Holtzman et al., 2020, arXiv:1904.09751).
-        seed: Seed of the noise.
+        seed: seed of the noise.
     """
 
     temperature: float = 0.0
@@ -82,25 +82,21 @@ def generate(
     """Continues each row of a batch until EOS or `max_new_tokens`.
 
     Args:
-        decoder: In eval mode.
-        inputs_embeds: (B, S, D) visual prefix and prompt.
-        attention_mask: (B, S), 1 = keep; padding may be on either side or in between.
+        decoder: in evaluation mode.
+        inputs_embeds: visual prefix and prompt.
+        attention_mask: 1 = keep; padding may be on either side or in between.
         embed_next: (B, 1) token ids -> (B, 1, D) embeddings of the next position, with what a
             fusion adds to each word.
-        max_new_tokens: Limit of new tokens per row.
-        eos_token_id: Ends a row; an ended row is filled with it.
-        prefix_length: See `Decoder.forward`.
-        sampling: How words are chosen; None is greedy.
-        examples: One number per row, which decides the row's noise; None takes the number of the
+        max_new_tokens: limit per row.
+        eos_token_id: ends a row; an ended row is filled with it.
+        prefix_length: see `Decoder.forward`.
+        sampling: how words are chosen; None is greedy.
+        examples: one number per row, which decides the row's noise; None takes the number of the
             row. Give it to get the same sampled answers at a different batch size.
         use_cache: False runs the whole sequence for every word: slow, a reference for tests.
 
     Returns:
         (B, M) ids, EOS included; M <= max_new_tokens is the length of the longest row.
-
-    Raises:
-        ValueError: The decoder is in training mode, a row has no kept position, or the numbers of
-            rows differ.
     """
     batch = inputs_embeds.shape[0]
     _check(decoder, attention_mask, batch, examples)

@@ -32,14 +32,8 @@ def word_tokenizer(texts: Iterable[str], max_vocab: int) -> PreTrainedTokenizerF
     """Builds a tokenizer of whole lower-case words and single punctuation marks.
 
     The same texts in any order give the same tokenizer: words are sorted by count, most frequent
-    first, and words of equal count alphabetically.
-
-    Args:
-        texts: Questions and answers of the training split.
-        max_vocab: Limit of entries, special tokens included; rarer words become `<unk>`.
-
-    Raises:
-        ValueError: `max_vocab` leaves no room for a word, or the texts contain none.
+    first, and words of equal count alphabetically. It has at most `max_vocab` entries, special
+    tokens included; rarer words become `<unk>`.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -109,12 +109,7 @@ class RecursiveLayer(nn.Module):
         self.mlp_norm = RMSNorm(config.width, config.rms_norm_eps)
 
     def forward(
-        self,
-        x: Tensor,
-        bias: Tensor,
-        rotation: Tensor,
-        cache: KeyValueCache | None,
-        call: int,
+        self, x: Tensor, bias: Tensor, rotation: Tensor, cache: KeyValueCache | None, call: int
     ) -> Tensor:
         """Runs the layer, (B, S, D) -> (B, S, D)."""
         if self.post_norm:
@@ -191,8 +186,7 @@ class TinyRecursiveDecoder(Decoder):
         """Draws all weights from torch's global generator; standard deviation 1 / sqrt(fan in)."""
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
-                fan_in = parameter.shape[1]
-                nn.init.normal_(parameter, std=fan_in**-0.5)
+                nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
             elif name.endswith("norm.weight"):
                 nn.init.ones_(parameter)
         nn.init.normal_(self.answer_init)
@@ -218,7 +212,7 @@ class TinyRecursiveDecoder(Decoder):
         use_cache: bool = False,
         prefix_length: int = 0,
     ) -> DecoderOutput:
-        """Runs all supervision steps; see `Decoder.forward` for the arguments."""
+        """Runs all supervision steps."""
         memory = self._memory(cache, use_cache)
         batch, queries, _ = inputs_embeds.shape
         cached = 0 if memory is None else memory.length

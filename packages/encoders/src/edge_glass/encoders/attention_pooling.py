@@ -1,7 +1,7 @@
 """Attention pooling: learned queries gather the patch tokens of an image into a few tokens.
 
 What is unusual: the queries start near zero, so that a fresh pooling is close to the mean over the
-patches, which is a good start for training. And if `width` is None, there are no value and output
+patches, which is a good start for training. If `width` is None, there are no value and output
 projections: each pooled token is a weighted mean of the frozen features, so that their knowledge of
 things that the training data never show is kept.
 """
@@ -30,11 +30,7 @@ class AttentionPooling(Pooling):
     def __init__(
         self, config: AttentionPoolingConfig, input_width: int, grid: tuple[int, int]
     ) -> None:
-        """Draws the weights from torch's global generator.
-
-        Raises:
-            ValueError: if `num_heads` does not divide the dim of the values.
-        """
+        """Draws the weights from torch's global generator."""
         super().__init__()
         narrow = config.width is not None
         width = config.width or input_width
@@ -58,7 +54,6 @@ class AttentionPooling(Pooling):
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N W"]:
-        """Pools a batch of patch tokens."""
         check_features(features, self.input_width, self.grid)
         heads = self.config.num_heads
         x = self.input_projection(self.dropout(self.input_norm(features)))  # (B, P, W)
@@ -115,11 +110,7 @@ class AttentionPoolingConfig:
 
 
 def check_features(features: Tensor, input_width: int, grid: tuple[int, int]) -> None:
-    """Checks that patch tokens have the number and the dim that a pooling was built for.
-
-    Raises:
-        ValueError: if they have not.
-    """
+    """Checks that patch tokens have the number and the dim that a pooling was built for."""
     expected = (grid[0] * grid[1], input_width)
     if features.ndim != 3 or tuple(features.shape[1:]) != expected:
         raise ValueError(
@@ -130,20 +121,12 @@ def check_features(features: Tensor, input_width: int, grid: tuple[int, int]) ->
 
 
 def check_heads(width: int, num_heads: int) -> None:
-    """Checks that a dim can be split into heads.
-
-    Raises:
-        ValueError: if it can't.
-    """
+    """Checks that a dim can be split into heads."""
     if width % num_heads:
         raise ValueError(f"width is {width}, expected a multiple of num_heads, {num_heads}")
 
 
 def check_probability(name: str, value: float) -> None:
-    """Checks a probability that must be below 1.
-
-    Raises:
-        ValueError: if it is out of range.
-    """
+    """Checks a probability that must be below 1."""
     if not 0.0 <= value < 1.0:
         raise ValueError(f"{name} is {value}, expected 0 up to but not including 1")

@@ -53,14 +53,19 @@ class VisionEncoder(FrozenModule, ABC):
     transform: ImageTransform
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "B 3 H W"]:
-        """Turns images of any size and mode into the input of the network.
-
-        Raises:
-            BadImageError: if an image can't be shown as RGB.
-        """
+        """Turns images of any size and mode into the input of the network."""
         if not images:
             return torch.empty(0, 3, self.image_size, self.image_size)
         return torch.stack([self.transform(image) for image in images])
+
+    def check_pixels(self, pixels: Tensor) -> None:
+        """Checks that images were preprocessed for this encoder."""
+        expected = (3, self.image_size, self.image_size)
+        if tuple(pixels.shape[1:]) != expected:
+            raise ValueError(
+                f"images have shape {tuple(pixels.shape[1:])}, expected {expected}: "
+                "call preprocess() first"
+            )
 
     @abstractmethod
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
@@ -117,11 +122,10 @@ class VisionEncoderShape(Protocol):
     """What the config of a vision encoder may offer, so that mistakes show before any work."""
 
     def token_shape(self, image_size: int) -> TokenShape | None:
-        """Returns the shape of the tokens of an image, None if only the weights hold it.
+        """Returns the shape for images of `image_size` pixels per side.
 
-        Args:
-            image_size: pixels per side.
+        It is None if only the weights hold it.
 
         Raises:
-            ValueError: The encoder does not accept images of this size.
+            ValueError: if the encoder does not accept images of this size.
         """

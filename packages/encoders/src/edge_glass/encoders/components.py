@@ -20,19 +20,12 @@ from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
 
+TOWERS = "edge_glass.encoders.towers.tables"
 # kind -> (module, table, entry point group). By the module's name: a package above this one may
 # hold the table, and nothing heavy is imported before a component is needed.
 KINDS = {
-    "vision_encoder": (
-        "edge_glass.encoders.towers.tables",
-        "VISION_ENCODERS",
-        "edge_glass.vision_encoders",
-    ),
-    "text_encoder": (
-        "edge_glass.encoders.towers.tables",
-        "TEXT_ENCODERS",
-        "edge_glass.text_encoders",
-    ),
+    "vision_encoder": (TOWERS, "VISION_ENCODERS", "edge_glass.vision_encoders"),
+    "text_encoder": (TOWERS, "TEXT_ENCODERS", "edge_glass.text_encoders"),
     "pooling": ("edge_glass.encoders.tables", "POOLINGS", "edge_glass.poolings"),
     "fusion": ("edge_glass.fusion.tables", "FUSIONS", "edge_glass.fusion"),
     "decoder": ("edge_glass.decoders.tables", "DECODERS", "edge_glass.decoders"),
@@ -64,11 +57,7 @@ class Component:
 
 
 def config_class(kind: str, name: Any, *, where: str = "params.yaml") -> type[Any]:
-    """Returns the config class of a component.
-
-    Raises:
-        ConfigError: if neither the table nor an entry point has the name.
-    """
+    """Returns the config class of a component."""
     module, table, group = KINDS[kind]
     known: dict[str, type[Any]] = getattr(importlib.import_module(module), table)
     if isinstance(name, str) and name in known:
@@ -88,10 +77,8 @@ def config_class(kind: str, name: Any, *, where: str = "params.yaml") -> type[An
 def validate(cls: type[T], options: Any, *, where: str) -> T:
     """Builds the dataclass `cls` from plain options; unknown fields and wrong types are refused.
 
-    Args:
-        cls: a dataclass.
-        options: what a YAML or JSON file holds there, expected to be a table.
-        where: the place that errors name, such as "params.yaml: fusions.gated".
+    `options` is what a YAML or JSON file holds, expected to be a table. Errors name the place
+    `where`, such as "params.yaml: fusions.gated".
 
     Raises:
         ConfigError: names the place, the field, what was found and what is allowed.
@@ -103,22 +90,11 @@ def validate(cls: type[T], options: Any, *, where: str) -> T:
     except TypeError as error:  # YAML has dates, for example
         raise ConfigError(f"{where}: expected what JSON can hold ({error})") from None
     except ValidationError as error:
-        lines = [_explained(where, problem) for problem in error.errors()]
-        raise ConfigError("; ".join(lines)) from None
+        raise ConfigError("; ".join(_explained(where, each) for each in error.errors())) from None
 
 
 def component(kind: str, name: Any, options: Any, *, where: str) -> Any:
-    """Returns the validated config of a component.
-
-    Args:
-        kind: a key of `KINDS`.
-        name: of the component.
-        options: what a YAML or JSON file holds.
-        where: the place that errors name.
-
-    Raises:
-        ConfigError: if the name is not known, or as `validate`.
-    """
+    """Returns the validated config of a component of a kind in `KINDS`; see `validate`."""
     return validate(config_class(kind, name, where=where), options, where=where)
 
 

@@ -16,12 +16,7 @@ ModelT = TypeVar("ModelT", bound=nn.Module)
 def find_device(name: str) -> torch.device:
     """Returns a device that exists.
 
-    Args:
-        name: `cpu`; `cuda` for this process's own GPU, by `LOCAL_RANK` under torchrun; `cuda:N` for
-            one GPU by its number.
-
-    Raises:
-        ValueError: The name is not a device, or there is no such GPU.
+    `cuda` is this process's own GPU, by `LOCAL_RANK` under torchrun; `cuda:N` is one by its number.
     """
     if not re.fullmatch(DEVICES, name):
         raise ValueError(f"device is {name!r}, expected cpu, cuda or one GPU such as cuda:1")
@@ -44,14 +39,9 @@ def find_device(name: str) -> torch.device:
 
 
 def place_model(model: ModelT, name: str | None = None) -> ModelT:
-    """Moves a model to a device and returns it.
+    """Moves a model to the device of this name, see `find_device`, and returns it.
 
-    Args:
-        model: any module.
-        name: see `find_device`; None for the GPU if there is one and the CPU otherwise.
-
-    Raises:
-        ValueError: There is no such device.
+    None is the GPU if there is one, and the CPU otherwise.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"

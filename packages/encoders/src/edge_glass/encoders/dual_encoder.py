@@ -5,8 +5,8 @@
 
 What is unusual: the frozen encoders are optional. Training works on their cached features and needs
 only the pooling and the heads, and a checkpoint holds only these. `from_pretrained` builds the
-encoders from their configs, or `add_encoders` builds the one that is needed. And the embedding of
-an image or a text has the same bits whatever else is encoded with it, because each network runs on
+encoders from their configs, or `add_encoders` builds the one that is needed. The embedding of an
+image or a text has the same bits whatever else is encoded with it, because each network runs on
 batches of one size.
 """
 
@@ -48,16 +48,7 @@ class DualEncoder(nn.Module):
         vision: VisionEncoder | None = None,
         text: TextEncoder | None = None,
     ) -> None:
-        """Draws the weights of pooling and heads from torch's global generator.
-
-        Args:
-            config: of the whole model.
-            vision: the frozen encoder that `encode_image` needs.
-            text: the frozen encoder that `encode_text` needs.
-
-        Raises:
-            ValueError: if an encoder has a different dim or grid than the config.
-        """
+        """Draws the weights of pooling and heads from torch's global generator."""
         super().__init__()
         self.config = config
         config.check_encoders(vision, text)
@@ -158,11 +149,7 @@ class DualEncoder(nn.Module):
         return torch.cat(parts) if parts else self._no_embeddings(truncate_dim)
 
     def add_encoders(self, *, vision: bool = False, text: bool = False) -> None:
-        """Builds a frozen encoder on the device of the model; one that exists is kept.
-
-        Raises:
-            ValueError: if its dim or grid is not the one that the model was built for.
-        """
+        """Builds a frozen encoder on the device of the model; one that exists is kept."""
         device = self.logit_scale.device
         if vision and self.vision is None:
             self.vision = self.config.build_vision_encoder().to(device)
@@ -181,15 +168,7 @@ class DualEncoder(nn.Module):
     def load_saved_state(
         self, tensors: Mapping[str, Tensor], *, where: str = "the checkpoint"
     ) -> None:
-        """Loads what `saved_state` returned.
-
-        Args:
-            tensors: name to tensor.
-            where: the place that errors name.
-
-        Raises:
-            CheckpointError: lists each missing and extra name and each shape that differs.
-        """
+        """Loads what `saved_state` returned; errors name the place `where`."""
         check_tensors(self.saved_state(), tensors, where=where)
         frozen = {n: v for n, v in self.state_dict().items() if n.startswith(FROZEN)}
         self.load_state_dict({**frozen, **tensors}, strict=True)
@@ -204,11 +183,8 @@ class DualEncoder(nn.Module):
     ) -> DualEncoderT:
         """Loads what `save_pretrained` wrote, in evaluation mode.
 
-        Args:
-            folder: of the checkpoint.
-            load_encoders: also builds the frozen encoders, which `encode_image` and
-                `encode_text` need. Without them the model takes features, and `add_encoders` builds
-                one later.
+        `load_encoders` also builds the frozen encoders, which `encode_image` and `encode_text`
+        need. Without them the model takes features, and `add_encoders` builds one later.
 
         Raises:
             CheckpointError: if a file is missing or broken, or names or shapes don't agree.

@@ -105,19 +105,11 @@ class DualEncoderConfig(DimsConfig):
         return self.build_vision_encoder(), self.text_encoder.config.build()
 
     def build_vision_encoder(self) -> VisionEncoder:
-        """Builds the frozen vision encoder; a finer grid is averaged to the grid of this model.
-
-        Raises:
-            ValueError: if the grid of the model does not divide the grid of the encoder.
-        """
+        """Builds the frozen vision encoder; a finer grid is averaged to the grid of this model."""
         return with_grid(self.vision_encoder.config.build(), self.grid)
 
     def check_encoders(self, vision: VisionEncoder | None, text: TextEncoder | None) -> None:
-        """Checks that encoders have the dims and the grid that the model is built for.
-
-        Raises:
-            ValueError: if one is different.
-        """
+        """Checks that encoders have the dims and the grid that the model is built for."""
         remedy = "use the encoder that the model was trained with, or train it again"
         if vision is not None and (vision.width, vision.grid) != (self.image_width, self.grid):
             raise ValueError(
@@ -131,11 +123,7 @@ class DualEncoderConfig(DimsConfig):
             )
 
     def check_truncate_dim(self, dim: int | None) -> None:
-        """Checks a dim to truncate to, before anything is encoded.
-
-        Raises:
-            ValueError: if it is out of range.
-        """
+        """Checks a dim to truncate to, before anything is encoded."""
         largest = self.matryoshka_dims[0]
         if dim is not None and not 1 <= dim <= largest:
             raise ValueError(
@@ -153,16 +141,7 @@ class DualEncoderConfig(DimsConfig):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: str) -> DualEncoderConfig:
-        """Reads what `to_dict` returned.
-
-        Args:
-            values: content of config.json.
-            where: the place that errors name.
-
-        Raises:
-            ConfigError: if it is not the config of a dual encoder, or a name or an option is
-                missing, not known or of the wrong type.
-        """
+        """Reads what `to_dict` returned; errors name the place `where`."""
         rest: dict[str, Any] = dict(values)
         if rest.pop("model", None) != MODEL:
             raise ConfigError(f"{where}: not the config of a {MODEL}: expected 'model': '{MODEL}'")

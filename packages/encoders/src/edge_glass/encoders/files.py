@@ -49,11 +49,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON that diffs well: indented, keys in the given order, one newline at the end.
-
-    Raises:
-        WriteError: as `write_atomic`.
-    """
+    """Writes JSON that diffs well: indented, keys in the given order, one newline at the end."""
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
@@ -103,11 +99,7 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it; one that exists is fine.
-
-    Raises:
-        WriteError: if it can't be made.
-    """
+    """Makes a folder and those above it; one that exists is fine."""
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -117,11 +109,8 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Waits until no other process is at work on the files of a folder, and keeps others out.
 
     The system releases the lock of a process that dies. A disk without locks, such as some network
-    disks, is used without one.
-
-    Args:
-        folder: an existing folder; nothing is written to it.
-        shared: lets others hold it too if theirs is shared: for reading.
+    disks, is used without one. Nothing is written to the folder. `shared`, for reading, lets others
+    hold the lock too if theirs is shared.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -137,7 +126,7 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
 
 @contextmanager
 def output_folder(final: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `final`; it takes its place when the block succeeds.
+    """Yields a temporary folder next to `final`, which takes its place when the block succeeds.
 
     On an error the temporary folder is deleted and `final` stays as it was. One process at a time
     may write a folder: hold a lock.
@@ -165,14 +154,13 @@ def output_folder(final: Path) -> Iterator[Path]:
 
 def replace_folder(work: Path, final: Path) -> None:
     """Moves the folder `work` to `final`, and deletes what was there before."""
-    if final.exists():
-        # One step, if the system can exchange two names. Otherwise a kill between the two renames
-        # leaves the previous folder under the name of `_old`.
-        if not _exchange(work, final):
-            shutil.rmtree(_old(final), ignore_errors=True)
-            final.rename(_old(final))
-            work.rename(final)
-    else:
+    # One step, if the system can exchange two names. Otherwise a kill between the two renames
+    # leaves the previous folder under the name of `_old`.
+    if not final.exists():
+        work.rename(final)
+    elif not _exchange(work, final):
+        shutil.rmtree(_old(final), ignore_errors=True)
+        final.rename(_old(final))
         work.rename(final)
     sync(final.parent)
     shutil.rmtree(work, ignore_errors=True)

@@ -38,9 +38,6 @@ class MatryoshkaProjection(nn.Module):
             kind: `linear`, or `mlp`, which adds a two-layer MLP that is zero at the start.
             hidden_width: dim inside the MLP; the largest of `dims` if None.
             dropout: share of the inputs that is zeroed in training.
-
-        Raises:
-            ValueError: if the dims don't strictly descend to at least 1.
         """
         super().__init__()
         self.dims = check_dims(dims)
@@ -72,11 +69,7 @@ class MatryoshkaProjection(nn.Module):
 
 
 def check_dims(dims: Sequence[int]) -> tuple[int, ...]:
-    """Checks Matryoshka dims, and returns them as a tuple.
-
-    Raises:
-        ValueError: if they don't strictly descend to at least 1.
-    """
+    """Checks Matryoshka dims, and returns them as a tuple."""
     dims = tuple(dims)
     ordered = all(first > second for first, second in pairwise(dims))
     if not dims or not ordered or dims[-1] < 1:
@@ -88,11 +81,7 @@ def check_dims(dims: Sequence[int]) -> tuple[int, ...]:
 
 
 def truncate(embeddings: Float[Tensor, "B E"], dim: int | None = None) -> Float[Tensor, "B d"]:
-    """Cuts embeddings to their first `dim` numbers (all if None) and normalises them.
-
-    Raises:
-        ValueError: if the embeddings have fewer numbers, or hold NaN or infinity.
-    """
+    """Cuts embeddings to their first `dim` numbers (all if None) and normalises them."""
     width = embeddings.shape[1]
     dim = width if dim is None else dim
     if not 1 <= dim <= width:

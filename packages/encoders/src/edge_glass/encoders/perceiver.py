@@ -3,7 +3,7 @@
 What is unusual: each layer is cross-attention, self-attention and feed-forward, all pre-norm, with
 separate norms for latents and inputs. Self-attention and feed-forward start as zero, so that a
 fresh resampler is a sum of attentions near the mean over the patches, and learns from there; with
-the usual initialisation it stayed at chance for a long time. And it needs no bottleneck: with
+the usual initialisation it stayed at chance for a long time. It needs no bottleneck: with
 `width: null` the latents gather the frozen features as they are.
 """
 
@@ -65,13 +65,10 @@ class PerceiverLayer(nn.Module):
         key_dim = config.key_dim or width
         self.latent_norm = nn.LayerNorm(width)
         self.input_norm = nn.LayerNorm(width)
-        self.cross_attention = Attention(
-            width, config.num_heads, key_dim=key_dim, project_values=narrow
-        )
+        heads = config.num_heads
+        self.cross_attention = Attention(width, heads, key_dim=key_dim, project_values=narrow)
         self.self_norm = nn.LayerNorm(width)
-        self.self_attention = Attention(
-            width, config.num_heads, key_dim=key_dim, project_values=narrow
-        )
+        self.self_attention = Attention(width, heads, key_dim=key_dim, project_values=narrow)
         # LayerScale (Touvron et al. 2021, arXiv 2103.17239): self-attention starts as zero.
         self.self_scale = nn.Parameter(torch.zeros(width))
         self.feed_forward_norm = nn.LayerNorm(width)
@@ -118,7 +115,6 @@ class PerceiverResampler(Pooling):
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N W"]:
-        """Pools a batch of patch tokens."""
         check_features(features, self.input_width, self.grid)
         inputs = self.input_projection(self.dropout(self.input_norm(features)))  # (B, P, W)
         latents = self.latents.expand(features.shape[0], -1, -1)

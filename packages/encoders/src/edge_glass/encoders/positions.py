@@ -17,9 +17,6 @@ def sincos_positions(grid: tuple[int, int], width: int) -> Float[Tensor, "P D"]:
     Args:
         grid: rows and columns; P = rows * columns.
         width: dim of a vector (D), a multiple of 4.
-
-    Raises:
-        ValueError: if `width` is not a multiple of 4.
     """
     if width % 4:
         raise ValueError(f"width is {width}, expected a multiple of 4 for positions in the plane")

@@ -39,13 +39,13 @@ class Fusion(nn.Module, ABC):
 
     @abstractmethod
     def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B K D"]:
-        """Returns the visual positions in front of the text, (B, K, D); K may be 0."""
+        """Returns the visual positions in front of the text; K may be 0."""
 
     @abstractmethod
     def extend(
         self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
     ) -> Float[Tensor, "B T D"]:
-        """Returns the word embeddings (B, T, D), each with what the fusion adds to it."""
+        """Returns the word embeddings, each with what the fusion adds to it."""
 
     def forward(
         self,
@@ -55,13 +55,7 @@ class Fusion(nn.Module, ABC):
     ) -> FusedInputs:
         """Fuses a whole text.
 
-        Args:
-            visual: (B, N, visual_width) visual tokens.
-            text_embeds: (B, T, D) word embeddings.
-            attention_mask: (B, T), 1 for words, 0 for padding on either side; None means all words.
-
-        Raises:
-            ValueError: a width or the batch size does not match.
+        `attention_mask` is 1 for words and 0 for padding on either side; None means all words.
         """
         if visual.shape[-1] != self.visual_width:
             raise ValueError(

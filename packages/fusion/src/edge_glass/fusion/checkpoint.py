@@ -40,8 +40,8 @@ def load_vlm(folder: Path) -> tuple[VlmConfig, PreTrainedTokenizerFast, dict[str
     """Reads what `save_vlm` wrote.
 
     Raises:
-        CheckpointError: the folder holds no checkpoint, or a broken one.
-        ConfigError: the checkpoint is of a different kind, its config is not understood, or the
+        CheckpointError: if the folder holds no checkpoint, or a broken one.
+        ConfigError: if the checkpoint is of a different kind, its config is not understood, or the
             tokenizer is missing.
     """
     from transformers import PreTrainedTokenizerFast

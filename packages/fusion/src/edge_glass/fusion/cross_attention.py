@@ -63,12 +63,8 @@ class CrossAttention(nn.Module):
 
 def feed_forward(width: int) -> nn.Sequential:
     """Builds the pre-norm feed-forward layer that follows an attention, twice as wide inside."""
-    return nn.Sequential(
-        nn.LayerNorm(width),
-        nn.Linear(width, 2 * width),
-        nn.GELU(),
-        nn.Linear(2 * width, width),
-    )
+    wide, narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+    return nn.Sequential(nn.LayerNorm(width), wide, nn.GELU(), narrow)
 
 
 class CrossAttentionFusion(Fusion):

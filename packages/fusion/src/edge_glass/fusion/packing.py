@@ -18,13 +18,10 @@ _BEFORE_START = -3  # in front of the first position: differs from every id, so 
 
 
 def packed_mask(segment_ids: Int[Tensor, "B T"], prefix_length: int) -> Bool[Tensor, "B S S"]:
-    """Returns (B, S, S), True if row i may attend to column j; S = prefix_length + T.
+    """Returns a mask, True if row i may attend to column j; S = prefix_length + T.
 
-    The mask alone is not causal: the decoder adds causality.
-
-    Args:
-        segment_ids: (B, T), the number of the question at each position, `PADDING` at padding.
-        prefix_length: number of visual positions in front; every row attends to them.
+    `segment_ids` is the number of the question at each position, `PADDING` at padding. Every row
+    attends to the visual positions in front. The decoder adds causality.
     """
     batch, length = segment_ids.shape
     total = prefix_length + length
@@ -39,7 +36,7 @@ def packed_mask(segment_ids: Int[Tensor, "B T"], prefix_length: int) -> Bool[Ten
 
 
 def packed_positions(segment_ids: Int[Tensor, "B T"], prefix_length: int) -> Int[Tensor, "B S"]:
-    """Returns (B, S) positions: 0, 1, ... over the prefix; each segment restarts after it."""
+    """Returns positions: 0, 1, ... over the prefix; each segment restarts after it."""
     batch, length = segment_ids.shape
     index = torch.arange(length, device=segment_ids.device).expand(batch, length)
     previous = torch.nn.functional.pad(segment_ids[:, :-1], (1, 0), value=_BEFORE_START)

@@ -46,7 +46,7 @@ def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Te
 
 
 def check_questions(questions: Sequence[str]) -> None:
-    """Raises ValueError, with the question's number, if a question is empty."""
+    """Refuses an empty question; the error has its number."""
     for number, question in enumerate(questions, start=1):
         if not question.strip():
             raise ValueError(f"question {number} of {len(questions)} is empty; write a question")

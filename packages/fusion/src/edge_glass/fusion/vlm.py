@@ -46,11 +46,8 @@ class VlmOutput:
 class VisionLanguageModel(nn.Module):
     """Answers questions about images.
 
-    Args:
-        config: what the model is made of.
-        tokenizer: the decoder's tokenizer, with a chat template.
-
     Attributes:
+        tokenizer: the decoder's, with a chat template.
         vision_encoder: frozen; None until `add_vision_encoder` builds it. `saved_state` leaves it
             out, and training works without it.
     """
@@ -78,10 +75,10 @@ class VisionLanguageModel(nn.Module):
         """Runs packed questions with their images.
 
         Args:
-            features: (B, P, Din) from the vision encoder, any float type.
-            input_ids: (B, T), the image's questions and answers one after the other.
-            segment_ids: (B, T), the number of the question at each position, `PADDING` at padding.
-            labels: (B, T), the token at positions that are learned, `IGNORED` elsewhere.
+            features: from the vision encoder, any float type.
+            input_ids: the image's questions and answers one after the other.
+            segment_ids: the number of the question at each position, `PADDING` at padding.
+            labels: the token at positions that are learned, `IGNORED` elsewhere.
         """
         visual = self.visual_tokens(features.float())
         fused = self.fusion(visual, self.decoder.embed(input_ids), (segment_ids != PADDING).long())
@@ -105,15 +102,10 @@ class VisionLanguageModel(nn.Module):
         sampling: Sampling | None = None,
         examples: Sequence[int] | None = None,
     ) -> Int[Tensor, "B M"]:
-        """Continues left-padded prompts with a cache; returns (B, M) ids, M <= max_new_tokens.
+        """Continues left-padded prompts with a cache; M <= max_new_tokens.
 
-        Args:
-            features: (B, P, Din) from the vision encoder.
-            input_ids: (B, T) prompts.
-            attention_mask: (B, T), 0 at padding.
-            sampling: how words are chosen; None is greedy.
-            examples: one number per row, which decides the row's noise if words are sampled; None
-                takes the number of the row.
+        Without `sampling` it is greedy. `examples` has one number per row, which decides the row's
+        noise if words are sampled; None takes the number of the row.
         """
         visual = self.visual_tokens(features.float())
         fused = self.fusion(visual, self.decoder.embed(input_ids), attention_mask)
@@ -146,9 +138,6 @@ class VisionLanguageModel(nn.Module):
 
         The logits of a question equal those in a different batch up to float rounding, not bit by
         bit.
-
-        Raises:
-            ValueError: the counts differ, or a question is longer than the decoder's context.
         """
         if len(features) != len(questions):
             raise ValueError(
@@ -158,8 +147,7 @@ class VisionLanguageModel(nn.Module):
         if not questions:
             return []
         prompts = [prompt_ids(self.tokenizer, question) for question in questions]
-        pad = self.tokenizer.pad_token_id
-        input_ids, attention_mask = left_padded(prompts, int(pad))
+        input_ids, attention_mask = left_padded(prompts, int(self.tokenizer.pad_token_id))
         answers = self.generate(
             features.to(self.device),
             input_ids.to(self.device),
@@ -190,7 +178,7 @@ class VisionLanguageModel(nn.Module):
                 seed and on the number of its question, counted from 0.
 
         Raises:
-            ValueError: the counts differ, a question is empty or longer than the decoder's
+            ValueError: if the counts differ, a question is empty or longer than the decoder's
                 context, or the model was loaded without its vision encoder.
         """
         check_questions(questions)
@@ -212,7 +200,7 @@ class VisionLanguageModel(nn.Module):
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image]) -> Float[Tensor, "B P Din"]:
-        """Returns the frozen encoder's features of images, (B, P, Din), each image encoded alone.
+        """Returns the frozen encoder's features of images, each image encoded alone.
 
         If an image comes several times in succession, it is encoded once.
         """
@@ -250,15 +238,7 @@ class VisionLanguageModel(nn.Module):
         }
 
     def load_saved_state(self, tensors: Mapping[str, Tensor], *, where: str) -> None:
-        """Loads what `saved_state` returned, strictly.
-
-        Args:
-            tensors: by name.
-            where: name of their file, for errors.
-
-        Raises:
-            ValueError: a tensor is missing, unknown or has a different shape.
-        """
+        """Loads what `saved_state` returned, strictly; errors name the file `where`."""
         check_tensors(self.saved_state(), tensors, where=where)
         for name, module in (("visual_tokens", self.visual_tokens), ("fusion", self.fusion)):
             module.load_state_dict(_below(name, tensors), strict=True)
@@ -272,14 +252,12 @@ class VisionLanguageModel(nn.Module):
     def from_pretrained(
         cls, folder: str | Path, *, load_vision_encoder: bool = True
     ) -> VisionLanguageModel:
-        """Loads a folder written by `save_pretrained`, strictly, in eval mode.
+        """Loads a folder written by `save_pretrained`, strictly, in evaluation mode.
 
-        Args:
-            folder: of the model.
-            load_vision_encoder: whether to build the frozen encoder, which `answer` needs.
+        `load_vision_encoder` also builds the frozen encoder, which `answer` needs.
 
         Raises:
-            ValueError: the folder holds no vision-language model, or a broken one.
+            ValueError: if the folder holds no vision-language model, or a broken one.
         """
         config, tokenizer, tensors = load_vlm(Path(folder))
         # Fresh weights are drawn and then overwritten: the caller's generator stays untouched.

@@ -89,15 +89,7 @@ class VlmConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: str) -> VlmConfig:
-        """Reads what `to_dict` returned, or a config of format 1.
-
-        Args:
-            values: content of a `config.json`.
-            where: name of the file, for errors.
-
-        Raises:
-            ConfigError: a key is missing or unknown, or a component or one of its options is.
-        """
+        """Reads what `to_dict` returned, or a config of format 1; errors name the file `where`."""
         plain = dict(values)
         found = plain.pop("format", None)
         if found not in (FORMAT, FORMAT_1):

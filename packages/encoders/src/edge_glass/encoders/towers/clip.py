@@ -34,12 +34,7 @@ class ClipVisionEncoder(VisionEncoder):
     """Patch tokens from one hidden layer of a `CLIPVisionModel`."""
 
     def __init__(self, config: ClipVisionConfig, model: CLIPVisionModel) -> None:
-        """Removes the layers after `config.layer` from the model and freezes it.
-
-        Raises:
-            ValueError: if the model has no such layer, or the image size is not a multiple of the
-                patch size.
-        """
+        """Removes the layers after `config.layer` from the model and freezes it."""
         super().__init__()
         shape: Any = model.config
         depth, patch = shape.num_hidden_layers, shape.patch_size
@@ -50,9 +45,8 @@ class ClipVisionEncoder(VisionEncoder):
                 f"of {config.model} (0 is the embedding, -1 the last layer)"
             )
         self.grid = patch_grid(config.image_size, patch)
-        encoder = _layer_stack(model)
-        layers: Any = encoder.layers
-        encoder.layers = layers[:kept]
+        encoder: Any = _layer_stack(model)
+        encoder.layers = encoder.layers[:kept]
         self.config = config
         self.model = model
         self.width = shape.hidden_size
@@ -64,17 +58,7 @@ class ClipVisionEncoder(VisionEncoder):
 
     @torch.no_grad()
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Encodes preprocessed images.
-
-        Raises:
-            ValueError: if the images are not `image_size` pixels wide and high.
-        """
-        expected = (3, self.image_size, self.image_size)
-        if tuple(pixels.shape[1:]) != expected:
-            raise ValueError(
-                f"images have shape {tuple(pixels.shape[1:])}, expected {expected}: "
-                "call preprocess() first"
-            )
+        self.check_pixels(pixels)
         output = self.model(
             pixel_values=pixels.to(self.model.dtype), interpolate_pos_encoding=self.interpolate
         )
@@ -83,11 +67,7 @@ class ClipVisionEncoder(VisionEncoder):
 
 
 def patch_grid(image_size: int, patch: int) -> tuple[int, int]:
-    """Returns the rows and columns of patches of a square image, sizes in pixels.
-
-    Raises:
-        ValueError: The image is not a whole number of patches wide.
-    """
+    """Returns the rows and columns of patches of a square image, sizes in pixels."""
     if image_size < patch or image_size % patch:
         raise ValueError(f"image_size is {image_size}, expected a multiple of {patch}")
     return image_size // patch, image_size // patch
@@ -126,9 +106,6 @@ class ClipVisionConfig:
 
         Nothing is downloaded: None for a model of the hub that is not in the local cache, unless it
         is the default model.
-
-        Raises:
-            ValueError: The size is not a multiple of the model's patch.
         """
         sizes = PUBLISHED_SIZES.get(self.model)
         if sizes is None:
@@ -142,10 +119,9 @@ class ClipVisionConfig:
         return TokenShape(grid=patch_grid(image_size, patch), width=width)
 
     def build(self, image_size: int | None = None) -> ClipVisionEncoder:
-        """Loads the model; a package or a folder needs no network.
+        """Loads the model, for `image_size` in place of the config's own if it is given.
 
-        Args:
-            image_size: replaces that of the config if given.
+        A package or a folder needs no network.
 
         Raises:
             FileNotFoundError: if the package or the folder does not exist.

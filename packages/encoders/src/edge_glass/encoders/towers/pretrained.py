@@ -19,15 +19,9 @@ PACKAGE = "package:"
 
 
 def model_path(reference: str, pattern: str) -> Path:
-    """Finds the one file that matches `pattern` under a package or a path.
+    """Finds the one file that matches a glob `pattern` under a package or a path.
 
-    Args:
-        reference: `package:NAME` or the path of a file or folder.
-        pattern: of the file name, as for `Path.glob`; the file nearest to the top counts.
-
-    Raises:
-        FileNotFoundError: if there is no such package, path or file.
-        ValueError: if several files at the same depth match.
+    The file nearest to the top counts. A path of a file is returned as it is.
     """
     root = package_folder(reference) if reference.startswith(PACKAGE) else Path(reference)
     if root.is_file():
@@ -46,11 +40,7 @@ def model_path(reference: str, pattern: str) -> Path:
 
 
 def package_folder(reference: str) -> Path:
-    """Finds the folder of the Python package of a reference `package:NAME`.
-
-    Raises:
-        FileNotFoundError: if it is not installed.
-    """
+    """Finds the folder of the Python package of a reference `package:NAME`."""
     name = reference.removeprefix(PACKAGE)
     spec = find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
@@ -75,8 +65,7 @@ def locate_model(model: str, revision: str | None) -> tuple[str, bool]:
         FileNotFoundError: if a package or a folder does not exist.
         ValueError: if a hub id has no commit as its revision.
     """
-    is_path = model.startswith((PACKAGE, ".", "/", "~")) or Path(model).is_dir()
-    if is_path:
+    if model.startswith((PACKAGE, ".", "/", "~")) or Path(model).is_dir():
         return str(model_path(str(Path(model).expanduser()), "config.json").parent), True
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
         raise FileNotFoundError(f"{model!r} is not a folder, a hub id (owner/name) or package:NAME")
@@ -91,9 +80,7 @@ def locate_model(model: str, revision: str | None) -> tuple[str, bool]:
 def local_config(model: str, revision: str | None) -> dict[str, Any] | None:
     """Returns a model's config.json if it is on this machine; downloads nothing.
 
-    Args:
-        model: ``package:NAME``, a folder with a config.json, or a hub id.
-        revision: the commit of a hub id.
+    The arguments are those of `locate_model`.
     """
     try:
         place, is_local = locate_model(model, revision)

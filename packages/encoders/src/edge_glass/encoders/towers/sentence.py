@@ -25,11 +25,7 @@ class SentenceEncoder(TextEncoder):
     """Wraps a SentenceTransformer, frozen."""
 
     def __init__(self, config: SentenceConfig, model: SentenceTransformer) -> None:
-        """Freezes the model and sets its limit of tokens.
-
-        Raises:
-            ValueError: if the model has fewer positions than `max_tokens`.
-        """
+        """Freezes the model and sets its limit of tokens."""
         super().__init__()
         limit = model.max_seq_length
         if limit is not None and config.max_tokens > limit:
@@ -62,7 +58,6 @@ class SentenceEncoder(TextEncoder):
         return embeddings.float()
 
     def share_truncated(self, texts: Sequence[str]) -> float:
-        """Returns the share of the texts, 0 to 1, that have more than `max_tokens` tokens."""
         if not texts:
             return 0.0
         tokens = self.model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]

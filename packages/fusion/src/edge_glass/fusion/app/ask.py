@@ -20,16 +20,7 @@ def ask_image(
 ) -> list[str]:
     """Answers questions about an image, each independent of the others.
 
-    Args:
-        path: of the image file.
-        questions: at least one.
-        model_folder: of a vision-language model.
-        sampling: how words are chosen; None is greedy.
-
-    Raises:
-        OSError: the file does not exist or can't be read.
-        ValueError: the file is not an image, a question is empty or too long, or the folder holds
-            no vision-language model.
+    Without `sampling` the answers are greedy.
     """
     check_questions(questions)
     image = read_image(path)
@@ -41,8 +32,8 @@ def read_image(path: Path) -> Image.Image:
     """Reads an image file completely, as upright RGB.
 
     Raises:
-        OSError: the file does not exist or can't be read.
-        ValueError: the file is not an image, or a broken one.
+        OSError: if the file does not exist or can't be read.
+        ValueError: if the file is not an image, or a broken one.
     """
     try:
         return to_rgb(decode_image(path.read_bytes()))
@@ -53,11 +44,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def load_model(folder: Path) -> VisionLanguageModel:
-    """Loads a model, onto the GPU if there is one.
-
-    Raises:
-        ValueError: the folder holds no vision-language model.
-    """
+    """Loads a model, onto the GPU if there is one."""
     return place_model(VisionLanguageModel.from_pretrained(folder))
 
 
@@ -66,10 +53,6 @@ class Chat:
 
     Each question is independent: the model was trained on single questions, so earlier ones are
     not part of its input. The image is encoded once.
-
-    Args:
-        model: with its vision encoder.
-        path: of the first image.
     """
 
     def __init__(self, model: VisionLanguageModel, path: Path) -> None:
@@ -80,8 +63,8 @@ class Chat:
         """Answers a question; for `/image FILE` it changes the image and returns None.
 
         Raises:
-            OSError: a new image does not exist; the old one stays.
-            ValueError: a new image is not readable, the question is too long, or the command is
+            OSError: if a new image does not exist; the old one stays.
+            ValueError: if a new image is not readable, the question is too long, or the command is
                 unknown.
         """
         command, _, rest = line.strip().partition(" ")
@@ -103,12 +86,8 @@ def run_chat(
 ) -> None:
     """Answers line by line until the end or `/quit`; empty lines are skipped.
 
-    Args:
-        chat: gives the answers.
-        lines: one question or command each.
-        show: receives each answer.
-        complain: receives the message of an error, and the chat goes on. None raises the first
-            error: a script would otherwise go on with the wrong image.
+    `show` receives each answer, and `complain` the message of an error; the chat then goes on. If
+    `complain` is None, the first error is raised: a script would go on with the wrong image.
     """
     for line in lines:
         if line.strip() == "/quit":

@@ -68,9 +68,6 @@ def folder_images(folder: Path) -> FolderImages:
     """Finds the files with an image's suffix in a folder and its subfolders.
 
     Hidden files and folders are skipped, and symbolic links to folders are not followed.
-
-    Raises:
-        NotADirectoryError: the folder does not exist.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder; give a folder of images")
@@ -124,11 +121,8 @@ def model_stamp(
 ) -> dict[str, Any]:
     """Describes all that an image's embedding depends on, except the image.
 
-    Args:
-        folder: of the dual encoder.
-        config: of the dual encoder.
-        device: "cpu" or "cuda"; each sums in its own order.
-        known: an earlier result of this function, or {}; unchanged files are not read again.
+    `device` is "cpu" or "cuda"; each sums in its own order. `known` is an earlier result of this
+    function, or {}; unchanged files are not read again.
     """
     files = {name: folder / name for name in (CONFIG_FILE, TENSORS_FILE)}
     files |= _vision_files(config)

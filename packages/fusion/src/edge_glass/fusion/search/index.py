@@ -66,9 +66,8 @@ class ImageIndex:
     def scores(self, query: Vector, dim: int | None = None) -> NDArray[np.float64]:
         """Returns each image's cosine with a query, in the order of `paths`.
 
-        Args:
-            query: normalised embedding (E,) at the full width.
-            dim: compare only the first numbers; None compares all.
+        The query is a normalised embedding (E,) at the full width; only its first `dim` numbers are
+        compared, or all if None.
         """
         target = query[:dim].astype(np.float64)
         square = np.square(target).sum()
@@ -86,7 +85,7 @@ class ImageIndex:
         """Writes the index; equal contents give equal bytes, a kill leaves the old or the new.
 
         Raises:
-            OSError: it can't be written.
+            OSError: if it can't be written.
         """
         images = {
             path: {**asdict(each.stamp), "fault": each.fault}
@@ -100,8 +99,8 @@ class ImageIndex:
         """Reads what `save` wrote; returns None if there is no index.
 
         Raises:
-            CheckpointError: the index is broken or of a different format; build it again.
-            ValueError: the folder holds something else, which must not be overwritten.
+            CheckpointError: if the index is broken or of a different format; build it again.
+            ValueError: if the folder holds something else, which must not be overwritten.
         """
         if not (folder / TENSORS_FILE).exists():
             return None

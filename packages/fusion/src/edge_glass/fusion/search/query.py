@@ -59,19 +59,9 @@ def search_folder(
 ) -> SearchResult:
     """Ranks the images of a folder by their likeness to a query; encodes what the index lacks.
 
-    Args:
-        query: a text, or the path of an image.
-        folder: of images, subfolders included.
-        model_folder: of a dual encoder.
-        dim: how many numbers of an embedding are compared, one of the model's Matryoshka dims;
-            None compares all.
-        top: limit of images in the result.
-        index_folder: of the index; None puts it in `folder`, or in the user's cache.
-        notify: receives messages for people.
-
-    Raises:
-        OSError: a folder or file does not exist or can't be read.
-        ValueError: an argument is wrong, the model does not load, or no image is readable.
+    The query is a text, or the path of an image. `dim` is how many numbers of an embedding are
+    compared, one of the model's Matryoshka dims; None compares all. If `index_folder` is None, the
+    index is in `folder`, or in the user's cache. `notify` receives messages for people.
     """
     image = _query_image(query)
     if top < 1:
@@ -114,10 +104,6 @@ def update_folder(
 
     Of two searches at once each saves a whole index, and the later one stays. An index that can't
     be saved is reported, and the search goes on without it.
-
-    Raises:
-        OSError: the folder does not exist.
-        ValueError: the folder holds no readable image.
     """
     location = index_location(folder, index_folder)
     try:
@@ -165,10 +151,6 @@ def query_image_path(query: str) -> Path | None:
     """Returns the path of the image that a query names; None if the query is a text.
 
     Every existing file is an image query: a file name is never searched as a text.
-
-    Raises:
-        FileNotFoundError: the query is named like an image, and there is no such file.
-        ValueError: the query is empty.
     """
     if not query.strip():
         raise ValueError("the query is empty; give a text, or the path of an image")

@@ -64,15 +64,11 @@ class IndexUpdater:
         save_seconds: float = SAVE_SECONDS,
         num_workers: int | None = None,
     ) -> None:
-        """Prepares an update.
+        """Prepares an update, which changes the index in place.
 
-        Args:
-            index: is changed in place.
-            folder: of the images.
-            model: its vision encoder is built only if an image needs it.
-            save: writes the index; it is also called from time to time during encoding.
-            save_seconds: encoding time between two calls of `save`; a kill loses at most this.
-            num_workers: threads; None starts one per core. Changes no bit.
+        The model's vision encoder is built only if an image needs it. `save` writes the index, also
+        after each `save_seconds` of encoding; a kill loses at most this. `num_workers` is a number
+        of threads, one per core if None; it changes no bit.
         """
         self.index, self.folder, self.model, self.save = index, folder, model, save
         self.save_seconds = save_seconds

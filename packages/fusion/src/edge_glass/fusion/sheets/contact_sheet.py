@@ -40,11 +40,7 @@ def search_sheet(
 ) -> None:
     """Writes the images that a search found, best first, below the query.
 
-    Args:
-        path: PNG file to write.
-        query: a text, or an image.
-        found: the images, best first; at least one.
-        note: a line below the query, such as the folder that was searched.
+    The sheet is a PNG. `note` is a line below the query, such as the folder that was searched.
     """
     if not found:
         raise ValueError(f"no images for {path.name}, expected at least one")

@@ -43,13 +43,9 @@ class Sample:
 
 
 def sample_sheet(path: Path, samples: Sequence[Sample], title: str, notes: Sequence[str]) -> None:
-    """Writes the page: one card per sample, with its texts next to the image.
+    """Writes the page as PNG: one card per sample, two per line, with its texts next to the image.
 
-    Args:
-        path: PNG file to write.
-        samples: in order, two per line; at least one.
-        title: headline.
-        notes: lines below it; each is cut after two lines.
+    `notes` are lines below the title; each is cut after two lines.
     """
     if not samples:
         raise ValueError(f"no samples for {path.name}, expected at least one")
@@ -72,8 +68,7 @@ def sample_sheet(path: Path, samples: Sequence[Sample], title: str, notes: Seque
         bottom = write(draw, note_box, sample.note, 13, FAINT) + 4
         for number, (text, reply) in enumerate(sample.texts):
             # Each text gets an equal share of the room that is left; later ones get its rest.
-            left_over = len(sample.texts) - number
-            room = (y + _SIDE - bottom) // left_over
+            room = (y + _SIDE - bottom) // (len(sample.texts) - number)
             end = bottom + room
             reply_room = min(2 * _LINE, room // 2) if reply else 0
             bottom = write(draw, (left, bottom, left + _TEXT, end - reply_room), text, 14, INK)
