@@ -30,11 +30,7 @@ class DecoderWidth(Protocol):
 
 
 def check_consistency(params: Params, where: str) -> None:
-    """Checks the chosen options against each other.
-
-    Raises:
-        ConfigError: with the sections that do not fit, what was found and what is expected.
-    """
+    """Checks the chosen options against each other."""
     _check_processes(params, where)
     sizes = {
         "caption_image_size": params.encode.caption_image_size,

@@ -49,9 +49,6 @@ def set_environment(
         stage: some stages have variables of their own.
         restart: if torch is imported already (for example by a sitecustomize module), restarts this
             command with the variables set.
-
-    Raises:
-        RuntimeError: if torch is imported without them, because they would be ignored.
     """
     wanted = environment(reproducibility, stage)
     if "torch" in sys.modules:
@@ -82,9 +79,6 @@ def make_deterministic(num_threads: int, reproducibility: str = "native") -> Non
         num_threads: CPU threads of torch; a different number gives different bytes.
         reproducibility: `portable` for the same bytes on every x86-64 CPU with AVX2, `native` for
             the fastest kernels of this CPU, whose bytes differ from those of other CPUs.
-
-    Raises:
-        RuntimeError: if `portable` is requested and `set_environment` did not set the environment.
     """
     import torch
     from torch.backends import cuda

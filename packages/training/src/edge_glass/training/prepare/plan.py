@@ -63,13 +63,7 @@ class Plan:
 
 
 def make_plan(results: Sequence[Inspection], kinds: Sequence[str], config: PrepareConfig) -> Plan:
-    """Decides for every text whether it is kept, and in which file.
-
-    Args:
-        results: of all row groups, in order.
-        kinds: "captions" or "questions" for each of them.
-        config: what is kept.
-    """
+    """Decides for every text whether it is kept, and in which file; `results` are in order."""
     names = tuple(dict.fromkeys(name for result in results for name in result.names))
     names = tuple(dict.fromkeys(("", *names, OTHER_SPLIT, NEAR_DUPLICATE)))
     images, hashes = _distinct_images(results)

@@ -25,7 +25,6 @@ class Block:
 
     Attributes:
         number: of the block in its epoch.
-        first: its first position.
         group: (n,) the row group of each position.
         row: (n,) the row in that group.
     """
@@ -46,12 +45,8 @@ class EpochShuffle:
 
     Args:
         rows: (G,) the rows of each row group.
-        seed: of the run.
         epoch: each epoch has a different order.
         window: maximum number of rows of a block; 0 keeps the stored order.
-
-    Raises:
-        ValueError: if the window is negative.
     """
 
     def __init__(self, rows: Integers, *, seed: int, epoch: int, window: int) -> None:
@@ -74,11 +69,7 @@ class EpochShuffle:
         return int(self._starts[-1])
 
     def block_at(self, position: int) -> Block:
-        """Returns the block that holds a position.
-
-        Raises:
-            IndexError: if the epoch has no such position.
-        """
+        """Returns the block that holds a position."""
         if not 0 <= position < self.num_rows:
             raise IndexError(f"position {position} of an epoch of {self.num_rows} rows")
         number = int(np.searchsorted(self._starts[self._edges], position, side="right")) - 1

@@ -13,10 +13,6 @@ def start_processes(launch: Component, num_threads: int) -> None:
 
     Does nothing if torchrun (or `accelerate launch`) has started this process already, or if the
     launch has one process.
-
-    Args:
-        launch: of params.yaml.
-        num_threads: of each process.
     """
     number = launch.config.num_processes
     if "RANK" in os.environ or number == 1:

@@ -42,11 +42,7 @@ _SETTINGS = {
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Writes rows of equal keys as CSV, which `dvc plots` reads.
-
-    Raises:
-        ValueError: There are no rows, or their keys differ.
-    """
+    """Writes rows of equal keys as CSV, which `dvc plots` reads."""
     if not rows or any(list(row) != list(rows[0]) for row in rows):
         raise ValueError(f"found {len(rows)} rows for {path.name}; expected rows, of equal keys")
     text = io.StringIO()
@@ -80,14 +76,9 @@ def recall_figure(
 ) -> None:
     """Draws recall against the embeddings' dim: one panel per split, one line per direction.
 
-    A dotted line marks the value of the full embeddings.
-
-    Args:
-        path: PNG to write.
-        curves: of `retrieval_curve`, by split.
-        chance: the value of the metric at chance, by split and direction.
-        metric: key of the metrics, such as "R@1".
-        intervals: the ends of a confidence interval, by split, dim and direction.
+    `curves` are those of `retrieval_curve` by split, `chance` is the metric by split and direction,
+    and `intervals` are the ends of a confidence interval by split, dim and direction. A dotted line
+    marks the value of the full embeddings.
     """
     columns = 2 if len(curves) > 3 else len(curves)  # four in a row are too small to read on a page
     rows = -(-len(curves) // columns)
