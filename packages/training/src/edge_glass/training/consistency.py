@@ -39,7 +39,8 @@ def check_consistency(params: Params, where: str) -> None:
     for name, size in sizes.items():
         shape = _token_shape(params, size, f"{where}: encode.{params.scale}.{name}")
         if shape is not None:
-            _check_pooling(params, shape, where)
+            with _named(f"{where}: poolings.{params.pooling.name}"), torch.device("meta"):
+                params.pooling.config.build(input_width=shape.width, grid=shape.grid)
     _check_fusion(params, where)
 
 
@@ -71,11 +72,6 @@ def _token_shape(params: Params, image_size: int, where: str) -> TokenShape | No
                 f"encoder's {shape.grid[0]} x {shape.grid[1]} patches"
             )
         return TokenShape(grid=grid, width=shape.width)
-
-
-def _check_pooling(params: Params, shape: TokenShape, where: str) -> None:
-    with _named(f"{where}: poolings.{params.pooling.name}"), torch.device("meta"):
-        params.pooling.config.build(input_width=shape.width, grid=shape.grid)
 
 
 def _check_fusion(params: Params, where: str) -> None:

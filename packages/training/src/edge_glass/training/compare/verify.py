@@ -17,7 +17,7 @@ from edge_glass.training.runtime.pipeline import FILE, StageFiles, read_pipeline
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 PROGRAM = "from edge_glass.fusion.app.cli import main; main()"
-NOT_COMMANDS = ("notebooks",)  # stages that are no subcommand of `edge-glass`
+NOT_COMMANDS = ("notebooks",)  # stages without a subcommand of `edge-glass`
 
 
 def stages_of(project: Path, params: Path) -> dict[str, StageFiles]:

@@ -14,10 +14,7 @@ Reproducibility = Literal["portable", "native"]
 REPRODUCIBILITIES: tuple[str, ...] = get_args(Reproducibility)
 
 # libraries read these when they load, so they are set before
-ENVIRONMENT = {
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "false"}
 # Libraries choose kernels by CPU features. These settings pin them to AVX2, so that every x86-64
 # CPU with AVX2 takes the same path.
 PORTABLE_ENVIRONMENT = {

@@ -24,8 +24,6 @@ class Processes:
 
     Attributes:
         rank: the number of this process, from 0.
-        size: the number of processes.
-        device: what this process computes on.
     """
 
     rank: int = 0

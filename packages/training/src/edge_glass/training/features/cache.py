@@ -41,11 +41,9 @@ class FeatureIndex:
     """A description of the cache.
 
     Attributes:
-        vision_encoder, text_encoder: names of the encoders.
         vision_width, text_width: numbers per token and per text.
         grids: rows and columns of patches, by sub-set.
         image_sizes: pixels per side, by sub-set.
-        splits: names of the splits, by sub-set.
         texts_sha256: checksum of the `texts.json` of each caption split.
     """
 

@@ -85,13 +85,18 @@ def check_size(folder: Path, entry: ShardEntry) -> None:
 def check_content(folder: Path, entry: ShardEntry) -> None:
     """Checks the size and the checksum of a shard's file."""
     check_size(folder, entry)
-    with (folder / entry.file).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(folder / entry.file)
     if found != entry.sha256:
         raise DataError(
             f"{folder / entry.file}: found SHA-256 {found}, expected {entry.sha256}: the file is "
             f"damaged: {REMEDY}"
         )
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shard_sizes(rows: int, rows_per_shard: int) -> list[int]:

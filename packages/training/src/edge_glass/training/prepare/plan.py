@@ -150,9 +150,7 @@ def _number_images(
     return Plan(groups=groups, reports=reports, near_duplicates=near_duplicates)
 
 
-def _distinct_images(
-    results: Sequence[Inspection],
-) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+def _distinct_images(results: Sequence[Inspection]) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
     """Returns the image of each text, numbered over all row groups, and the hash of each image."""
     digests = np.concatenate([result.digests for result in results])
     keys = np.ascontiguousarray(digests).view(f"S{DIGEST_BYTES}").reshape(-1)

@@ -15,11 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edge_glass.training.runtime.libraries import (
-    WORKER_LIBRARIES,
-    installed_versions,
-    source_hash,
-)
+from edge_glass.training.runtime.libraries import WORKER_LIBRARIES, installed_versions, source_hash
 from edge_glass.training.runtime.progress import say
 
 TIMEOUT = 30.0  # seconds

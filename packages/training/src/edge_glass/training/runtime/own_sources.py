@@ -10,12 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_glass.training.runtime.pipeline import (
-    FILE,
-    installed_source,
-    read_pipeline,
-    source_files,
-)
+from edge_glass.training.runtime.pipeline import FILE, installed_source, read_pipeline, source_files
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 

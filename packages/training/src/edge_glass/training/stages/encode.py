@@ -27,7 +27,7 @@ from edge_glass.training.features.encoding import (
     open_text_encoder,
 )
 from edge_glass.training.features.plan import ArrayPlan, ImagePlan, Planner, finished_shard
-from edge_glass.training.features.shards import check_size, shard_bytes
+from edge_glass.training.features.shards import check_size, sha256_of, shard_bytes
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 from edge_glass.training.runtime.executor import SerialExecutor, is_serial
 from edge_glass.training.runtime.fingerprint import fingerprint
@@ -192,9 +192,3 @@ def report(arrays: list[ArrayPlan], truncated: dict[str, float]) -> None:
 def readable(size: int) -> str:
     """Returns a number of bytes in MiB or GiB."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

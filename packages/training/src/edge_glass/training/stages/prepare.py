@@ -64,8 +64,7 @@ def run(params: Params, executor: Executor | None = None) -> None:
                     "with the name of the data set and params.yaml"
                 )
     say(f"prepare: {leaks} images in two splits; near-duplicates: {plan.near_duplicates}")
-    counts = {"leaks": leaks, "near_duplicates": plan.near_duplicates}
-    write_json(METRICS, {**plan.reports, **counts})
+    write_json(METRICS, {**plan.reports, "leaks": leaks, "near_duplicates": plan.near_duplicates})
 
 
 def list_partitions(params: Params, project: Path = Path()) -> list[Partition]:

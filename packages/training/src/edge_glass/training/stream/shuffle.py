@@ -24,12 +24,10 @@ class Block:
     """The rows at positions `first` to `first + len(group)` of an epoch.
 
     Attributes:
-        number: of the block in its epoch.
         group: (n,) the row group of each position.
         row: (n,) the row in that group.
     """
 
-    number: int
     first: int
     group: Integers
     row: Integers
@@ -81,9 +79,7 @@ class EpochShuffle:
         else:
             stream = np.arange(first, stop)
         at = low + np.searchsorted(self._starts[low : high + 1], stream, side="right") - 1
-        return Block(
-            number=number, first=first, group=self._groups[at], row=stream - self._starts[at]
-        )
+        return Block(first=first, group=self._groups[at], row=stream - self._starts[at])
 
 
 def _pack(starts: Integers, window: int) -> Integers:

@@ -76,10 +76,7 @@ class QuestionSet(Dataset[PackedQuestions]):
     """
 
     def __init__(
-        self,
-        samples: Sequence[PackedQuestions],
-        features: Features,
-        pad_token_id: int,
+        self, samples: Sequence[PackedQuestions], features: Features, pad_token_id: int
     ) -> None:
         self.samples, self.features, self.pad_token_id = samples, features, pad_token_id
 

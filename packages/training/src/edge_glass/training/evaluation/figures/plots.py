@@ -110,9 +110,8 @@ def recall_figure(
             panel.set_xlabel("dimensions kept")
         for panel in grid[:, 0]:
             panel.set_ylabel(f"{metric} (%)")
-        panels[0].set_ylim(
-            bottom=0
-        )  # the panels share the axis: its top is that of the highest panel
+        # the panels share the axis: its top is that of the highest panel
+        panels[0].set_ylim(bottom=0)
         handles, labels = panels[0].get_legend_handles_labels()
         handles.append(_line(":"))
         labels.append("un-truncated")
@@ -161,20 +160,20 @@ def tsne_figure(
     Each of the nine most frequent labels has a colour; all others, and "", are grey.
     """
     points = tsne(np.concatenate([image, text]))
-    pictures, captions = points[: len(image)], points[len(image) :]
+    images, captions = points[: len(image)], points[len(image) :]
     named = set(labels) - {""}
     names = sorted(named, key=lambda name: (-list(labels).count(name), name))[:9]
     with _figure(path, (9.0, 6.4)) as figure:
         panel = figure.subplots()
-        for picture, caption in zip(pictures, captions, strict=True):
-            panel.plot(*zip(picture, caption, strict=True), color="#e4e4e4", lw=0.6, zorder=1)
+        for pair in zip(images, captions, strict=True):
+            panel.plot(*zip(*pair, strict=True), color="#e4e4e4", lw=0.6, zorder=1)
         for name in [*names, None]:
             chosen = np.array([label == name if name else label not in names for label in labels])
             if not chosen.any():
                 continue
             colour = _GROUPS[names.index(name)] if name else "#c4c4c4"
             shown = _shortened(name, 26) if name else "other"
-            for places, marker, label in ((pictures, "o", shown), (captions, "^", None)):
+            for places, marker, label in ((images, "o", shown), (captions, "^", None)):
                 panel.scatter(
                     places[chosen, 0],
                     places[chosen, 1],
