@@ -26,7 +26,7 @@ def files_below(folder: Path) -> dict[str, Path]:
 
 
 def equal_files(one: Path, other: Path) -> bool:
-    """Compares two files byte by byte, in bounded memory."""
+    """Returns whether two files have equal bytes, in bounded memory."""
     if one.stat().st_size != other.stat().st_size:
         return False
     with one.open("rb") as first, other.open("rb") as second:

@@ -47,7 +47,7 @@ class CaptionRows:
 
 
 def caption_rows(split: str, prepared: Path) -> CaptionRows:
-    """Reads a split."""
+    """Reads the rows of a caption split."""
     rows = prepared_rows("captions", split, prepared)
     index, features = text_features(split)
     numbers: dict[str, int] = {}

@@ -65,7 +65,7 @@ class RowGroups:
         return int(self.starts[-1])
 
     def path(self, group: int) -> Path:
-        """The file of a row group."""
+        """Returns the file of a row group."""
         return self.root / self.files[int(self.file[group])]
 
     def locate(self, number: int) -> tuple[Path, int]:

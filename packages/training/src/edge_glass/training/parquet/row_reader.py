@@ -70,7 +70,7 @@ class RowReader:
 
 
 def is_utf8(value: Any) -> bool:
-    """Whether all text in a row, or in a value of a row, was valid UTF-8."""
+    """Returns whether all text in a row, or in a value of a row, was valid UTF-8."""
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
     if isinstance(value, dict):

@@ -83,7 +83,7 @@ SUBSETS = {
 
 
 def fits(found: pa.DataType, expected: pa.DataType) -> bool:
-    """Whether values of type `found` can be read as `expected`."""
+    """Returns whether values of type `found` can be read as `expected`."""
     kinds = pa.types
     if kinds.is_null(found):  # no value at all, as pyarrow infers if every row lacks one
         return True

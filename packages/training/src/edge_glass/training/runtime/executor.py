@@ -75,7 +75,7 @@ def open_executor(
 
 
 def is_serial(executor: Executor) -> bool:
-    """Whether tasks run in this process, one after the other."""
+    """Returns whether tasks run in this process, one after the other."""
     return isinstance(executor, SerialExecutor)
 
 
