@@ -30,11 +30,7 @@ class DecoderWidth(Protocol):
 
 
 def check_consistency(params: Params, where: str) -> None:
-    """Checks the chosen options against each other.
-
-    Raises:
-        ConfigError: with the sections that do not fit, what was found and what is expected.
-    """
+    """Checks the chosen options against each other."""
     _check_processes(params, where)
     sizes = {
         "caption_image_size": params.encode.caption_image_size,
@@ -43,7 +39,8 @@ def check_consistency(params: Params, where: str) -> None:
     for name, size in sizes.items():
         shape = _token_shape(params, size, f"{where}: encode.{params.scale}.{name}")
         if shape is not None:
-            _check_pooling(params, shape, where)
+            with _named(f"{where}: poolings.{params.pooling.name}"), torch.device("meta"):
+                params.pooling.config.build(input_width=shape.width, grid=shape.grid)
     _check_fusion(params, where)
 
 
@@ -75,11 +72,6 @@ def _token_shape(params: Params, image_size: int, where: str) -> TokenShape | No
                 f"encoder's {shape.grid[0]} x {shape.grid[1]} patches"
             )
         return TokenShape(grid=grid, width=shape.width)
-
-
-def _check_pooling(params: Params, shape: TokenShape, where: str) -> None:
-    with _named(f"{where}: poolings.{params.pooling.name}"), torch.device("meta"):
-        params.pooling.config.build(input_width=shape.width, grid=shape.grid)
 
 
 def _check_fusion(params: Params, where: str) -> None:

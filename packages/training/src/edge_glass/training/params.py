@@ -87,11 +87,7 @@ class Params:
 
 
 def load_params(path: Path) -> Params:
-    """Reads and validates the configuration file.
-
-    Raises:
-        ConfigError: with the place, what was found and what is allowed.
-    """
+    """Reads and validates the configuration file."""
     return parse_params(read_yaml(path), where=str(path))
 
 

@@ -22,11 +22,7 @@ TRY_NEXT = (
 
 
 def results_page(project: Path) -> str:
-    """Returns the results of a project, where its plots are, and commands to try.
-
-    Raises:
-        ValueError: A file of metrics is damaged.
-    """
+    """Returns the results of a project, where its plots are, and commands to try."""
     lines = ["Retrieval, R@1 in %, image to text / text to image:"]
     lines += _indented(_retrieval_rows(project), "evaluate_align")
     lines += ["", "Answers, exact match in % (blind: without the image):"]

@@ -21,11 +21,7 @@ class CollapseAlarm:
         self.steps = steps
 
     def check(self, loss: float, chance: float, state: RunState) -> None:
-        """Adds a step's loss to the running mean, which is part of the run's state.
-
-        Raises:
-            ValueError: if the run has collapsed.
-        """
+        """Adds a step's loss to the running mean, which is part of the run's state."""
         share = loss / chance if chance > 0 else 0.0
         mean = state.notes.get("loss_share", share)
         state.notes["loss_share"] = _KEPT * mean + (1 - _KEPT) * share

@@ -58,13 +58,8 @@ def matryoshka_loss(
 ) -> Float[Tensor, ""]:
     """Returns the weighted sum of the contrastive losses of the embeddings' first numbers.
 
-    Args:
-        image: embeddings of E numbers or more than the largest dim; see `contrastive_loss`.
-        text: likewise.
-        logit_scale: shared by all dims.
-        terms: dim to weight, as `MatryoshkaTerms.at` returns them.
-        groups: see `contrastive_loss`.
-        keep_text: see `contrastive_loss`.
+    `terms` maps a dim, at most E, to its weight, as `MatryoshkaTerms.at` returns them; all dims
+    share `logit_scale`. The other arguments are those of `contrastive_loss`.
     """
     losses = [
         weight * contrastive_loss(image[:, :dim], text[:, :dim], logit_scale, groups, keep_text)

@@ -47,7 +47,6 @@ class GradientCache:
         num_microbatches: a power of two. A different number gives different bytes.
         recompute: embeds each microbatch a second time, so that only one microbatch's graph is in
             memory; otherwise all graphs are kept. The bytes are the same.
-        processes: those that share the microbatches.
     """
 
     def __init__(

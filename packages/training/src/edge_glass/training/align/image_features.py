@@ -41,8 +41,6 @@ class AugmentedFeatures:
 
     Args:
         path: the split's images, as `prepare` wrote them.
-        encoder: the frozen vision encoder.
-        config: how far an image may change.
         dtype: features are rounded to this type of the cache, so that a config that changes nothing
             gives the numbers of the cache.
         seed: of the draws, together with the step and the image's row.

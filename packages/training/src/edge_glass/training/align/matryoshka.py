@@ -20,7 +20,6 @@ class MatryoshkaTerms:
         dims: strictly descending, such as [512, 256, 128].
         weights: one per dim, none negative.
         n_dims_per_step: -1 for all dims at every step, 1 for one drawn dim.
-        seed: of the draws.
         matryoshka_weight: multiplies the weights of all dims.
         contrastive_weight: of the plain loss at the largest dim.
     """

@@ -26,7 +26,7 @@ def files_below(folder: Path) -> dict[str, Path]:
 
 
 def equal_files(one: Path, other: Path) -> bool:
-    """Compares two files byte by byte, in bounded memory."""
+    """Returns whether two files have equal bytes, in bounded memory."""
     if one.stat().st_size != other.stat().st_size:
         return False
     with one.open("rb") as first, other.open("rb") as second:
@@ -37,16 +37,10 @@ def equal_files(one: Path, other: Path) -> bool:
 
 
 def describe(one: Path, other: Path, outputs: Iterable[str]) -> list[str]:
-    """Describes how the outputs of a stage differ between two runs.
+    """Describes how the outputs of a stage differ between two projects' folders.
 
-    Args:
-        one: the project's folder of the first run.
-        other: the project's folder of the second run.
-        outputs: what to compare, as paths within a project.
-
-    Returns:
-        Lines to print: the first step that differs, then files, then tensors. None if every byte is
-        equal.
+    Returns lines to print: the first step that differs, then files, then tensors; none if every
+    byte is equal.
     """
     differing: list[tuple[str, Path, Path]] = []
     lines: list[str] = []

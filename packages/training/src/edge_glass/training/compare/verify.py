@@ -17,7 +17,7 @@ from edge_glass.training.runtime.pipeline import FILE, StageFiles, read_pipeline
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 PROGRAM = "from edge_glass.fusion.app.cli import main; main()"
-NOT_COMMANDS = ("notebooks",)  # stages that are no subcommand of `edge-glass`
+NOT_COMMANDS = ("notebooks",)  # stages without a subcommand of `edge-glass`
 
 
 def stages_of(project: Path, params: Path) -> dict[str, StageFiles]:
@@ -29,17 +29,7 @@ def stages_of(project: Path, params: Path) -> dict[str, StageFiles]:
 def verify_stage(stage: str, project: Path, params: Path) -> list[str]:
     """Runs a stage again in a temporary folder below `artifacts/state`, and compares.
 
-    Args:
-        stage: its name in `dvc.yaml`.
-        project: the folder whose outputs are compared with the new ones.
-        params: the configuration file.
-
-    Returns:
-        Lines that describe the differences; none if every byte is equal.
-
-    Raises:
-        ValueError: The stage is unknown, or its inputs or outputs are missing.
-        ChildProcessError: The stage failed.
+    Returns lines that describe the differences; none if every byte is equal.
     """
     stages = stages_of(project, params)
     if stage not in stages:

@@ -14,10 +14,7 @@ Reproducibility = Literal["portable", "native"]
 REPRODUCIBILITIES: tuple[str, ...] = get_args(Reproducibility)
 
 # libraries read these when they load, so they are set before
-ENVIRONMENT = {
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "false"}
 # Libraries choose kernels by CPU features. These settings pin them to AVX2, so that every x86-64
 # CPU with AVX2 takes the same path.
 PORTABLE_ENVIRONMENT = {
@@ -49,9 +46,6 @@ def set_environment(
         stage: some stages have variables of their own.
         restart: if torch is imported already (for example by a sitecustomize module), restarts this
             command with the variables set.
-
-    Raises:
-        RuntimeError: if torch is imported without them, because they would be ignored.
     """
     wanted = environment(reproducibility, stage)
     if "torch" in sys.modules:
@@ -82,9 +76,6 @@ def make_deterministic(num_threads: int, reproducibility: str = "native") -> Non
         num_threads: CPU threads of torch; a different number gives different bytes.
         reproducibility: `portable` for the same bytes on every x86-64 CPU with AVX2, `native` for
             the fastest kernels of this CPU, whose bytes differ from those of other CPUs.
-
-    Raises:
-        RuntimeError: if `portable` is requested and `set_environment` did not set the environment.
     """
     import torch
     from torch.backends import cuda

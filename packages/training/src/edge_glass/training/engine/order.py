@@ -18,9 +18,6 @@ def step_batch(num_samples: int, batch_size: int, *, seed: int, step: int) -> Te
 
     Every epoch is cut into whole batches. The remainder of its permutation is left out, which
     affects different samples in each epoch.
-
-    Raises:
-        ValueError: if a batch needs more samples than exist.
     """
     if batch_size > num_samples:
         raise ValueError(

@@ -24,8 +24,6 @@ class Processes:
 
     Attributes:
         rank: the number of this process, from 0.
-        size: the number of processes.
-        device: what this process computes on.
     """
 
     rank: int = 0
@@ -47,11 +45,7 @@ class Processes:
         return torch.cat(parts, dim=dim)
 
     def own_microbatches(self, num_microbatches: int) -> range:
-        """Returns the numbers of the microbatches that this process works on.
-
-        Raises:
-            ValueError: if the processes can't get equal numbers of microbatches.
-        """
+        """Returns the numbers of the microbatches that this process works on."""
         if num_microbatches % self.size:
             raise ValueError(
                 f"{num_microbatches} microbatches can't be divided among {self.size} processes: "
@@ -69,14 +63,7 @@ class Processes:
 
 @contextmanager
 def join_processes(device: str) -> Iterator[Processes]:
-    """Joins the processes that `torchrun` started, if any: by gloo on the CPU, by nccl on GPUs.
-
-    Args:
-        device: see `find_device`.
-
-    Raises:
-        ValueError: if the device does not exist, or if several processes would share one GPU.
-    """
+    """Joins the processes that `torchrun` started, if any: by gloo on the CPU, by nccl on GPUs."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if size > 1 and ":" in device:
         raise ValueError(

@@ -39,12 +39,7 @@ class TreeSum:
 
 
 def tree_sum_over_processes(local: Tensor, processes: Processes) -> Tensor:
-    """Returns the sum over processes, (K,), with the same bits in each of them.
-
-    Args:
-        local: (K,) the `TreeSum` of this process's microbatches.
-        processes: a power of two of them.
-    """
+    """Returns the sum, (K,), over a power of two of processes; the bits are the same in each."""
     tree = TreeSum()
     for part in processes.gather(local[None]).unbind():
         tree.add(part)

@@ -41,11 +41,9 @@ class FeatureIndex:
     """A description of the cache.
 
     Attributes:
-        vision_encoder, text_encoder: names of the encoders.
         vision_width, text_width: numbers per token and per text.
         grids: rows and columns of patches, by sub-set.
         image_sizes: pixels per side, by sub-set.
-        splits: names of the splits, by sub-set.
         texts_sha256: checksum of the `texts.json` of each caption split.
     """
 
@@ -60,11 +58,7 @@ class FeatureIndex:
 
 
 def read_index(folder: Path = FEATURES) -> FeatureIndex:
-    """Reads the description of the cache.
-
-    Raises:
-        DataError: There is no cache, or a different version wrote it.
-    """
+    """Reads the description of the cache."""
     path = folder / "index.json"
     if not path.is_file():
         raise DataError(f"{path}: no feature cache there; run `dvc repro encode` first")
@@ -80,11 +74,7 @@ def read_index(folder: Path = FEATURES) -> FeatureIndex:
 
 
 def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
-    """Checks that the chosen encoders made the cache.
-
-    Raises:
-        DataError: Different encoders made it.
-    """
+    """Checks that the chosen encoders made the cache."""
     for kind, wanted, found, width in (
         ("vision_encoder", vision, index.vision_encoder, index.vision_width),
         ("text_encoder", text, index.text_encoder, index.text_width),
@@ -101,14 +91,8 @@ def vision_features(
 ) -> ShardedArray:
     """Returns the features of a split's images (M, P, D), memory-mapped, read only.
 
-    Args:
-        subset: "captions" or "questions".
-        split: of the sub-set.
-        folder: of the cache.
-        verify: also checks every byte by the checksums; sizes are always checked.
-
-    Raises:
-        DataError: The split is not in the cache, or a shard is missing, cut or damaged.
+    `subset` is "captions" or "questions". `verify` also checks every byte by the checksums; sizes
+    are always checked.
     """
     return ShardedArray(folder / subset / split, "vision", verify=verify)
 
@@ -116,11 +100,7 @@ def vision_features(
 def text_features(
     split: str, folder: Path = FEATURES, *, verify: bool = False
 ) -> tuple[dict[str, int], Tensor]:
-    """Returns (text -> row, features (K, D) float32) of a caption split.
-
-    Raises:
-        DataError: The split is not in the cache, or a file is missing, cut or damaged.
-    """
+    """Returns (text -> row, features (K, D) float32) of a caption split."""
     path, index = folder / "captions" / split / "texts.json", read_index(folder)
     data = path.read_bytes() if path.is_file() else b""
     found, expected = hashlib.sha256(data).hexdigest(), index.texts_sha256.get(split)
@@ -139,11 +119,7 @@ def text_features(
 
 
 def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
-    """Checks every byte of the cache; returns the number of shards and their total bytes.
-
-    Raises:
-        DataError: with the first file that is missing, cut or damaged.
-    """
+    """Checks every byte of the cache; returns the number of shards and their total bytes."""
     arrays = []
     for subset, splits in read_index(folder).splits.items():
         for split in splits:
@@ -156,11 +132,7 @@ def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
 
 
 def gather(array: Features, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
-    """Returns the rows of these numbers as a float32 tensor (B, P, D) on the CPU.
-
-    Raises:
-        DataError: A feature is not finite.
-    """
+    """Returns the rows of these numbers as a float32 tensor (B, P, D) on the CPU."""
     features = torch.from_numpy(array[np.asarray(rows)]).float()
     # a NaN or infinity makes the sum NaN or infinite, and the sum is ten times cheaper to check
     if not features.sum().isfinite() and not features.isfinite().all():
@@ -173,11 +145,7 @@ def gather(array: Features, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
 
 
 def prepared_rows(subset: str, split: str, folder: Path) -> list[dict[str, Any]]:
-    """Returns the rows that `prepare` wrote for a split.
-
-    Raises:
-        DataError: The split is missing or empty.
-    """
+    """Returns the rows that `prepare` wrote for a split."""
     path = folder / subset / f"{split}.rows.parquet"
     if not path.is_file():
         found = ", ".join(sorted(each.name for each in (folder / subset).glob("*.rows.parquet")))

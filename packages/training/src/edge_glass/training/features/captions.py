@@ -47,11 +47,7 @@ class CaptionRows:
 
 
 def caption_rows(split: str, prepared: Path) -> CaptionRows:
-    """Reads a split.
-
-    Raises:
-        DataError: The split is missing or empty.
-    """
+    """Reads the rows of a caption split."""
     rows = prepared_rows("captions", split, prepared)
     index, features = text_features(split)
     numbers: dict[str, int] = {}

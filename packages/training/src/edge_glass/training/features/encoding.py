@@ -63,13 +63,8 @@ class ShardTask:
 
     Attributes:
         kind: "vision" or "text"; also the name of the array.
-        encoder: of the rows.
         source: the prepared images (Parquet) or the distinct texts (JSON).
         first: the shard's first row in the source.
-        shape: of the shard.
-        batch_size: images per forward pass.
-        dtype: of the shard.
-        path: of the shard.
         entry: of the file that marks the shard as finished.
         scratch: a folder on the same disk.
         quiet: shows no progress bar.
@@ -89,13 +84,7 @@ class ShardTask:
 
 
 def encode_shard(task: ShardTask) -> ShardEntry:
-    """Encodes and writes one shard.
-
-    Raises:
-        DataError: This process cannot see the source, or the source has changed.
-        OSError: The disk is full.
-        RuntimeError: This process started without the variables that bytes depend on.
-    """
+    """Encodes and writes one shard."""
     if not task.source.is_file():
         raise DataError(
             f"{task.source}: process {os.getpid()} does not see this file: the project's folder "
@@ -110,11 +99,7 @@ def encode_shard(task: ShardTask) -> ShardEntry:
 
 
 def apply_settings(encoder: FrozenEncoder) -> None:
-    """Applies the settings that bytes depend on to this process.
-
-    Raises:
-        RuntimeError: The process started without the variables that act only before torch loads.
-    """
+    """Applies the settings that bytes depend on to this process."""
     make_deterministic(encoder.num_threads, encoder.reproducibility)
     wanted = environment(encoder.reproducibility, "encode")
     found = {name: os.environ.get(name) for name in wanted}
@@ -127,11 +112,7 @@ def apply_settings(encoder: FrozenEncoder) -> None:
 
 @lru_cache(maxsize=2)  # of captions and of questions
 def open_vision_encoder(encoder: FrozenEncoder) -> VisionEncoder:
-    """Builds a vision encoder, once per process.
-
-    Raises:
-        ValueError: The pooled grid does not divide the encoder's.
-    """
+    """Builds a vision encoder, once per process."""
     built: VisionEncoder = encoder.component.config.build(image_size=encoder.image_size)
     return place_model(with_grid(built, pooled_grid(built.grid, encoder.pool)), encoder.device)
 

@@ -64,7 +64,6 @@ class Planner:
     """Plans the arrays of one start of the stage.
 
     Attributes:
-        params: the configuration.
         work: the folder of unfinished work.
         quiet: shards are encoded without a progress bar of their own.
         start: random per start; a cache key that keeps long-lived workers from reusing a model of

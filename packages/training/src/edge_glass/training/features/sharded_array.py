@@ -23,15 +23,10 @@ class ShardedArray:
     """A read-only array; indexing returns copies.
 
     Args:
-        folder: of the shards.
-        name: of the array.
         verify: also checks every byte by the checksums now; sizes are always checked.
 
     Attributes:
         index: of the shards.
-
-    Raises:
-        DataError: A shard is missing, has a different size or, with `verify`, is damaged.
     """
 
     def __init__(self, folder: Path, name: str, *, verify: bool = False) -> None:

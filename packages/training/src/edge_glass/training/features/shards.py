@@ -49,11 +49,7 @@ class ShardIndex:
 
 
 def read_shard_index(path: Path) -> ShardIndex:
-    """Reads an index; checks that it is consistent and that the files have the recorded sizes.
-
-    Raises:
-        DataError: with the file, what was found and what was expected.
-    """
+    """Reads an index; checks that it is consistent and that the files have the recorded sizes."""
     try:
         raw = json.loads(path.read_text())
         index = ShardIndex(
@@ -78,11 +74,7 @@ def read_shard_index(path: Path) -> ShardIndex:
 
 
 def check_size(folder: Path, entry: ShardEntry) -> None:
-    """Checks that the file of a shard exists with the recorded size.
-
-    Raises:
-        DataError: The file is missing, or its size differs.
-    """
+    """Checks that the file of a shard exists with the recorded size."""
     path = folder / entry.file
     found = path.stat().st_size if path.is_file() else None
     if found != entry.bytes:
@@ -91,19 +83,20 @@ def check_size(folder: Path, entry: ShardEntry) -> None:
 
 
 def check_content(folder: Path, entry: ShardEntry) -> None:
-    """Checks the size and the checksum of a shard's file.
-
-    Raises:
-        DataError: The size or the checksum differs.
-    """
+    """Checks the size and the checksum of a shard's file."""
     check_size(folder, entry)
-    with (folder / entry.file).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(folder / entry.file)
     if found != entry.sha256:
         raise DataError(
             f"{folder / entry.file}: found SHA-256 {found}, expected {entry.sha256}: the file is "
             f"damaged: {REMEDY}"
         )
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def shard_sizes(rows: int, rows_per_shard: int) -> list[int]:
@@ -133,16 +126,8 @@ def write_shard(
 ) -> ShardEntry:
     """Writes one shard and its checksum; the file appears when it is complete and on the disk.
 
-    Args:
-        path: of the shard.
-        scratch: a folder on the same disk for the unfinished file.
-        shape: of the whole shard.
-        dtype: of the file; the parts are rounded to it.
-        parts: the rows in order, some at a time.
-
-    Raises:
-        DataError: The parts have a different number of rows, or rows of a different shape.
-        OSError: The disk is full.
+    The parts are the rows in order, some at a time, and are rounded to `dtype`. `scratch` is a
+    folder on the same disk for the unfinished file.
     """
     header, size = shard_header(shape, dtype), shard_bytes(shape, dtype)
     digest, rows = hashlib.sha256(header), 0

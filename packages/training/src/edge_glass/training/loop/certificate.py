@@ -51,12 +51,10 @@ class Certificate:
     """Extends the hash chain while a stage trains.
 
     Args:
-        stage: its name.
         chain: of the run's state; grows with each step.
         trained: the weights, by name. The first link hashes their initial values.
         processes: only the main one extends the chain and writes.
         every: weights are hashed every so many steps.
-        seed: of the run.
         level: what tests prove for this configuration, see `proven_level`.
     """
 
@@ -85,10 +83,8 @@ class Certificate:
     def add(self, batch: Iterable[int], loss: float, norm: Tensor) -> None:
         """Adds the link of the step that was just taken.
 
-        Args:
-            batch: numbers of its samples, in order.
-            loss: of the whole batch; the link hashes its bits as float32.
-            norm: () of the whole gradient, before clipping.
+        `batch` has the numbers of its samples in order. `loss` is that of the whole batch; the link
+        hashes its bits as float32. `norm`, (), is that of the whole gradient before clipping.
         """
         if not self.main:
             return

@@ -16,10 +16,6 @@ class ExponentialMovingAverage:
     The update has no counter and no warm-up. It depends on the average and the weights only, so a
     run that restores its averages in place continues bit by bit. Buffers and frozen weights are not
     averaged. Averages are float32.
-
-    Args:
-        model: its trainable weights are averaged.
-        decay: at least 0 and less than 1.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

@@ -18,10 +18,6 @@ def proven_level(params: Params, stage: str) -> str:
     """Returns the levels that tests prove for this configuration, and why not more.
 
     The text is part of `chain.json`, an output of the stage.
-
-    Args:
-        params: the whole configuration.
-        stage: `align` or `vlm_qa`.
     """
     if params.device != "cpu":
         return f"{NONE}: no test has run on a GPU"

@@ -78,14 +78,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float, where: str) -> Tensor:
-    """Scales all gradients so that their common norm is at most `max_norm`.
-
-    Returns:
-        The norm before scaling, ().
-
-    Raises:
-        ValueError: if the norm is not finite. No weight has changed yet.
-    """
+    """Scales all gradients to a common norm of at most `max_norm`; returns the norm before, ()."""
     norm = nn.utils.clip_grad_norm_(list(parameters), max_norm)
     if not torch.isfinite(norm):
         raise ValueError(

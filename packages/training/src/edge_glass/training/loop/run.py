@@ -22,13 +22,9 @@ class Run:
     """State, best weights, curves, speed and certificate of one training run.
 
     Args:
-        stage: its name.
-        config: of the stage.
         trained: the weights, by name; changed in place.
-        saver: saves and restores the state.
         processes: of the run; only the main one writes.
         fingerprint: of configuration, code and data; see `StateFile`.
-        seed: of the run.
         level: what tests prove for this configuration, see `proven_level`.
         averages: averaged weights, if they are validated and saved instead of `trained`.
     """

@@ -19,7 +19,6 @@ class Speed:
     """Logs samples per second under `logs/STAGE`, which is neither in git nor an output.
 
     Args:
-        stage: the stage's name.
         state: of the run; a resumed run adds to its log.
         processes: only the main one writes.
     """

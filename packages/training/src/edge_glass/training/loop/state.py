@@ -45,7 +45,6 @@ class StateFile:
     """Saves and restores a stage's state under `artifacts/state/STAGE/`.
 
     Args:
-        stage: the stage's name.
         fingerprint: of configuration, code and data. A state with a different fingerprint is not
             resumed.
     """
@@ -63,10 +62,7 @@ class StateFile:
     ) -> None:
         """Writes a state atomically: if the process is killed, the previous state remains whole.
 
-        Args:
-            state: step, history and notes.
-            tensors: weights and averages.
-            optimizer: None if its state is kept elsewhere.
+        `optimizer` is None if its state is kept elsewhere.
         """
         config = {
             "fingerprint": self.fingerprint,
@@ -132,7 +128,6 @@ class StateSaver:
     """Saves and restores the state of a run whose optimizer is whole in every process.
 
     Args:
-        optimizer: of the run.
         processes: only the main one writes.
     """
 

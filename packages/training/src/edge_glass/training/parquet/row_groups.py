@@ -65,15 +65,11 @@ class RowGroups:
         return int(self.starts[-1])
 
     def path(self, group: int) -> Path:
-        """The file of a row group."""
+        """Returns the file of a row group."""
         return self.root / self.files[int(self.file[group])]
 
     def locate(self, number: int) -> tuple[Path, int]:
-        """Returns the file, and the row in it, of a row that is counted over the data set.
-
-        Raises:
-            IndexError: if there is no such row.
-        """
+        """Returns the file, and the row in it, of a row that is counted over the data set."""
         if not 0 <= number < self.num_rows:
             raise IndexError(f"row {number} of {self.num_rows}")
         group = int(np.searchsorted(self.starts, number, side="right")) - 1
@@ -81,11 +77,7 @@ class RowGroups:
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """Returns the Parquet files of a data set in a fixed order.
-
-    Raises:
-        DataError: if there is none.
-    """
+    """Returns the Parquet files of a data set in a fixed order."""
     files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
     if not files:
         raise DataError(
@@ -96,11 +88,7 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def open_row_groups(source: Path) -> RowGroups:
-    """Returns the index of a Parquet file, or of a folder of `*.parquet`.
-
-    Raises:
-        DataError: if there are no files or rows, or a file is torn.
-    """
+    """Returns the index of a Parquet file, or of a folder of `*.parquet`."""
     paths = parquet_files(source)
     with ThreadPoolExecutor(FOOTER_THREADS) as pool:
         counts = list(pool.map(_group_rows, paths))

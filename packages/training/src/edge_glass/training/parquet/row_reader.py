@@ -25,7 +25,6 @@ class RowReader:
     Text that is not UTF-8 is decoded with surrogate escapes; `is_utf8` detects such rows.
 
     Args:
-        row_groups: the index.
         columns: the columns to read; "image.bytes", for example, is one part of a struct.
         memory_map: map local files, so processes share the pages. False streams them: for file
             systems that can't be mapped, or to keep the pages out of the memory of the process.
@@ -47,15 +46,7 @@ class RowReader:
         self._open = lru_cache(OPEN_FILES)(partial(_open_file, self._columns, memory_map))
 
     def read(self, group: int, rows: Integers) -> Iterator[dict[str, Any]]:
-        """Yields rows of one group.
-
-        Args:
-            group: its number in the index.
-            rows: (n,) numbers of rows in the group, ascending.
-
-        Raises:
-            DataError: if a column is missing or a page is torn.
-        """
+        """Yields rows of a row group, given its number and those of its rows (n,), ascending."""
         path = self._row_groups.path(group)
         file = self._open(path)
         first = 0
@@ -79,7 +70,7 @@ class RowReader:
 
 
 def is_utf8(value: Any) -> bool:
-    """Whether all text in a row, or in a value of a row, was valid UTF-8."""
+    """Returns whether all text in a row, or in a value of a row, was valid UTF-8."""
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
     if isinstance(value, dict):

@@ -83,7 +83,7 @@ SUBSETS = {
 
 
 def fits(found: pa.DataType, expected: pa.DataType) -> bool:
-    """Whether values of type `found` can be read as `expected`."""
+    """Returns whether values of type `found` can be read as `expected`."""
     kinds = pa.types
     if kinds.is_null(found):  # no value at all, as pyarrow infers if every row lacks one
         return True
@@ -114,17 +114,7 @@ def fits(found: pa.DataType, expected: pa.DataType) -> bool:
 def check_schema(
     schema: pa.Schema, subset: str, *, where: object, with_bytes: bool = False
 ) -> None:
-    """Checks the columns of one file.
-
-    Args:
-        schema: of the file.
-        subset: a name of `SUBSETS`.
-        where: the file, for the error.
-        with_bytes: whether `image` must be there too.
-
-    Raises:
-        DataError: with the file, the column, what was found and what was expected.
-    """
+    """Checks the columns of the file `where`; `with_bytes` requires `image` too."""
     if subset not in SUBSETS:
         raise DataError(f"{subset!r} is not a PixMo sub-set; choose one of {', '.join(SUBSETS)}")
     known = SUBSETS[subset]

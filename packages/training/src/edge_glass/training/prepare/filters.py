@@ -41,11 +41,6 @@ class PrepareConfig:
     num_workers: int = 1
 
     def __post_init__(self) -> None:
-        """Checks the fields that depend on each other.
-
-        Raises:
-            ValueError: if a field is out of range, or does not fit a different one.
-        """
         total = sum(self.shares.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"shares sum to {total}, expected 1: {self.shares}")

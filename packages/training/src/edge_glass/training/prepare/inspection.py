@@ -41,8 +41,6 @@ class Partition:
         group: the row group, as an index of its own.
         columns: the columns to read, without the image.
         first: number of its first row, counted over the files of its source.
-        seed: of the run.
-        config: what is kept.
     """
 
     kind: str
@@ -54,11 +52,7 @@ class Partition:
     config: PrepareConfig
 
     def rows(self, *, images: bool = True) -> Iterator[tuple[bytes, dict[str, Any], list[Text]]]:
-        """Yields for each row its image (b"" if there is none), its columns and its texts.
-
-        Raises:
-            DataError: if the file can't be read.
-        """
+        """Yields for each row its image (b"" if there is none), its columns and its texts."""
         names = [*self.columns, *([IMAGE_BYTES] if images else [])]
         # not mapped, because the pages of a mapped file count as memory of the process
         reader = RowReader(self.group, names, memory_map=False, read_rows=READ_ROWS)
@@ -99,11 +93,7 @@ class Inspection:
 
 
 def inspect(partition: Partition) -> Inspection:
-    """Inspects every row of a partition; each different image is decoded once.
-
-    Raises:
-        DataError: if the file can't be read, or a split has a name that can't be a file name.
-    """
+    """Inspects every row of a partition; each different image is decoded once."""
     names: dict[str, int] = {"": 0}
     numbers: dict[str, int] = {}  # from an identity to the image's number
     hashes: list[int] = []
@@ -159,17 +149,7 @@ def _check_image(data: bytes, config: PrepareConfig) -> tuple[int, str]:
 def plan_partitions(
     kind: str, sources: Sequence[Path], *, seed: int, config: PrepareConfig
 ) -> Iterator[Partition]:
-    """Yields the row groups of data sets, in the order of the sources, files and rows.
-
-    Args:
-        kind: "captions" or "questions".
-        sources: files, or folders of files.
-        seed: of the run.
-        config: what is kept.
-
-    Raises:
-        DataError: if a source has no files or rows, a file is torn, or its columns do not fit.
-    """
+    """Yields the row groups of files or folders, in the order of the sources, files and rows."""
     for source in sources:
         index = open_row_groups(source)
         known: dict[Path, tuple[str, tuple[str, ...]]] = {}

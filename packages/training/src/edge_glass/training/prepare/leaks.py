@@ -28,11 +28,7 @@ def image_groups(folder: Path) -> list[tuple[str, RowGroups]]:
 
 
 def hash_again(group: RowGroups) -> NDArray[np.uint8]:
-    """Returns the identities (m, 16) of the images of a written row group, from their bytes.
-
-    Raises:
-        DataError: if the bytes of an image do not have its written identity.
-    """
+    """Returns the identities (m, 16) of the images of a written row group, from their bytes."""
     identities = []
     reader = RowReader(group, ["image_id", "bytes"], memory_map=False, read_rows=READ_ROWS)
     for number, row in enumerate(reader.read(0, np.arange(group.num_rows))):
@@ -47,12 +43,7 @@ def hash_again(group: RowGroups) -> NDArray[np.uint8]:
 
 
 def count_leaks(splits: Iterable[str], digests: Iterable[NDArray[np.uint8]]) -> int:
-    """Counts the images that are in more than one split.
-
-    Args:
-        splits: of each array of digests.
-        digests: (m, 16) uint8 each.
-    """
+    """Counts the images in more than one split; each split has digests, (m, 16) uint8."""
     codes: dict[str, int] = {}
     keys, splits_of_images = [], []
     for split, group in zip(splits, digests, strict=True):

@@ -42,13 +42,9 @@ class Lookalikes:
 def find_lookalikes(
     hashes: Hashes, splits: Integers, distance: int, *, block: int = BLOCK
 ) -> Lookalikes:
-    """Finds the images that look like others.
+    """Finds the images that look like others; at most `distance` bits of their hashes differ.
 
-    Args:
-        hashes: (p,) uint64, in the order of the images.
-        splits: (p,) their splits, as numbers.
-        distance: the largest number of different bits.
-        block: number of hashes that are compared with as many at once.
+    `hashes` and `splits` are (p,), in the order of the images.
     """
     # equal hashes of one split are one item, represented by its first image
     keys = np.stack([hashes, splits.astype(np.uint64)], axis=1)

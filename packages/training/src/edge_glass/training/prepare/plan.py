@@ -63,13 +63,7 @@ class Plan:
 
 
 def make_plan(results: Sequence[Inspection], kinds: Sequence[str], config: PrepareConfig) -> Plan:
-    """Decides for every text whether it is kept, and in which file.
-
-    Args:
-        results: of all row groups, in order.
-        kinds: "captions" or "questions" for each of them.
-        config: what is kept.
-    """
+    """Decides for every text whether it is kept, and in which file; `results` are in order."""
     names = tuple(dict.fromkeys(name for result in results for name in result.names))
     names = tuple(dict.fromkeys(("", *names, OTHER_SPLIT, NEAR_DUPLICATE)))
     images, hashes = _distinct_images(results)
@@ -156,9 +150,7 @@ def _number_images(
     return Plan(groups=groups, reports=reports, near_duplicates=near_duplicates)
 
 
-def _distinct_images(
-    results: Sequence[Inspection],
-) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+def _distinct_images(results: Sequence[Inspection]) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
     """Returns the image of each text, numbered over all row groups, and the hash of each image."""
     digests = np.concatenate([result.digests for result in results])
     keys = np.ascontiguousarray(digests).view(f"S{DIGEST_BYTES}").reshape(-1)

@@ -19,9 +19,7 @@ class SplitWriter:
     """Writes `SPLIT.images.parquet` and `SPLIT.rows.parquet`, a bounded part of them in memory.
 
     Args:
-        folder: the folder to write to.
         kind: "captions" or "questions".
-        split: its name.
         group_rows: rows per row group.
         group_bytes: a row group of images ends when it reaches this size.
     """

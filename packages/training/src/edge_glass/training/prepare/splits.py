@@ -12,16 +12,7 @@ def image_id(data: bytes) -> str:
 
 
 def split_of(identity: str, seed: int, shares: Mapping[str, float]) -> str:
-    """Returns the split of an image, a function of its identity and the seed.
-
-    Args:
-        identity: from `image_id`.
-        seed: a different seed draws different splits.
-        shares: from a split name to its share; they sum to 1.
-
-    Raises:
-        ValueError: if the shares do not sum to 1.
-    """
+    """Returns the split of an image, a function of its identity and the seed; shares sum to 1."""
     total = sum(shares.values())
     if abs(total - 1) > 1e-9:
         raise ValueError(f"shares sum to {total}, expected 1: {dict(shares)}")

@@ -64,16 +64,7 @@ class Text:
 
 
 def find_subset(kind: str, schema: pa.Schema, *, where: object) -> str:
-    """Returns the PixMo sub-set of a file.
-
-    Args:
-        kind: "captions" or "questions".
-        schema: of the file.
-        where: the file, for the error.
-
-    Raises:
-        DataError: if it is none of that kind, with the columns that the most similar one needs.
-    """
+    """Returns the PixMo sub-set of the file `where`; `kind` is "captions" or "questions"."""
     names = [CAPTIONS] if kind == "captions" else [name for name in SUBSETS if name != CAPTIONS]
     subset = subset_of(schema, names)
     if subset is None:
@@ -84,17 +75,7 @@ def find_subset(kind: str, schema: pa.Schema, *, where: object) -> str:
 
 
 def columns_to_read(kind: str, subset: str, schema: pa.Schema, *, where: object) -> tuple[str, ...]:
-    """Returns the columns of a file that `texts_of` uses.
-
-    Args:
-        kind: "captions" or "questions".
-        subset: a name of `schemas.SUBSETS`.
-        schema: of the file.
-        where: the file, for the error.
-
-    Raises:
-        DataError: if an optional column is not text.
-    """
+    """Returns the columns of the file `where` that `texts_of` uses."""
     optional = [name for name in OPTIONAL[kind] if name in schema.names]
     for name in optional:
         if not fits(schema.field(name).type, TEXT):
@@ -110,15 +91,7 @@ def texts_of(
 ) -> list[Text]:
     """Returns the texts of a row; a row without any returns one text with a problem.
 
-    Args:
-        subset: a name of `schemas.SUBSETS`.
-        row: the columns from `columns_to_read`.
-        seed: of the run.
-        index: the number of the row, which draws the template of points and counts.
-        max_length: maximum number of characters of a text.
-
-    Raises:
-        DataError: if the sub-set is not known.
+    `index`, the number of the row, and the seed draw the template of points and counts.
     """
     if subset not in COLUMNS:
         raise DataError(f"{subset!r} is not a PixMo sub-set; choose one of {', '.join(COLUMNS)}")

@@ -15,11 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edge_glass.training.runtime.libraries import (
-    WORKER_LIBRARIES,
-    installed_versions,
-    source_hash,
-)
+from edge_glass.training.runtime.libraries import WORKER_LIBRARIES, installed_versions, source_hash
 from edge_glass.training.runtime.progress import say
 
 TIMEOUT = 30.0  # seconds
@@ -31,14 +27,8 @@ def dask_executor(
 ) -> Iterator[Executor]:
     """Connects to a scheduler and yields an executor over its workers.
 
-    Args:
-        scheduler: its address, or the path of its scheduler file.
-        environment: variables that the worker processes must have when they start.
-        timeout: seconds to wait for the scheduler, and for a first worker.
-
-    Raises:
-        ConnectionError: if no scheduler or no worker answers.
-        ValueError: if Dask is not installed, or a worker differs from this process.
+    `scheduler` is its address, or the path of its scheduler file. The worker processes must have
+    the variables of `environment` when they start. `timeout` is in seconds.
     """
     try:
         from distributed import Client
@@ -69,12 +59,7 @@ def dask_executor(
 def check_workers(
     client: Any, scheduler: str, environment: Mapping[str, str], timeout: float
 ) -> None:
-    """Checks that all workers compute the same bytes as this process.
-
-    Raises:
-        ConnectionError: if there are no workers.
-        ValueError: if a worker differs; the message names it and the difference.
-    """
+    """Checks that all workers compute the same bytes as this process."""
     try:
         client.wait_for_workers(1, timeout=timeout)
     except TimeoutError as error:

@@ -50,11 +50,6 @@ def open_executor(
             of a Dask scheduler (`tcp://HOST:8786`), or the path of its scheduler file.
         environment: variables that a worker process must have when it starts, because bytes depend
             on them.
-
-    Raises:
-        ConnectionError: if no scheduler or no worker answers.
-        ValueError: if `scheduler` is malformed, Dask is not installed, or the workers have
-            different versions of the code or the libraries.
     """
     if not scheduler:
         yield SerialExecutor()
@@ -80,7 +75,7 @@ def open_executor(
 
 
 def is_serial(executor: Executor) -> bool:
-    """Whether tasks run in this process, one after the other."""
+    """Returns whether tasks run in this process, one after the other."""
     return isinstance(executor, SerialExecutor)
 
 
@@ -120,14 +115,8 @@ def ordered_map(
 ) -> Iterator[R]:
     """Yields `function(item)` in the order of the items.
 
-    Args:
-        function: a function of a module, without side effects, so that any process can run it.
-        items: taken one by one, at most `in_flight` ahead of the results.
-        executor: runs the calls.
-        in_flight: maximum number of calls that are submitted and not yet yielded.
-
-    Raises:
-        RuntimeError: if a worker process dies.
+    The function is one of a module and has no side effects, so that any process can run it. At most
+    `in_flight` calls are submitted and not yet yielded; no more items are taken ahead.
     """
     if is_serial(executor):
         yield from map(function, items)

@@ -21,20 +21,11 @@ UNSUPPORTED = (
 
 @contextmanager
 def file_lock(path: Path, what: str, remedy: str, *, flock: Flock = fcntl.flock) -> Iterator[None]:
-    """Holds a lock file.
+    """Holds a lock file; the error names the activity `what` and what to do instead of waiting.
 
     The kernel releases the lock when the process ends, for whatever reason. On a file system
     without flock, a file `PATH.owner` is the lock: it names process and host, and is taken over if
     that process, of this host, has ended.
-
-    Args:
-        path: of the lock file; its folder is made.
-        what: the activity, for the error.
-        remedy: what to do instead of waiting, for the error.
-        flock: takes the lock, as `fcntl.flock` does.
-
-    Raises:
-        BlockingIOError: if a live process holds it; the message names that process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -59,11 +50,7 @@ def file_lock(path: Path, what: str, remedy: str, *, flock: Flock = fcntl.flock)
 
 @contextmanager
 def stage_lock(stage: str) -> Iterator[None]:
-    """Holds the lock of a stage; of the processes of `torchrun`, rank 0 holds it for all.
-
-    Raises:
-        BlockingIOError: if a live process holds it; the message names that process.
-    """
+    """Holds the lock of a stage; of the processes of `torchrun`, rank 0 holds it for all."""
     if os.environ.get("RANK", "0") != "0":
         yield
         return
@@ -93,11 +80,7 @@ def _create(path: Path, content: str) -> None:
 
 
 def _remove_dead(path: Path, what: str, remedy: str) -> None:
-    """Removes the lock of a process that has ended.
-
-    Raises:
-        BlockingIOError: if that process lives, or can't be seen from this host.
-    """
+    """Removes the lock of a process that has ended."""
     try:
         owner = path.read_text()
     except FileNotFoundError:

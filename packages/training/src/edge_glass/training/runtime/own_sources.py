@@ -10,12 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_glass.training.runtime.pipeline import (
-    FILE,
-    installed_source,
-    read_pipeline,
-    source_files,
-)
+from edge_glass.training.runtime.pipeline import FILE, installed_source, read_pipeline, source_files
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 
@@ -23,15 +18,8 @@ def check_own_sources(project: Path, stage: str, params: Mapping[str, Any] | Non
     """Checks that a stage runs the sources that the project's `dvc.yaml` lists for it.
 
     A copy in a different folder is accepted if its files are equal, as `dvc exp run --temp` and
-    installed wheels have them. A project that holds no sources has nothing to compare.
-
-    Args:
-        project: the project's folder.
-        stage: its name in `dvc.yaml`.
-        params: the content of the configuration file; None for the project's params.yaml.
-
-    Raises:
-        ValueError: A file differs; the error names both, and how to run the project's own code.
+    installed wheels have them. A project that holds no sources has nothing to compare. `params` is
+    the content of the configuration file, None for the project's params.yaml.
     """
     if not (project / FILE).is_file():
         return

@@ -35,15 +35,7 @@ class StageFiles:
 
 
 def read_pipeline(project: Path, params: Mapping[str, Any]) -> dict[str, StageFiles]:
-    """Reads the stages of a project in the order of `dvc.yaml`.
-
-    Args:
-        project: the project's folder.
-        params: the content of its params.yaml.
-
-    Raises:
-        ConfigError: There is no dvc.yaml, or a `${...}` names nothing.
-    """
+    """Reads the stages in the order of `dvc.yaml`; `params` is the content of params.yaml."""
     content = read_yaml(project / FILE)
     values = dict(params)
     for each in content.get("vars", []):
@@ -55,11 +47,7 @@ def read_pipeline(project: Path, params: Mapping[str, Any]) -> dict[str, StageFi
 
 
 def look_up(values: Mapping[str, Any], name: str, *, where: str) -> Any:
-    """Returns the value at a dotted name such as `align.sample.steps`.
-
-    Raises:
-        ConfigError: There is no such value.
-    """
+    """Returns the value at a dotted name such as `align.sample.steps`."""
     found: Any = values
     for key in name.split("."):
         if not isinstance(found, Mapping) or key not in found:
@@ -69,11 +57,7 @@ def look_up(values: Mapping[str, Any], name: str, *, where: str) -> Any:
 
 
 def installed_source(dependency: str) -> Path:
-    """Returns where the code of a source dependency lies in the packages that run.
-
-    Args:
-        dependency: such as `packages/training/src/edge_glass/training/align`.
-    """
+    """Returns the path of a dependency such as `.../edge_glass/training/align` in what runs."""
     portion, *rest = _within_namespace(dependency)
     # the portions are found without importing them, which would load torch
     spec = find_spec(f"edge_glass.{portion}")

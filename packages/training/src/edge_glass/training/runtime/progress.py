@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def _prints() -> bool:
-    """Whether this process prints: of the processes of `torchrun`, only rank 0 does."""
+    """Returns whether this process prints: of the processes of `torchrun`, only rank 0 does."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -7,11 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_glass.training.engine.determinism import (
-    REPRODUCIBILITIES,
-    environment,
-    set_environment,
-)
+from edge_glass.training.engine.determinism import REPRODUCIBILITIES, environment, set_environment
 from edge_glass.training.runtime.executor import open_executor
 from edge_glass.training.runtime.lock import stage_lock
 from edge_glass.training.runtime.own_sources import check_own_sources

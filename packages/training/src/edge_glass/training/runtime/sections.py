@@ -13,11 +13,7 @@ from edge_glass.encoders.components import Component, ConfigError, component, va
 
 
 def check_keys(raw: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
-    """Checks that a file has all of the allowed keys and no other.
-
-    Raises:
-        ConfigError: A key is unknown or missing.
-    """
+    """Checks that a file has all of the allowed keys and no other."""
     names = list(allowed)
     unknown = sorted(str(name) for name in raw if name not in names)
     if unknown:
@@ -28,11 +24,7 @@ def check_keys(raw: Mapping[str, Any], allowed: Iterable[str], where: str) -> No
 
 
 def check_types(raw: Mapping[str, Any], types: Mapping[str, type], where: str) -> None:
-    """Checks the types of plain values; a boolean is not a number.
-
-    Raises:
-        ConfigError: A value has a different type.
-    """
+    """Checks the types of plain values; a boolean is not a number."""
     for name, kind in types.items():
         if type(raw[name]) is not kind:
             raise ConfigError(
@@ -42,11 +34,7 @@ def check_types(raw: Mapping[str, Any], types: Mapping[str, type], where: str) -
 
 
 def pick(table: Any, name: str, what: str, where: str) -> Mapping[str, Any]:
-    """Returns the options that a choice names.
-
-    Raises:
-        ConfigError: The table lacks the name.
-    """
+    """Returns the options that a choice names."""
     if not isinstance(table, Mapping) or name not in table:
         known = ", ".join(map(str, table)) if isinstance(table, Mapping) else repr(table)
         raise ConfigError(f"{where}: {what} is {name!r}, which is not there; choose one of {known}")

@@ -27,12 +27,7 @@ for _tag in ("binary", "omap", "pairs", "set"):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML file that holds a table.
-
-    Raises:
-        ConfigError: The file is missing or unreadable, is not valid YAML, has a key twice, or does
-            not hold a table.
-    """
+    """Reads a YAML file that holds a table."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

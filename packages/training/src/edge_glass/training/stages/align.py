@@ -175,18 +175,8 @@ def embed_microbatch(
     """Returns the image and text embeddings of one microbatch, (n, E) each.
 
     The noise of dropout is a function of (seed, step, microbatch), so that a second call gives the
-    same embeddings.
-
-    Args:
-        model: what is trained.
-        images: source of the image features.
-        rows: of the training split.
-        batch: (B,) row of each pair.
-        texts: (B,) row of each pair's caption in `rows.features`.
-        seed: of the run.
-        step: of the run.
-        microbatch: its number in the batch.
-        part: its rows of the batch.
+    same embeddings. `batch` (B,) has the row of each pair, `texts` (B,) the row of its caption in
+    `rows.features`, and `part` is the microbatch's slice of both.
     """
     reseed(seed, "align", step, microbatch)
     device = model.logit_scale.device

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from edge_glass.encoders.files import replace_folder, sync_tree, write_json
 from edge_glass.training.features.cache import FeatureIndex
 from edge_glass.training.features.encoding import (
-    FrozenEncoder,
     ShardTask,
     apply_settings,
     close_encoders,
@@ -28,7 +27,7 @@ from edge_glass.training.features.encoding import (
     open_text_encoder,
 )
 from edge_glass.training.features.plan import ArrayPlan, ImagePlan, Planner, finished_shard
-from edge_glass.training.features.shards import check_size, shard_bytes
+from edge_glass.training.features.shards import check_size, sha256_of, shard_bytes
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 from edge_glass.training.runtime.executor import SerialExecutor, is_serial
 from edge_glass.training.runtime.fingerprint import fingerprint
@@ -41,16 +40,7 @@ METRICS = Path("metrics/encode.json")
 
 
 def run(params: Params, executor: Executor | None = None) -> None:
-    """Runs the stage.
-
-    Args:
-        params: the configuration.
-        executor: runs the shards, see `runtime/executor.py`; None for this process.
-
-    Raises:
-        DataError: A prepared file has changed, or a worker cannot see it.
-        OSError: The disk is full.
-    """
+    """Runs the stage; the executor runs the shards, None for this process."""
     executor = executor or SerialExecutor()
     planner = Planner(params=params, work=open_work_folder(params), quiet=not is_serial(executor))
     text_encoder = planner.text_encoder()
@@ -87,7 +77,11 @@ def run(params: Params, executor: Executor | None = None) -> None:
         texts_sha256={split: sha256_of(texts_file(planner.features, split)) for split in texts},
     )
     write_json(planner.features / "index.json", dataclasses.asdict(index))
-    truncated = shares_truncated(text_encoder, texts)
+    # the share of each split's texts, 0 to 1, that are longer than the encoder reads
+    truncated = {
+        split: open_text_encoder(text_encoder).share_truncated(each)
+        for split, each in texts.items()
+    }
     close_encoders()
     publish(planner.work)
     write_json(METRICS, {"share_of_texts_truncated": truncated})
@@ -155,15 +149,7 @@ def unfinished_tasks(arrays: list[ArrayPlan]) -> list[ShardTask]:
 
 
 def check_room(work: Path, needed: int) -> None:
-    """Checks that the disk has room for the shards that are still to be written.
-
-    Args:
-        work: a folder on the disk.
-        needed: bytes.
-
-    Raises:
-        OSError: with the bytes needed, the bytes free, and what to do.
-    """
+    """Checks that the disk has room for the bytes of the shards that are still to be written."""
     free = shutil.disk_usage(work).free
     if needed > free:
         raise OSError(
@@ -183,12 +169,6 @@ def encode_shards(tasks: list[ShardTask], executor: Executor) -> None:
     for task, entry in zip(tasks, results, strict=True):
         # a worker on a different machine may have written to a disk that is not this one
         check_size(task.path.parent, entry)
-
-
-def shares_truncated(encoder: FrozenEncoder, texts: dict[str, list[str]]) -> dict[str, float]:
-    """Returns the share of each split's texts, 0 to 1, that are longer than the encoder reads."""
-    opened = open_text_encoder(encoder)
-    return {split: opened.share_truncated(each) for split, each in texts.items()}
 
 
 def publish(work: Path) -> None:
@@ -212,9 +192,3 @@ def report(arrays: list[ArrayPlan], truncated: dict[str, float]) -> None:
 def readable(size: int) -> str:
     """Returns a number of bytes in MiB or GiB."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

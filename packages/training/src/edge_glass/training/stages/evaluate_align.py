@@ -118,13 +118,7 @@ def run(params: Params) -> None:
 
 
 def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSplit:
-    """Embeds a split's images and the captions that they are scored with.
-
-    Args:
-        model: on any device; features follow it.
-        name: of the split.
-        train: the rows of the training split.
-    """
+    """Embeds a split's images and the captions that they are scored with."""
     rows = caption_rows(name, PREPARED)
     features = vision_features("captions", name)
     device = model.logit_scale.device

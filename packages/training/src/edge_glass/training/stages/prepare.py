@@ -33,13 +33,8 @@ METRICS = Path("metrics/prepare.json")
 def run(params: Params, executor: Executor | None = None) -> None:
     """Runs the stage.
 
-    Args:
-        params: the configuration.
-        executor: inspects the row groups; None uses `prepare.num_workers` processes of this
-            machine. The written bytes are the same.
-
-    Raises:
-        DataError: if a file can't be read, a column is missing, or the training split is empty.
+    The executor inspects the row groups; None uses `prepare.num_workers` processes of this machine.
+    The written bytes are the same.
     """
     # the workers of a cluster have different working folders, so they need absolute paths
     project = Path() if executor is None else Path.cwd()
@@ -69,20 +64,11 @@ def run(params: Params, executor: Executor | None = None) -> None:
                     "with the name of the data set and params.yaml"
                 )
     say(f"prepare: {leaks} images in two splits; near-duplicates: {plan.near_duplicates}")
-    counts = {"leaks": leaks, "near_duplicates": plan.near_duplicates}
-    write_json(METRICS, {**plan.reports, **counts})
+    write_json(METRICS, {**plan.reports, "leaks": leaks, "near_duplicates": plan.near_duplicates})
 
 
 def list_partitions(params: Params, project: Path = Path()) -> list[Partition]:
-    """Returns the row groups of all inputs, captions first.
-
-    Args:
-        params: the configuration.
-        project: the folder that contains the data folder.
-
-    Raises:
-        DataError: if a file is missing or torn, or its columns do not fit.
-    """
+    """Returns the row groups of all inputs, captions first; `project` contains the data folder."""
     partitions: list[Partition] = []
     for kind in SCHEMAS:
         named = getattr(params.data, kind)
@@ -100,18 +86,7 @@ def write(
     group_rows: int = GROUP_ROWS,
     group_bytes: int = GROUP_BYTES,
 ) -> None:
-    """Reads the row groups again in order, and writes what is kept.
-
-    Args:
-        partitions: the row groups.
-        plans: what to write of each.
-        work: the folder to write to.
-        group_rows: rows per written row group.
-        group_bytes: a written row group of images ends when it reaches this size.
-
-    Raises:
-        DataError: if an image has changed meanwhile.
-    """
+    """Reads the row groups again in order, and writes what is kept."""
     writers: dict[tuple[str, str], SplitWriter] = {}
     pairs = zip(partitions, plans, strict=True)
     for partition, plan in progress(pairs, "prepare: write", total=len(partitions)):

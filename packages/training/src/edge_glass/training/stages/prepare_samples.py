@@ -38,11 +38,7 @@ TEXTS = {"captions": 3, "questions": 4}  # per image
 
 
 def run(params: Params) -> None:
-    """Runs the stage.
-
-    Raises:
-        DataError: Nothing has been prepared.
-    """
+    """Runs the stage."""
     if not METRICS.is_file():
         raise DataError(f"{METRICS} is missing; run `dvc repro prepare` first")
     report = json.loads(METRICS.read_text())
@@ -69,14 +65,9 @@ def run(params: Params) -> None:
 def split_samples(
     path: Path, kind: str, transform: ImageTransform, *, seed: int, number: int
 ) -> list[Sample]:
-    """Returns the samples of one split.
+    """Returns the samples of one split, given the file of its images.
 
-    Args:
-        path: the file of its images.
-        kind: "captions" or "questions".
-        transform: the encoder's preprocessing.
-        seed: of the draw. An image is drawn by its identity: the same ones as long as they exist.
-        number: of images.
+    An image is drawn by the seed and its identity: the same ones as long as they exist.
     """
     split = path.name.removesuffix(".images.parquet")
     chosen = choose_images(path, seed=seed, number=number)

@@ -32,11 +32,7 @@ from edge_glass.training.features.cache import (
 from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED, VLM
 from edge_glass.training.loop.ema import ExponentialMovingAverage
 from edge_glass.training.loop.guarantee import proven_level
-from edge_glass.training.loop.optim import (
-    build_adamw,
-    learning_rate_factor,
-    set_learning_rate,
-)
+from edge_glass.training.loop.optim import build_adamw, learning_rate_factor, set_learning_rate
 from edge_glass.training.loop.run import Run
 from edge_glass.training.loop.speed import peak_memory
 from edge_glass.training.loop.state import file_mark
@@ -95,9 +91,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     reseed(seed, "vlm_qa", "init")
     model = build_model(params, index, tokenizer).train().to(processes.device)
     objective = AnswerLoss(
-        model,
-        label_smoothing=config.label_smoothing,
-        use_bfloat16=processes.device.type == "cuda",
+        model, label_smoothing=config.label_smoothing, use_bfloat16=processes.device.type == "cuda"
     )
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())

@@ -33,11 +33,6 @@ class BatchLayout:
     drop_last: bool = True
 
     def __post_init__(self) -> None:
-        """Checks the sizes.
-
-        Raises:
-            ValueError: if a batch can't be divided or filled.
-        """
         if (
             self.num_microbatches < 1
             or self.batch_size < 1

@@ -32,11 +32,6 @@ class ImageDecoder:
     draft: float | None = None
 
     def __post_init__(self) -> None:
-        """Checks the fields.
-
-        Raises:
-            ValueError: if `draft` is less than 1, which would enlarge a reduced image.
-        """
         if self.draft is not None and self.draft < 1:
             raise ValueError(f"draft is {self.draft}, expected None or at least 1")
 

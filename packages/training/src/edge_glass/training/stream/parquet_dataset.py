@@ -92,7 +92,6 @@ class ParquetDataset(IterableDataset[Batch]):
         decoder: makes the images; None reads no images.
         subset: a sub-set other than pixmo-cap, whose rows become pairs by `templates`; `columns`
             must then have the columns that these need.
-        rank: of this process.
         world_size: number of processes, a divisor of `order.num_microbatches`.
         memory_map: see `RowReader`.
 

@@ -24,13 +24,10 @@ class Block:
     """The rows at positions `first` to `first + len(group)` of an epoch.
 
     Attributes:
-        number: of the block in its epoch.
-        first: its first position.
         group: (n,) the row group of each position.
         row: (n,) the row in that group.
     """
 
-    number: int
     first: int
     group: Integers
     row: Integers
@@ -46,12 +43,8 @@ class EpochShuffle:
 
     Args:
         rows: (G,) the rows of each row group.
-        seed: of the run.
         epoch: each epoch has a different order.
         window: maximum number of rows of a block; 0 keeps the stored order.
-
-    Raises:
-        ValueError: if the window is negative.
     """
 
     def __init__(self, rows: Integers, *, seed: int, epoch: int, window: int) -> None:
@@ -74,11 +67,7 @@ class EpochShuffle:
         return int(self._starts[-1])
 
     def block_at(self, position: int) -> Block:
-        """Returns the block that holds a position.
-
-        Raises:
-            IndexError: if the epoch has no such position.
-        """
+        """Returns the block that holds a position."""
         if not 0 <= position < self.num_rows:
             raise IndexError(f"position {position} of an epoch of {self.num_rows} rows")
         number = int(np.searchsorted(self._starts[self._edges], position, side="right")) - 1
@@ -90,9 +79,7 @@ class EpochShuffle:
         else:
             stream = np.arange(first, stop)
         at = low + np.searchsorted(self._starts[low : high + 1], stream, side="right") - 1
-        return Block(
-            number=number, first=first, group=self._groups[at], row=stream - self._starts[at]
-        )
+        return Block(first=first, group=self._groups[at], row=stream - self._starts[at])
 
 
 def _pack(starts: Integers, window: int) -> Integers:

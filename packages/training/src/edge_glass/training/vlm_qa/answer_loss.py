@@ -24,7 +24,7 @@ def causal_lm_loss(
     *,
     label_smoothing: float = 0.0,
 ) -> tuple[Float[Tensor, ""], int]:
-    """Returns the summed cross entropy of the labelled tokens, and the number of these tokens.
+    """Returns the summed cross entropy of the labelled tokens, () in float32, and their number.
 
     The caller divides by the number of labelled tokens of the whole batch. A mean per microbatch
     would instead weight a token by how many other labelled tokens its microbatch has. If no token
@@ -37,12 +37,6 @@ def causal_lm_loss(
         labels: aligned with the sequence; `IGNORED` at positions without a target. Position s is
             predicted from position s - 1, so the label of the first position is never used.
         label_smoothing: share of the target that is spread evenly over the vocabulary, 0 to 1.
-
-    Returns:
-        The sum over the tokens in float32, (), and their number.
-
-    Raises:
-        ValueError: if there are no hidden states, or their shape does not match the labels.
     """
     if not hidden_states:
         raise ValueError("found no hidden states, expected one per supervision step")
@@ -73,11 +67,6 @@ class AnswerLoss(nn.Module):
     Wrappers that hook into a module's forward and backward (DDP, DeepSpeed) then see everything.
     Weights remain float32, and with `use_bfloat16` matrix products run in bfloat16 by autocast. The
     bfloat16 modes of DeepSpeed or of the module would round norms and the projector's weights too.
-
-    Args:
-        model: the model to train.
-        label_smoothing: see `causal_lm_loss`.
-        use_bfloat16: whether products run in bfloat16.
     """
 
     def __init__(

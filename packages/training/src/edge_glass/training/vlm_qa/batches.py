@@ -20,13 +20,8 @@ class BatchPlan:
     samples.
 
     Args:
-        samples: all samples.
         batch_size: samples per step, of all processes together.
         num_microbatches: a power of two that divides the batch.
-        seed: of the order.
-
-    Raises:
-        ValueError: if there are fewer samples than `batch_size`.
     """
 
     def __init__(
@@ -77,16 +72,11 @@ class QuestionSet(Dataset[PackedQuestions]):
     """The samples by number, and how a list of them becomes a batch for the model.
 
     Args:
-        samples: packed questions.
         features: (M, P, D) of the images, memory-mapped.
-        pad_token_id: of the tokenizer.
     """
 
     def __init__(
-        self,
-        samples: Sequence[PackedQuestions],
-        features: Features,
-        pad_token_id: int,
+        self, samples: Sequence[PackedQuestions], features: Features, pad_token_id: int
     ) -> None:
         self.samples, self.features, self.pad_token_id = samples, features, pad_token_id
 
@@ -114,10 +104,8 @@ class MicrobatchSampler(Sampler[list[int]]):
     makes these items the process's own consecutive microbatches.
 
     Args:
-        plan: which samples each step takes.
         start: first step.
         steps: the step at which training ends.
-        processes: those that share the microbatches.
     """
 
     def __init__(self, plan: BatchPlan, start: int, steps: int, processes: Processes) -> None:

@@ -43,8 +43,6 @@ class Launch(StateSaver, ABC):
 
     Args:
         accelerator: made for this launch, see `open_launch`.
-        processes: those that share the microbatches.
-        num_microbatches: parts of a batch.
 
     Attributes:
         microbatches: the numbers of this process's microbatches.
@@ -82,13 +80,12 @@ class Launch(StateSaver, ABC):
     def backward(self, loss: Tensor) -> None:
         """Takes one microbatch's part of the batch's loss, ()."""
 
-    @abstractmethod
     def step(self, max_grad_norm: float, where: str) -> Tensor:
-        """Changes the weights, after the last microbatch; returns the gradient's norm, ().
-
-        Raises:
-            ValueError: if the norm is not finite.
-        """
+        """Changes the weights, after the last microbatch; returns the gradient's norm, ()."""
+        norm = clip_gradients(self.parameters, max_grad_norm, where)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
 
     def loss(self, local: TreeSum) -> float:
         """Returns the batch's loss from the parts of this process's microbatches."""
@@ -134,10 +131,7 @@ class TreeLaunch(Launch):
             total = tree_sum_over_processes(self.tree.total(), self.processes)
             set_gradients(self.parameters, total)
             self.tree = TreeSum()
-        norm = clip_gradients(self.parameters, max_grad_norm, where)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm
+        return super().step(max_grad_norm, where)
 
 
 class DdpLaunch(Launch):
@@ -151,9 +145,3 @@ class DdpLaunch(Launch):
         # accelerate divides by the accumulated microbatches, DDP (and DeepSpeed) by the processes;
         # both are powers of two, so multiplying before changes no bit of the result
         self.accelerator.backward(loss * (len(self.microbatches) * self.processes.size))
-
-    def step(self, max_grad_norm: float, where: str) -> Tensor:
-        norm = clip_gradients(self.parameters, max_grad_norm, where)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm

@@ -36,11 +36,7 @@ def deepspeed_plugin(
     microbatches_each: int,
     max_grad_norm: float,
 ) -> DeepSpeedPlugin:
-    """Reads DeepSpeed's file and fills in the values that params.yaml decides.
-
-    Raises:
-        ValueError: if DeepSpeed or its file is missing, or the file has a stage other than 1 or 2.
-    """
+    """Reads DeepSpeed's file and fills in the values that params.yaml decides."""
     if find_spec("deepspeed") is None:
         raise ValueError(
             "launch deepspeed_zero2 needs DeepSpeed, which is not installed here: pip install "

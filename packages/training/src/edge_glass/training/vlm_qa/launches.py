@@ -39,18 +39,7 @@ def open_launch(
     microbatch_size: int,
     max_grad_norm: float,
 ) -> Iterator[Launch]:
-    """Makes the selected launch, prints its guarantee, and resets accelerate's state afterwards.
-
-    Args:
-        choice: of `launches`.
-        processes: those that share a step.
-        num_microbatches: parts of a batch.
-        microbatch_size: samples per microbatch.
-        max_grad_norm: gradients are clipped to this norm; DeepSpeed needs it in advance.
-
-    Raises:
-        ValueError: if the launch can't run here.
-    """
+    """Makes the selected launch, prints its guarantee, and resets accelerate's state afterwards."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState
     from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs

@@ -54,18 +54,9 @@ def pack_questions(
 ) -> tuple[list[PackedQuestions], Counter[str]]:
     """Groups rows (image, question, answer) by image, in the order of the images.
 
-    Args:
-        rows: one per question.
-        tokenizer: of the decoder.
-        max_questions: at most so many questions in one packed row.
-        max_length: at most so many tokens in one packed row.
-
-    Returns:
-        The packed questions, and how many rows were left out for which reason: "empty answer", or
-        "longer than max_length" if one question with its answer is longer.
-
-    Raises:
-        ValueError: if no row remains.
+    Returns packed questions, each of at most `max_questions` questions and `max_length` tokens, and
+    how many rows were left out for which reason: "empty answer", or "longer than max_length" if one
+    question with its answer is longer.
     """
     by_image: dict[int, list[tuple[list[int], list[int]]]] = {}
     skipped: Counter[str] = Counter()
@@ -127,9 +118,6 @@ def bucketed_batches(
 
     A permutation by (seed, epoch) is cut into windows of `window` batches. Each window is sorted by
     length and cut into batches. Then all batches are shuffled, so that lengths are not in order.
-
-    Raises:
-        ValueError: if a batch needs more samples than exist.
     """
     if batch_size > len(lengths):
         raise ValueError(

@@ -13,17 +13,12 @@ def start_processes(launch: Component, num_threads: int) -> None:
 
     Does nothing if torchrun (or `accelerate launch`) has started this process already, or if the
     launch has one process.
-
-    Args:
-        launch: of params.yaml.
-        num_threads: of each process.
     """
     number = launch.config.num_processes
     if "RANK" in os.environ or number == 1:
         return
-    os.environ.setdefault(
-        "OMP_NUM_THREADS", str(num_threads)
-    )  # otherwise torchrun sets 1 and prints a warning
+    # otherwise torchrun sets 1 and prints a warning
+    os.environ.setdefault("OMP_NUM_THREADS", str(num_threads))
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={number}"]
     again = ["-c", "from edge_glass.fusion.app.cli import main; main()", *sys.argv[1:]]
     os.execv(sys.executable, [sys.executable, *torchrun, "--no-python", sys.executable, *again])

@@ -79,9 +79,7 @@ def validation_questions(
 
 
 def validation_accuracy(
-    model: VisionLanguageModel,
-    splits: dict[str, ValidationQuestions],
-    processes: Processes,
+    model: VisionLanguageModel, splits: dict[str, ValidationQuestions], processes: Processes
 ) -> dict[str, float]:
     """Returns the share of exact matches by split, and "mean" over the splits.
 

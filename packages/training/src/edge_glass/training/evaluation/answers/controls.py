@@ -22,15 +22,8 @@ def answer_with_controls(
 ) -> dict[str, list[str]]:
     """Answers all questions with their image, without an image, and with a different image.
 
-    Args:
-        model: on any device; features and tokens follow it.
-        rows: "question" and "image", the row of the image in `features`.
-        features: (M, P, D) of the split's images.
-        batch_size: questions answered at once.
-        description: of the progress bars.
-
-    Returns:
-        "model", "blind" (features of zeros) and "shuffled" answers, each in the order of the rows.
+    Returns "model", "blind" (features of zeros) and "shuffled" answers, each in the order of the
+    rows. The "image" of a row is the image's row in `features` (M, P, D).
     """
     images = np.array([row["image"] for row in rows])
     # half of the images further on: never the question's own, and nothing is drawn at random

@@ -24,9 +24,6 @@ def long_answer_metrics(predictions: Sequence[str], truths: Sequence[str]) -> di
     bleu is sacreBLEU's corpus score with its defaults (13a tokens, lower case kept, exponential
     smoothing), divided by 100; rouge_l is the mean of rouge-score's F of ROUGE-L with stems, as in
     its authors' script.
-
-    Raises:
-        ValueError: There are no answers, or the lengths differ.
     """
     if len(predictions) != len(truths) or not truths:
         raise ValueError(

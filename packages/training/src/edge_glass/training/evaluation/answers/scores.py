@@ -65,11 +65,7 @@ def accuracy(predictions: Sequence[str], truths: Sequence[str]) -> float:
 def vqa_metrics(
     predictions: Sequence[str], truths: Sequence[str], types: Sequence[str]
 ) -> dict[str, float | dict[str, float]]:
-    """Returns accuracy and token F1 of all, and by type in order: "by_type", "f1_by_type".
-
-    Raises:
-        ValueError: There are no answers, or the lengths differ.
-    """
+    """Returns accuracy and token F1 of all, and by type in order: "by_type", "f1_by_type"."""
     _check(predictions, truths, types)
     columns = {kind: _of_type(kind, types, predictions, truths) for kind in sorted(set(types))}
     return {

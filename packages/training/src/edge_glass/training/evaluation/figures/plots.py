@@ -42,11 +42,7 @@ _SETTINGS = {
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Writes rows of equal keys as CSV, which `dvc plots` reads.
-
-    Raises:
-        ValueError: There are no rows, or their keys differ.
-    """
+    """Writes rows of equal keys as CSV, which `dvc plots` reads."""
     if not rows or any(list(row) != list(rows[0]) for row in rows):
         raise ValueError(f"found {len(rows)} rows for {path.name}; expected rows, of equal keys")
     text = io.StringIO()
@@ -80,14 +76,9 @@ def recall_figure(
 ) -> None:
     """Draws recall against the embeddings' dim: one panel per split, one line per direction.
 
-    A dotted line marks the value of the full embeddings.
-
-    Args:
-        path: PNG to write.
-        curves: of `retrieval_curve`, by split.
-        chance: the value of the metric at chance, by split and direction.
-        metric: key of the metrics, such as "R@1".
-        intervals: the ends of a confidence interval, by split, dim and direction.
+    `curves` are those of `retrieval_curve` by split, `chance` is the metric by split and direction,
+    and `intervals` are the ends of a confidence interval by split, dim and direction. A dotted line
+    marks the value of the full embeddings.
     """
     columns = 2 if len(curves) > 3 else len(curves)  # four in a row are too small to read on a page
     rows = -(-len(curves) // columns)
@@ -119,9 +110,8 @@ def recall_figure(
             panel.set_xlabel("dimensions kept")
         for panel in grid[:, 0]:
             panel.set_ylabel(f"{metric} (%)")
-        panels[0].set_ylim(
-            bottom=0
-        )  # the panels share the axis: its top is that of the highest panel
+        # the panels share the axis: its top is that of the highest panel
+        panels[0].set_ylim(bottom=0)
         handles, labels = panels[0].get_legend_handles_labels()
         handles.append(_line(":"))
         labels.append("un-truncated")
@@ -170,20 +160,20 @@ def tsne_figure(
     Each of the nine most frequent labels has a colour; all others, and "", are grey.
     """
     points = tsne(np.concatenate([image, text]))
-    pictures, captions = points[: len(image)], points[len(image) :]
+    images, captions = points[: len(image)], points[len(image) :]
     named = set(labels) - {""}
     names = sorted(named, key=lambda name: (-list(labels).count(name), name))[:9]
     with _figure(path, (9.0, 6.4)) as figure:
         panel = figure.subplots()
-        for picture, caption in zip(pictures, captions, strict=True):
-            panel.plot(*zip(picture, caption, strict=True), color="#e4e4e4", lw=0.6, zorder=1)
+        for pair in zip(images, captions, strict=True):
+            panel.plot(*zip(*pair, strict=True), color="#e4e4e4", lw=0.6, zorder=1)
         for name in [*names, None]:
             chosen = np.array([label == name if name else label not in names for label in labels])
             if not chosen.any():
                 continue
             colour = _GROUPS[names.index(name)] if name else "#c4c4c4"
             shown = _shortened(name, 26) if name else "other"
-            for places, marker, label in ((pictures, "o", shown), (captions, "^", None)):
+            for places, marker, label in ((images, "o", shown), (captions, "^", None)):
                 panel.scatter(
                     places[chosen, 0],
                     places[chosen, 1],

@@ -67,14 +67,7 @@ class Answered:
 def retrieval_sheet(path: Path, retrievals: Sequence[Retrieval], title: str) -> None:
     """Writes one row per query: the query, then the candidates with their scores.
 
-    Args:
-        path: PNG to write.
-        retrievals: the rows; a `note` is drawn below the query, or next to the score of a candidate
-            ("rank 17").
-        title: headline.
-
-    Raises:
-        ValueError: There are no retrievals.
+    A `note` is drawn below the query, or next to the score of a candidate ("rank 17").
     """
     if not retrievals:
         raise ValueError(f"found no retrievals for {path.name}; expected at least one")
@@ -105,11 +98,7 @@ def retrieval_sheet(path: Path, retrievals: Sequence[Retrieval], title: str) -> 
 
 
 def answers_sheet(path: Path, items: Sequence[Answered], title: str, columns: int = 4) -> None:
-    """Writes one cell per question: image, question, answer and, if that is wrong, the truth.
-
-    Raises:
-        ValueError: There are no questions.
-    """
+    """Writes one cell per question: image, question, answer and, if that is wrong, the truth."""
     if not items:
         raise ValueError(f"found no answers for {path.name}; expected at least one")
     side, text_height = 208, 92

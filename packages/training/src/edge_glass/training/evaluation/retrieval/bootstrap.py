@@ -16,7 +16,7 @@ def bootstrap_interval(
     num_resamples: int = 1000,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Returns the percentile interval of the mean of ``values``, such as ``ranks <= 1``.
+    """Returns the percentile interval of the mean of `values`, such as `ranks <= 1`.
 
     Args:
         values: one per query or question.
@@ -25,9 +25,6 @@ def bootstrap_interval(
         seed: of the draws. Philox counters and integer arithmetic give the same on every machine.
         num_resamples: number of means whose percentiles are the interval.
         confidence: share of the means inside the interval.
-
-    Raises:
-        ValueError: There are no values, lengths differ, or an option is out of its range.
     """
     numbers = np.asarray(values, np.float64)
     if numbers.ndim != 1 or not len(numbers):

@@ -26,11 +26,7 @@ _FEW = 1 / 64  # share of a block's scores above which the whole block is comput
 
 
 def unit_rows(embeddings: NDArray[np.floating]) -> Embeddings:
-    """Returns rows of length 1 in steps of 2**-26; a row of zeros stays as it is.
-
-    Raises:
-        ValueError: The array is not (rows, dim), or holds NaN or infinity.
-    """
+    """Returns rows of length 1 in steps of 2**-26; a row of zeros stays as it is."""
     if embeddings.ndim != 2:
         raise ValueError(f"embeddings have shape {embeddings.shape}; expected (rows, dim)")
     units = np.empty(embeddings.shape, np.int32)
@@ -56,11 +52,7 @@ def best_positives(
     query_groups: NDArray[np.int64],
     candidate_groups: NDArray[np.int64],
 ) -> tuple[Scores, Counts]:
-    """Returns each query's best score among the candidates of its group, and how many reach it.
-
-    Raises:
-        ValueError: The widths differ, or the group of a query has no candidate.
-    """
+    """Returns each query's best score among the candidates of its group, and how many reach it."""
     if queries.shape[1] != candidates.shape[1]:
         raise ValueError(
             f"queries are {queries.shape[1]} wide and candidates {candidates.shape[1]}; "

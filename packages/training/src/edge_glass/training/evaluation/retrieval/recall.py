@@ -58,7 +58,7 @@ def retrieval_metrics(
     *,
     block_size: int = BLOCK_SIZE,
 ) -> dict[str, float]:
-    """Returns ``{"R@1": ..., "R@5": ..., "R@10": ..., "MRR": ...}`` of one direction.
+    """Returns `{"R@1": ..., "R@5": ..., "R@10": ..., "MRR": ...}` of one direction.
 
     Arguments and errors as in `retrieval_ranks`.
     """
@@ -78,7 +78,7 @@ def retrieval_curve(
     *,
     block_size: int = BLOCK_SIZE,
 ) -> dict[int, dict[str, dict[str, float]]]:
-    """Returns ``{dim: {"i2t": metrics, "t2i": metrics}}`` of embeddings truncated to each dim.
+    """Returns `{dim: {"i2t": metrics, "t2i": metrics}}` of embeddings truncated to each dim.
 
     Arguments and errors as in `retrieval_ranks_both`; no dim is larger than the embeddings' width.
     """
@@ -145,11 +145,7 @@ def retrieval_ranks_both(
 
 
 def metrics_of_ranks(ranks: Counts, ks: Sequence[int] = KS) -> dict[str, float]:
-    """Returns recall at each k and the mean reciprocal rank.
-
-    Raises:
-        ValueError: There are no ranks.
-    """
+    """Returns recall at each k and the mean reciprocal rank."""
     if not len(ranks):
         raise ValueError("found no queries; expected at least one")
     recalls = {f"R@{k}": float(np.mean(ranks <= k)) for k in ks}
