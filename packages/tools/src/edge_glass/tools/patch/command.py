@@ -1,4 +1,4 @@
-"""`edge-glass-notebooks patch …`: one subcommand per patch, each with its own options, and `all`."""
+"""`edge-glass-notebooks patch …`: one subcommand per patch with its own options, and `all`."""
 
 from __future__ import annotations
 
