@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -254,8 +256,11 @@ def parsed(text: str, path: Path) -> Any:
     from nbformat.reader import NotJSONError
 
     try:
-        notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
-        nbformat.validate(notebook)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ids, which are there by then
+            whole = _with_ids(text)
+            notebook = nbformat.reads(whole, as_version=4)  # type: ignore[no-untyped-call]
+            nbformat.validate(notebook)
         nbformat.writes(notebook).encode()  # type: ignore[no-untyped-call]
     except nbformat.ValidationError as error:
         raise NotebookError(f"{path}: is not a valid notebook: {error.message}") from None
@@ -268,6 +273,19 @@ def parsed(text: str, path: Path) -> Any:
         reason = f"{type(error).__name__} {error}"
         raise NotebookError(f"{path}: is not a notebook that can be converted: {reason}") from None
     return notebook
+
+
+def _with_ids(text: str) -> str:
+    """Return a notebook's text with an id for each cell that needs one; nbformat draws them."""
+    content = json.loads(text)
+    if (content.get("nbformat"), content.get("nbformat_minor")) < (4, 5):
+        return text
+    seen: set[str] = set()
+    for number, cell in enumerate(content["cells"], start=1):
+        if cell.get("id") is None or cell["id"] in seen:
+            cell["id"] = f"cell-{number}"
+        seen.add(cell["id"])
+    return json.dumps(content)
 
 
 def _named(notebook: Any, index: int) -> str:
