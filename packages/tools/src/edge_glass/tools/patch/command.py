@@ -293,9 +293,6 @@ def _run(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     printer = Printer(mode, verbose=verbose)
-    reports = []
-    for report in patch_files(notebooks, job, mode):
-        reports.append(report)
-        printer.print_report(report)
+    reports = [printer.print_report(report) for report in patch_files(notebooks, job, mode)]
     printer.print_total(reports)
     raise typer.Exit(exit_status(reports, mode))
