@@ -12,7 +12,8 @@ import nbformat
 import pytest
 
 from edge_glass.tools.create.template import TemplateCell, assemble
-from edge_glass.tools.execute import ExecutionError, clean, execute_file
+from edge_glass.tools.execute import ExecutionError, clean, execute_file, parsed
+from edge_glass.tools.notebook import NotebookError
 
 
 def _write(path: Path, *sources: str) -> Path:
@@ -99,6 +100,21 @@ def test_outputs_know_nothing_of_the_user_and_the_environment(
     assert [output.text for output in outputs[0]] == ["True\n"]
     assert [output.text for output in outputs[1]] == ["site-packages/x.py:1: a warning\n"]
     assert outputs[2] == []
+
+
+def test_cells_without_ids_get_the_same_ones_each_time() -> None:
+    cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [],
+            "source": ""}  # fmt: skip
+    cells = [cell, cell | {"id": "a"}, cell | {"id": "a"}]
+    text = json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    assert [each.id for each in parsed(text, Path("a")).cells] == ["cell-1", "a", "cell-3"]
+
+
+def test_half_a_character_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.ipynb", "x = 1")
+    path.write_text(path.read_text().replace("x = 1", "x = '\\ud800'"))
+    with pytest.raises(NotebookError, match="a half of a character"):
+        execute_file(path, path)
 
 
 def test_a_failing_cell_is_named_and_nothing_is_written(tmp_path: Path) -> None:

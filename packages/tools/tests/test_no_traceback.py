@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from corpus_cases import NOTEBOOKS, make_project
 from edge_glass.tools.check import check_file
-from edge_glass.tools.notebook import parse_notebook
+from edge_glass.tools.execute import parsed
+from edge_glass.tools.notebook import NotebookError, parse_notebook
 from edge_glass.tools.patch.batch import Job, Mode, patch_files
 from edge_glass.tools.patch.collate.collate_patch import CollatePatch
 from edge_glass.tools.patch.devices.devices_patch import DevicesPatch
@@ -174,6 +176,37 @@ def test_any_notebook_is_patched_and_checked(project: Path, sources: list[str]) 
     outcome = rewrite_notebook(notebook, whole.patches, whole.review)
     again = parse_notebook(notebook.replaced(outcome.sources), path)
     assert rewrite_notebook(again, whole.patches, whole.review).sources == {}
+
+
+VALUES = [None, 1, "x", [], {}, True, -1.5, ["a", 1], {"a": []}, "\ud800", "%%time", [["x"]]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(draw=st.randoms(use_true_random=False), base=st.sampled_from(NOTEBOOKS))
+def test_a_damaged_notebook_is_refused_in_words(project: Path, draw: Any, base: Path) -> None:
+    """Parts of the JSON are deleted or of wrong types."""
+    try:
+        content = json.loads(base.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        return
+    for _ in range(draw.randint(1, 3)):
+        node = content
+        while isinstance(node, (dict, list)) and node:
+            key = draw.choice(list(node) if isinstance(node, dict) else range(len(node)))
+            if isinstance(node[key], (dict, list)) and node[key] and draw.random() < 0.7:
+                node = node[key]
+                continue
+            if draw.random() < 0.3:
+                del node[key]
+            else:
+                node[key] = draw.choice(VALUES)
+            break
+    path = project / "notebooks" / "damaged.ipynb"
+    path.write_text(json.dumps(content))
+    check_file(path, max_bytes=2**20)
+    list(patch_files([path], job(project), Mode.DIFF))
+    with contextlib.suppress(NotebookError):
+        parsed(path.read_text(), path)
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)

@@ -17,7 +17,7 @@ from edge_glass.tools.atomic_file import FileRefusedError
 from edge_glass.tools.code.cells import read_code
 from edge_glass.tools.code.findings import code_findings
 from edge_glass.tools.code.program import Program
-from edge_glass.tools.notebook import Notebook, NotebookError, read_notebook
+from edge_glass.tools.notebook import DAMAGED, Notebook, NotebookError, read_notebook
 
 _SECRETS = {
     "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
@@ -74,6 +74,8 @@ def _format(content: Any) -> Iterator[str]:
             nbformat.validate(content)
         except nbformat.ValidationError as error:
             yield f"is not valid nbformat 4.{content.get('nbformat_minor')}: {error.message}"
+        except DAMAGED as error:
+            yield f"is not valid nbformat 4: {type(error).__name__} {error}".rstrip()
     for warning in caught:
         yield f"is not clean: {str(warning.message).splitlines()[0]}"
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from edge_glass.tools.atomic_file import write_file
-from edge_glass.tools.notebook import NotebookError, read_notebook
+from edge_glass.tools.notebook import DAMAGED, NotebookError, read_notebook
 from edge_glass.tools.project_root import find_root
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -76,7 +78,7 @@ def executed(text: str, path: Path, *, timeout: int = 600) -> str:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    notebook = _parsed(text, path)
+    notebook = parsed(text, path)
     folder = path.resolve().parent
     started = [0]  # the cells begun so far: the last one is the one that fails
     try:
@@ -248,15 +250,42 @@ def _clean_png(value: str) -> str:
     return binascii.b2a_base64(b"".join(out), newline=True).decode()
 
 
-def _parsed(text: str, path: Path) -> Any:
+def parsed(text: str, path: Path) -> Any:
+    """Return the notebook as nbformat 4, in the form that nbformat accepts."""
     import nbformat
+    from nbformat.reader import NotJSONError
 
     try:
-        notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
-        nbformat.validate(notebook)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ids, which are there by then
+            whole = _with_ids(text)
+            notebook = nbformat.reads(whole, as_version=4)  # type: ignore[no-untyped-call]
+            nbformat.validate(notebook)
+        nbformat.writes(notebook).encode()  # type: ignore[no-untyped-call]
     except nbformat.ValidationError as error:
         raise NotebookError(f"{path}: is not a valid notebook: {error.message}") from None
+    except UnicodeEncodeError as error:
+        found = error.object[error.start]
+        raise NotebookError(
+            f"{path}: holds {found!r}, a half of a character; type the character again"
+        ) from None
+    except (*DAMAGED, NotJSONError) as error:
+        reason = f"{type(error).__name__} {error}"
+        raise NotebookError(f"{path}: is not a notebook that can be converted: {reason}") from None
     return notebook
+
+
+def _with_ids(text: str) -> str:
+    """Return a notebook's text with an id for each cell that needs one; nbformat draws them."""
+    content = json.loads(text)
+    if (content.get("nbformat"), content.get("nbformat_minor")) < (4, 5):
+        return text
+    seen: set[str] = set()
+    for number, cell in enumerate(content["cells"], start=1):
+        if cell.get("id") is None or cell["id"] in seen:
+            cell["id"] = f"cell-{number}"
+        seen.add(cell["id"])
+    return json.dumps(content)
 
 
 def _named(notebook: Any, index: int) -> str:

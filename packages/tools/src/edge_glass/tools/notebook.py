@@ -22,6 +22,10 @@ _BOM = "\ufeff"
 _decode = json.JSONDecoder().raw_decode
 
 
+# What nbformat runs into when it reads a notebook whose JSON has parts of wrong types.
+DAMAGED = (AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
+
+
 class NotebookError(Exception):
     """A file is not a notebook that can be worked on. The message names file, place and remedy."""
 

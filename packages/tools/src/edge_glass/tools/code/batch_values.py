@@ -25,7 +25,6 @@ class BatchValues:
         self._program = program
         self.collates: dict[str, Collate] = {}
         self._functions: dict[str, tuple[PythonCell, Function]] = {}
-        self._classes: dict[str, tuple[PythonCell, ast.ClassDef]] = {}
         self._scopes: dict[int, Scope] = {}
         self._changed = False  # whether a value was learnt in this round
 
@@ -41,7 +40,6 @@ class BatchValues:
                 if isinstance(inner, FunctionNode):
                     self._functions.setdefault(inner.name, (cell, inner))
         elif isinstance(node, ast.ClassDef):
-            self._classes[node.name] = (cell, node)
             for inner in node.body:
                 self._define(cell, inner, f"{node.name}.")
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):

@@ -1,4 +1,4 @@
-"""`edge-glass-notebooks patch`: one subcommand per patch, and `all`; reports until `--write`."""
+"""`edge-glass-notebooks patch …`: one subcommand per patch with its own options, and `all`."""
 
 from __future__ import annotations
 
@@ -293,9 +293,6 @@ def _run(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     printer = Printer(mode, verbose=verbose)
-    reports = []
-    for report in patch_files(notebooks, job, mode):
-        reports.append(report)
-        printer.print_report(report)
+    reports = [printer.print_report(report) for report in patch_files(notebooks, job, mode)]
     printer.print_total(reports)
     raise typer.Exit(exit_status(reports, mode))

@@ -26,19 +26,19 @@ class Printer:
         self._out = Console(soft_wrap=True, highlight=False)
         self._err = Console(stderr=True, soft_wrap=True, highlight=False)
 
-    def print_report(self, report: FileReport) -> None:
-        """Print the report of one notebook."""
+    def print_report(self, report: FileReport) -> FileReport:
+        """Print the report of one notebook, and return it."""
         if report.error is not None:
             self._err.print(f"error: {report.error}", style="red", markup=False)
-            return
+            return report
         if report.diff:
             lexed = Syntax(report.diff, "diff", background_color="default")
             self._out.print(lexed if self._out.is_terminal else report.diff, markup=False)
         told = any(note.kind != "skipped" for note in report.notes)
-        if not (report.changes or told or self._verbose):
-            return
-        for line in _lines(report, self._mode, verbose=self._verbose):
-            self._out.print(line, markup=False)
+        if report.changes or told or self._verbose:
+            for line in _lines(report, self._mode, verbose=self._verbose):
+                self._out.print(line, markup=False)
+        return report
 
     def print_total(self, reports: list[FileReport]) -> None:
         """Print the counts over all notebooks."""

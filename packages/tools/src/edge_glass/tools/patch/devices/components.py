@@ -14,12 +14,13 @@ from edge_glass.tools.patch.devices.component import Component, Found
 from edge_glass.tools.patch.devices.keyed_visitor import KeyedVisitor
 from edge_glass.tools.patch.devices.model_calls import (
     MODEL_METHODS,
-    NAME_ARGUMENTS,
     NOT_A_MODEL,
     PART,
     WRAPPER_HINTS,
+    bits_of,
     dtypes_of,
     has_lora,
+    identifier_of,
     is_move,
     root_of,
     root_path,
@@ -191,7 +192,7 @@ class Survey(KeyedVisitor):
         made = unchained(value)[0]
         if not isinstance(made, ast.Call):
             return
-        bits = self._bits(made)
+        bits = bits_of(made, self._quantised)
         if bits:
             self._quantised[key] = bits
         path = held(made.func) or ""
@@ -207,7 +208,7 @@ class Survey(KeyedVisitor):
         found.mapped = argument(made, "device_map") is not None
         if method in ("from_pretrained", "SentenceTransformer"):
             found.loader = True
-            found.identifier = self._identifier(made, anything=True)
+            found.identifier = identifier_of(made, self._strings, anything=True)
             # A class of this library or of the notebook's project has loaders of its own.
             library = meaning.partition(".")[0]
             known = library in ("transformers", "diffusers", "peft") or meaning == path
@@ -216,12 +217,14 @@ class Survey(KeyedVisitor):
             is_class or found.mapped
         ):
             found.wrapper = True
-            found.identifier = self._identifier(made, anything=False)
+            found.identifier = identifier_of(made, self._strings, anything=False)
             signature = self._signature(path)
             found.spreadable = signature is not None and takes(signature, "device_map")
             found.takes_max_memory = signature is not None and takes(signature, "max_memory")
         else:
-            found.identifier = self._identifier(made, anything=False) if is_class else None
+            found.identifier = (
+                identifier_of(made, self._strings, anything=False) if is_class else None
+            )
         for name in ("dtype", "torch_dtype"):
             given = argument(made, name)
             dtype = (text_of(given) or held(given) or "").rpartition(".")[2]
@@ -242,29 +245,6 @@ class Survey(KeyedVisitor):
                 self._moved.add(key)
             for dtype in dtypes_of(call):
                 self._found[key].dtype = dtype
-
-    def _identifier(self, made: ast.Call, *, anything: bool) -> str | None:
-        """Return the id of the model that a call loads: a text that its arguments give."""
-        for name in NAME_ARGUMENTS:
-            given = argument(made, name)
-            if given is not None:
-                return self._text(given)
-        text = self._text(made.args[0]) if made.args else None
-        return text if anything or (text is not None and re.search(r"[/-]", text)) else None
-
-    def _text(self, node: ast.expr) -> str | None:
-        return text_of(node) or self._strings.get(held(node) or "")
-
-    def _bits(self, made: ast.Call) -> str | None:
-        """Return "4bit" or "8bit" if a call, or the config handed to it, quantises."""
-        for bits in ("4bit", "8bit"):
-            given = argument(made, f"load_in_{bits}")
-            if isinstance(given, ast.Constant) and given.value is True:
-                return bits
-        given = argument(made, "quantization_config")
-        if isinstance(given, ast.Call):
-            return self._bits(given)
-        return self._quantised.get(held(given) or "") if given is not None else None
 
     # Using.
 

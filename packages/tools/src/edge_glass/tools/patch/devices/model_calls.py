@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 
-from edge_glass.tools.code.expressions import argument, held
+from edge_glass.tools.code.expressions import argument, held, text_of
 from edge_glass.tools.code.signatures import Signature
 from edge_glass.tools.patch.devices.expressions import CHAINED
 from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER
@@ -85,3 +86,32 @@ def dtypes_of(call: ast.Call) -> list[str]:
     values = [*call.args, *(each.value for each in call.keywords)]
     names = [(held(each) or "").rpartition(".")[2] for each in values]
     return [name for name in names if name in BYTES_PER_PARAMETER]
+
+
+def identifier_of(made: ast.Call, strings: Mapping[str, str], *, anything: bool) -> str | None:
+    """Return the id of the model that a call loads: a text that its arguments give.
+
+    Args:
+        made: the call.
+        strings: the notebook's variables that hold texts.
+        anything: whether any first argument is an id; else it has to look like one.
+    """
+    for name in NAME_ARGUMENTS:
+        given = argument(made, name)
+        if given is not None:
+            return text_of(given) or strings.get(held(given) or "")
+    first = made.args[0] if made.args else None
+    text = text_of(first) or strings.get(held(first) or "")
+    return text if anything or (text is not None and re.search(r"[/-]", text)) else None
+
+
+def bits_of(made: ast.Call, quantised: Mapping[str, str]) -> str | None:
+    """Return "4bit" or "8bit" if a call, or the config handed to it, quantises."""
+    for bits in ("4bit", "8bit"):
+        given = argument(made, f"load_in_{bits}")
+        if isinstance(given, ast.Constant) and given.value is True:
+            return bits
+    given = argument(made, "quantization_config")
+    if isinstance(given, ast.Call):
+        return bits_of(given, quantised)
+    return quantised.get(held(given) or "") if given is not None else None

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import libcst as cst
 
+from edge_glass.tools.patch.devices.created_models import CreatedModels
 from edge_glass.tools.patch.devices.expressions import device_in, held, styled, unchained
 from edge_glass.tools.patch.devices.layout import Layout, choice, definition
-from edge_glass.tools.patch.devices.models import ModelNames
 from edge_glass.tools.patch.rewrite import Kind, Note
 from edge_glass.tools.patch.syntax.insertion import with_keyword
 from edge_glass.tools.patch.syntax.names import (
@@ -29,19 +29,17 @@ _LEFT_ALONE = {
 }
 
 
-class Placer(ModelNames):
+class Placer(CreatedModels):
     """Rewrites one cell. `torch` is the name of torch in it; None if it is not imported yet."""
 
     def __init__(
         self, names: Mapping[str, str], layout: Layout, index: int, torch: str | None
     ) -> None:
-        super().__init__(names, layout.aliases)
-        self._layout = layout
+        super().__init__(names, layout)
         self._index = index
         self._torch = torch
         self._targets: list[str] = []  # the variables that are being assigned
         self._calls: list[cst.Call] = []  # the calls around the place
-        self._created: dict[cst.Call, str] = {}  # calls that make or move a new model -> its name
         self.needs_import = False  # of torch, in this cell
         self.needed: list[str] = []  # devices whose variable must be defined in this cell
         self.notes: list[Note] = []
@@ -64,44 +62,6 @@ class Placer(ModelNames):
         for target in node.targets:
             self._created_by(target.target, node.value)
         return True
-
-    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
-        if node.value is not None:
-            self._created_by(node.target, node.value)
-
-    def _created_by(
-        self, target: cst.BaseAssignTargetExpression | cst.BaseExpression, value: cst.BaseExpression
-    ) -> None:
-        if isinstance(target, (cst.Tuple, cst.List)):
-            if isinstance(value, (cst.Tuple, cst.List)):
-                for part, each in zip(target.elements, value.elements, strict=False):
-                    self._created_by(part.value, each.value)
-            elif target.elements:
-                self._created_by(target.elements[0].value, value)
-            return
-        name = held(target)
-        self._note_created(self.own_key(name) if name else "", value)
-
-    def visit_Return(self, node: cst.Return) -> None:
-        if not self._functions or node.value is None:
-            return
-        values = [node.value]
-        if isinstance(node.value, cst.Tuple):
-            values = [each.value for each in node.value.elements]
-        for number, value in enumerate(values):
-            self._note_created(f"{'.'.join(self._functions)}.return{number or ''}", value)
-
-    def _note_created(self, key: str, value: cst.BaseExpression) -> None:
-        made, chain = unchained(value)
-        if key not in self._layout.placements:
-            key = self.model_of(held(made), self._layout.placements) or ""
-        elif isinstance(made, cst.Call):
-            kind = self._layout.components[key].kind
-            if kind not in (held(made.func) or "").split("."):
-                return  # a wrapper around the model, such as get_peft_model
-        for call in (made, *chain) if key else ():
-            if isinstance(call, cst.Call):
-                self._created[call] = key
 
     def leave_Assign(
         self, original_node: cst.Assign, updated_node: cst.Assign

@@ -14,31 +14,16 @@ from edge_glass.tools.code.bindings import FunctionNode, local_names, parameters
 from edge_glass.tools.code.expressions import held, text_of
 from edge_glass.tools.patch.devices.layout import Layout
 from edge_glass.tools.patch.devices.models import longest
-
-_TENSOR_NAME = re.compile(
-    r"(.*_)?(pixels?|pixel_values|input_ids|ids|mask|attention_mask|labels|tokens|features?"
-    r"|embeds|embeddings?|hidden|hidden_states?|latents?|logits|inputs_embeds|tensors?)|x"
+from edge_glass.tools.patch.devices.tensor_names import (
+    COMBINES,
+    CPU,
+    CREATES,
+    IMAGE_KEY,
+    NO_FEED,
+    NOT_A_TENSOR,
+    TENSOR_NAME,
+    TEXT_TOOLS,
 )
-_IMAGE_KEY = re.compile(r"images?|frames?|videos?|imgs?|audio|waveform|spectrogram")
-_CREATES = frozenset(
-    {"arange", "as_tensor", "cat", "concat", "empty", "eye", "from_numpy", "full", "linspace"}
-    | {"matmul", "ones", "ones_like", "pad_sequence", "rand", "randint", "randn", "randn_like"}
-    | {"stack", "tensor", "zeros", "zeros_like", "full_like", "rand_like"}
-)
-_COMBINES = frozenset({"cat", "concat", "stack", "matmul", "bmm", "cosine_similarity", "einsum",
-                       "cross_entropy", "mse_loss", "where", "vstack", "hstack"})  # fmt: skip
-_NOT_A_TENSOR = frozenset({"device", "dim", "dtype", "item", "ndim", "numel", "shape", "size",
-                           "tolist", "numpy", "keys", "items", "hidden_dim", "config"})  # fmt: skip
-# Methods of a model that take no tensor, or move what they take.
-_NO_FEED = frozenset(
-    {"apply", "bfloat16", "compile", "cpu", "cuda", "decode", "eval", "float", "from_pretrained"}
-    | {"half", "load_adapter", "load_state_dict", "named_parameters", "parameters", "print"}
-    | {"push_to_hub", "register_buffer", "register_forward_hook", "requires_grad_"}
-    | {"resize_token_embeddings", "save_pretrained", "state_dict", "to", "train", "zero_grad"}
-    | {"batch_decode", "encode_text_prompt", "tokenize", "gradient_checkpointing_enable"}
-)
-_TEXT_TOOLS = re.compile(r"tokenizer|processor|tok$|collate", re.IGNORECASE)
-CPU = "cpu"
 
 
 @dataclass(frozen=True)
@@ -129,7 +114,7 @@ class Tensors:
             handed = bool(given) and all(value is not None for value in given)
             is_tensor = "Tensor" in annotation or (
                 not annotation
-                and (handed or _TENSOR_NAME.fullmatch(each.arg) or _IMAGE_KEY.fullmatch(each.arg))
+                and (handed or TENSOR_NAME.fullmatch(each.arg) or IMAGE_KEY.fullmatch(each.arg))
             )
             if is_tensor and not re.match(
                 r"(list|dict|tuple|Sequence|Mapping)\b", annotation, re.I
@@ -175,7 +160,7 @@ class Tensors:
             key = text_of(node.slice)
             if value is not None:
                 return value
-            is_tensor = key and (_TENSOR_NAME.fullmatch(key) or _IMAGE_KEY.fullmatch(key))
+            is_tensor = key and (TENSOR_NAME.fullmatch(key) or IMAGE_KEY.fullmatch(key))
             return Tensor(None) if is_tensor else None
         if isinstance(node, ast.BinOp):
             return self._combined([node.left, node.right])
@@ -213,13 +198,13 @@ class Tensors:
             if self._model(name) is not None:
                 return None
         if isinstance(node, ast.Attribute):
-            if node.attr in _NOT_A_TENSOR:
+            if node.attr in NOT_A_TENSOR:
                 return None
             value = self._value(node.value)
             if value is not None:
                 return Tensor(value.device)
-            return Tensor(None) if _TENSOR_NAME.fullmatch(node.attr) else None
-        return Tensor(None) if _TENSOR_NAME.fullmatch(node.id) else None
+            return Tensor(None) if TENSOR_NAME.fullmatch(node.attr) else None
+        return Tensor(None) if TENSOR_NAME.fullmatch(node.id) else None
 
     def _model(self, path: str | None) -> str | None:
         if path is None:
@@ -237,24 +222,24 @@ class Tensors:
         if method in ("to", "cuda", "cpu") and isinstance(node.func, ast.Attribute):
             return self._moved(node, node.func)
         model = self._model(path)
-        if model is not None and method not in _NO_FEED and not _TEXT_TOOLS.search(path or ""):
+        if model is not None and method not in NO_FEED and not TEXT_TOOLS.search(path or ""):
             self._feed(node, model)
             return Tensor(self._layout.of(model), movable=True)
         values = [self._value(each) for each in node.args]
         values += [self._value(each.value) for each in node.keywords]
         if isinstance(node.func, ast.Attribute):
             owner = self._value(node.func.value) if model is None else None
-            if owner is not None and method not in _NOT_A_TENSOR:
+            if owner is not None and method not in NOT_A_TENSOR:
                 return owner
         if path in self._functions:
             self._hand_over(path or "", node)
             return self._returned.get(path or "")
         root = (path or "").partition(".")[0]
-        if method in _COMBINES and (root in ("torch", "F") or method in _CREATES):
+        if method in COMBINES and (root in ("torch", "F") or method in CREATES):
             parts = node.args[0].elts if node.args and isinstance(
                 node.args[0], (ast.List, ast.Tuple)) else node.args  # fmt: skip
             return self._combined(list(parts)) or Tensor(CPU)
-        if (root == "torch" and method in _CREATES) or method in _CREATES - {"full", "empty"}:
+        if (root == "torch" and method in CREATES) or method in CREATES - {"full", "empty"}:
             for keyword in node.keywords:
                 if keyword.arg == "device":
                     return Tensor(self._device(keyword.value))
