@@ -81,6 +81,12 @@ def used_elsewhere() -> Counter[str]:
     return found
 
 
+def is_command(node: ast.stmt) -> bool:
+    """Returns whether a decorator makes the function a subcommand: typer calls it."""
+    decorators = node.decorator_list if isinstance(node, FUNCTIONS) else []
+    return any("command(" in ast.unparse(each) for each in decorators)
+
+
 def uncalled() -> list[str]:
     """Returns `module.py: name` for every public name without a caller."""
     used = used_elsewhere()
@@ -90,6 +96,8 @@ def uncalled() -> list[str]:
             if name.startswith("_") or name in ALLOWED:
                 continue
             if any(re.fullmatch(each, name) for each in CALLBACKS):
+                continue
+            if is_command(node):
                 continue
             # what a definition uses itself, such as a recursion, is no caller
             if used[name] <= words(node)[name]:

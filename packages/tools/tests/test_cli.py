@@ -129,7 +129,7 @@ def test_help_needs_no_heavy_import(tmp_path: Path) -> None:
 def test_a_third_party_patch_by_entry_point(notebook: Path, tmp_path: Path) -> None:
     """A distribution on the path, as pip would install it, adds `patch shout`."""
     (tmp_path / "shout.py").write_text(
-        "from edge_glass.tools.patch.rewrite import Note, Rewrite\n"
+        "from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite\n"
         "class Shout:\n"
         "    name = 'shout'\n"
         "    def __init__(self, end='!'): self.end = end\n"

@@ -10,7 +10,7 @@ import pytest
 
 from edge_glass.tools.notebook import parse_notebook
 from edge_glass.tools.patch.collate.collate_patch import CollatePatch
-from edge_glass.tools.patch.rewrite import Note, rewrite_notebook
+from edge_glass.tools.patch.syntax.rewrite import Note, rewrite_notebook
 
 HEAD = (
     "import torch\nfrom functools import partial\nfrom torch.nn.utils.rnn import pad_sequence\n"

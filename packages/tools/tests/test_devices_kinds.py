@@ -12,7 +12,7 @@ import pytest
 from edge_glass.tools.notebook import parse_notebook
 from edge_glass.tools.patch.devices.devices_patch import DevicesPatch
 from edge_glass.tools.patch.devices.memory_plan import parse_devices
-from edge_glass.tools.patch.rewrite import rewrite_notebook
+from edge_glass.tools.patch.syntax.rewrite import rewrite_notebook
 from two_devices import Module, Tensor, world
 
 HEAD = "import torch\nfrom mylab import AlignedEncoder, QwenDecoder, VisionTower, Projector\n"

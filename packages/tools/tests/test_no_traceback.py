@@ -19,11 +19,11 @@ from edge_glass.tools.patch.batch import Job, Mode, patch_files
 from edge_glass.tools.patch.collate.collate_patch import CollatePatch
 from edge_glass.tools.patch.devices.devices_patch import DevicesPatch
 from edge_glass.tools.patch.devices.memory_plan import parse_devices
-from edge_glass.tools.patch.keywords import KeywordsPatch
 from edge_glass.tools.patch.paths.paths_patch import PathsPatch
 from edge_glass.tools.patch.review import review
-from edge_glass.tools.patch.rewrite import rewrite_notebook
 from edge_glass.tools.patch.setup import SetupPatch
+from edge_glass.tools.patch.syntax.rewrite import rewrite_notebook
+from edge_glass.tools.patch.transforms.keywords import KeywordsPatch
 from edge_glass.tools.patch.transforms.transforms_patch import TransformsPatch
 
 STATEMENTS = [

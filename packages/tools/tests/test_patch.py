@@ -16,7 +16,7 @@ from corpus_cases import EXPECTED, NOTEBOOKS, make_project, patches, result
 from edge_glass.tools.code.cells import PythonCell, syntax_problem
 from edge_glass.tools.notebook import parse_notebook, read_notebook
 from edge_glass.tools.patch.batch import Job, Mode, exit_status, patch_files
-from edge_glass.tools.patch.rewrite import (
+from edge_glass.tools.patch.syntax.rewrite import (
     Note,
     Rewrite,
     rewrite_notebook,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edge_glass.tools.notebook import parse_notebook
-from edge_glass.tools.patch.keywords import KeywordsPatch
-from edge_glass.tools.patch.rewrite import Note, Patch, rewrite_notebook
+from edge_glass.tools.patch.syntax.rewrite import Note, Patch, rewrite_notebook
+from edge_glass.tools.patch.transforms.keywords import KeywordsPatch
 from edge_glass.tools.patch.transforms.transforms_patch import TransformsPatch
 
 PIPELINE = '''"""Helpers."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from edge_glass.tools.atomic_file import FileRefusedError, replace_file
 from edge_glass.tools.notebook import Notebook, NotebookError, parse_notebook, read_notebook
 from edge_glass.tools.patch.outputs import stale_outputs
-from edge_glass.tools.patch.rewrite import Note, Outcome, Patch, Review, rewrite_notebook
+from edge_glass.tools.patch.syntax.rewrite import Note, Outcome, Patch, Review, rewrite_notebook
 
 # Fewer files are done before a second process has started.
 _MANY_FILES = 24

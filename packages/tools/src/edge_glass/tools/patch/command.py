@@ -67,10 +67,10 @@ def every(
         from edge_glass.tools.patch.devices.devices_patch import DevicesPatch
         from edge_glass.tools.patch.devices.memory_plan import parse_devices
         from edge_glass.tools.patch.devices.sizes import parse_sizes
-        from edge_glass.tools.patch.keywords import KeywordsPatch
         from edge_glass.tools.patch.paths.paths_patch import PathsPatch
         from edge_glass.tools.patch.review import review
         from edge_glass.tools.patch.setup import SetupPatch
+        from edge_glass.tools.patch.transforms.keywords import KeywordsPatch
         from edge_glass.tools.patch.transforms.transforms_patch import TransformsPatch
 
         check_fit(fit)
@@ -187,7 +187,7 @@ def keywords(
 
     def make() -> Job:
         from edge_glass.tools.patch.batch import Job
-        from edge_glass.tools.patch.keywords import KeywordsPatch
+        from edge_glass.tools.patch.transforms.keywords import KeywordsPatch
 
         return Job(patches=[KeywordsPatch(mapping=pairs(mapping, "--map"))])
 

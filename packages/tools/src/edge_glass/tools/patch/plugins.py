@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # it imports libcst, which `--help` can do without
-    from edge_glass.tools.patch.rewrite import Patch
+    from edge_glass.tools.patch.syntax.rewrite import Patch
 
 GROUP = "edge_glass.notebook_patches"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from edge_glass.tools.code.cells import Code
 from edge_glass.tools.code.findings import loading_findings, name_findings
 from edge_glass.tools.code.program import Program
-from edge_glass.tools.patch.rewrite import Note
+from edge_glass.tools.patch.syntax.rewrite import Note
 
 
 def review(code: Code, path: Path) -> list[Note]:

@@ -18,7 +18,7 @@ from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted
 from edge_glass.tools.code.program import Program, program_of
 from edge_glass.tools.code.search_path import SearchPath
-from edge_glass.tools.patch.rewrite import Note, Rewrite
+from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite
 
 _MOVES = ("os.chdir", "chdir(", "%cd", "sys.modules", "reload(")
 _ADDS = frozenset({"sys.path.append", "sys.path.insert"})

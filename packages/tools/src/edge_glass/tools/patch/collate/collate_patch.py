@@ -15,7 +15,7 @@ from edge_glass.tools.code.cells import PythonCell, changed_cell
 from edge_glass.tools.code.program import program_of
 from edge_glass.tools.patch.collate.library import call_the_library
 from edge_glass.tools.patch.collate.missing_keys import add_missing_keys
-from edge_glass.tools.patch.rewrite import Note, Rewrite
+from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite
 
 
 @dataclass(frozen=True, kw_only=True)

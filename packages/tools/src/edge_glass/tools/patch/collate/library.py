@@ -14,7 +14,6 @@ import libcst as cst
 
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.patch.collate.body import CollateBody
-from edge_glass.tools.patch.rewrite import Kind, Note
 from edge_glass.tools.patch.syntax.insertion import insert_statements
 from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
@@ -22,6 +21,7 @@ from edge_glass.tools.patch.syntax.names import (
     code_of,
     literal_string,
 )
+from edge_glass.tools.patch.syntax.rewrite import Kind, Note
 
 MODULE = "edge_glass.training.stream.dict_rows"
 _QUESTIONS = frozenset({"answer", "answers", "input_ids", "labels", "question", "questions"})

@@ -14,7 +14,7 @@ from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted, text_of
 from edge_glass.tools.code.keys import own_nodes, returned
 from edge_glass.tools.code.program import Program
-from edge_glass.tools.patch.rewrite import Note
+from edge_glass.tools.patch.syntax.rewrite import Note
 
 _PADDED = re.compile(r"labels|(.*_)?(ids|mask)")
 _STACKED = re.compile(r"image|pixel|feature|embedding")

@@ -22,9 +22,9 @@ from edge_glass.tools.patch.devices.feeding import Feeder
 from edge_glass.tools.patch.devices.layout import Layout, definition
 from edge_glass.tools.patch.devices.memory_plan import Device, plan
 from edge_glass.tools.patch.devices.placer import Placer
-from edge_glass.tools.patch.rewrite import Note, Rewrite
 from edge_glass.tools.patch.syntax.insertion import insert_statements, leading
 from edge_glass.tools.patch.syntax.names import NotebookNames, dotted
+from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite
 
 _RELEVANT = re.compile(
     r"cuda|device|\.to\(|from_pretrained|SentenceTransformer|DataParallel|load_in_[48]bit"

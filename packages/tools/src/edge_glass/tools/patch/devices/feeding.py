@@ -14,7 +14,7 @@ from edge_glass.tools.code.expressions import shown
 from edge_glass.tools.patch.devices.layout import Layout
 from edge_glass.tools.patch.devices.tensor_names import CPU
 from edge_glass.tools.patch.devices.tensors import Frame, Tensor, Tensors
-from edge_glass.tools.patch.rewrite import Note
+from edge_glass.tools.patch.syntax.rewrite import Note
 
 
 class Feeder(Tensors):

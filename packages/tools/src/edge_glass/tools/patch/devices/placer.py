@@ -10,7 +10,6 @@ import libcst as cst
 from edge_glass.tools.patch.devices.created_models import CreatedModels
 from edge_glass.tools.patch.devices.expressions import device_in, held, styled, unchained
 from edge_glass.tools.patch.devices.layout import Layout, choice, definition
-from edge_glass.tools.patch.rewrite import Kind, Note
 from edge_glass.tools.patch.syntax.insertion import with_keyword
 from edge_glass.tools.patch.syntax.names import (
     code_of,
@@ -18,6 +17,7 @@ from edge_glass.tools.patch.syntax.names import (
     literal_string,
     root_of,
 )
+from edge_glass.tools.patch.syntax.rewrite import Kind, Note
 
 NodeT = TypeVar("NodeT", bound=cst.CSTNode)
 

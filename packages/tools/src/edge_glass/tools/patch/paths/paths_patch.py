@@ -16,7 +16,6 @@ import libcst as cst
 
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.patch.paths.project import MACHINE, Files, Project
-from edge_glass.tools.patch.rewrite import Kind, Note, Rewrite
 from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
     NotebookNames,
@@ -24,6 +23,7 @@ from edge_glass.tools.patch.syntax.names import (
     dotted,
     literal_string,
 )
+from edge_glass.tools.patch.syntax.rewrite import Kind, Note, Rewrite
 from edge_glass.tools.project_root import find_root
 
 _FILE = re.compile(

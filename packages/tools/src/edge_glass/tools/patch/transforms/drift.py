@@ -13,8 +13,8 @@ from edge_glass.tools.code.expressions import dotted
 from edge_glass.tools.code.names import NameProblem, name_problems
 from edge_glass.tools.code.program import Call, Program
 from edge_glass.tools.code.signatures import Signature
-from edge_glass.tools.patch.keywords import edited, rename, renaming
-from edge_glass.tools.patch.rewrite import Note
+from edge_glass.tools.patch.syntax.rewrite import Note
+from edge_glass.tools.patch.transforms.keywords import edited, rename, renaming
 
 _PIPELINE = re.compile(r"transform|pipeline|preproc|augment|tfm|image_|_image|vision_|imgs?_",
                        re.IGNORECASE)  # fmt: skip

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 import libcst as cst
 
 from edge_glass.tools.code.cells import PythonCell
-from edge_glass.tools.patch.rewrite import Kind, Note
 from edge_glass.tools.patch.syntax.insertion import free_name, import_line, insert_statements
 from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
@@ -22,6 +21,7 @@ from edge_glass.tools.patch.syntax.names import (
     code_of,
     keyword,
 )
+from edge_glass.tools.patch.syntax.rewrite import Kind, Note
 
 MODULE = "edge_glass.encoders.towers.preprocessing"
 FUNCTION = "image_transform"

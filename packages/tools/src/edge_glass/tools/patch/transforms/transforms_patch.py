@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edge_glass.tools.code.cells import PythonCell, changed_cell
 from edge_glass.tools.code.program import Program, program_of
-from edge_glass.tools.patch.rewrite import Note, Rewrite
+from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite
 from edge_glass.tools.patch.transforms.drift import define_lost_names, repair_keywords
 from edge_glass.tools.patch.transforms.pipelines import replace_pipelines
 

@@ -16,7 +16,7 @@ from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted, shown
 from edge_glass.tools.code.program import Call, program_of
-from edge_glass.tools.patch.rewrite import Note, Rewrite
+from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite
 
 
 @dataclass(frozen=True, kw_only=True)
