@@ -108,7 +108,7 @@ def test_a_shorter_run_is_named(tmp_path: Path) -> None:
     forge(tmp_path / "one")
     forge(tmp_path / "two", 4)
     first, *_ = describe(tmp_path / "one", tmp_path / "two", ["models/align"])
-    assert first == "one run ends after step 4, the other goes on"
+    assert first == "one run ends after step 4, the other continues"
 
 
 def test_environments_are_compared_start_by_start(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_environments_are_compared_start_by_start(tmp_path: Path) -> None:
         path.write_text(json.dumps({"starts": [start] * starts}))
     assert environment_differences(tmp_path / "one", tmp_path / "two", "align") == [
         "environment: threads: 1 and 2",
-        f"environment: {tmp_path / 'two'} went on after step 0",
+        f"environment: {tmp_path / 'two'} was resumed after step 0",
     ]
     assert environment_differences(tmp_path / "one", tmp_path / "none", "align") == []
 

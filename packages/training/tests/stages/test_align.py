@@ -1,4 +1,4 @@
-"""What `align` promises beyond learning: sources of pictures, best weights, alarms, processes."""
+"""What `align` promises beyond learning: sources of images, best weights, alarms, processes."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_bad_input_is_named(encoded: Path, params: dict[str, Any]) -> None:
     index = Path("artifacts/features/index.json")
     whole = index.read_text()
     index.write_text(whole.replace("all_minilm_l6_v2", "all_mpnet_base_v2"))
-    with pytest.raises(ValueError, match=r"text_encoder all_mpnet_base_v2 \(width 384\), expected"):
+    with pytest.raises(ValueError, match=r"all_mpnet_base_v2 \(width 384\) made the feature cache"):
         align.run(tiny)
     index.write_text(json.dumps({**json.loads(whole), "text_width": 768}))
     with pytest.raises(ValueError, match=r"shape \(\d+, 384\), expected \(\d+, 768\)"):
@@ -140,7 +140,7 @@ def test_bad_input_is_named(encoded: Path, params: dict[str, Any]) -> None:
     vision = np.load("artifacts/features/captions/train/vision-00000.npy")
     vision[3] = np.nan
     np.save("artifacts/features/captions/train/vision-00000.npy", vision)
-    with pytest.raises(ValueError, match="features of picture 3 are not finite"):
+    with pytest.raises(ValueError, match="features of image 3 are not finite"):
         align.run(tiny)
 
 

@@ -149,7 +149,7 @@ def test_pooled_places_are_means_and_models_fit(configure: Callable[..., Any]) -
         ),
         ({"rows_per_shard": 0}, "rows_per_shard is 0"),
         ({"texts_per_shard": 0}, "texts_per_shard is 0, expected 1 or more"),
-        ({"pool": 0}, "pool is 0, expected none, mean or tokens a side"),
+        ({"pool": 0}, "pool is 0, expected none, mean or tokens per side"),
         ({"pool": "max"}, "pool"),
     ],
 )
@@ -171,7 +171,7 @@ def test_features_that_are_not_finite_are_named() -> None:
     assert torch.equal(gather(array, np.array([2, 0])), torch.from_numpy(array[:2]))
     for values in ((np.nan, 1.0), (np.inf, -np.inf)):
         array[1, 1] = values
-        with pytest.raises(DataError, match="features of picture 1 are not finite"):
+        with pytest.raises(DataError, match="features of image 1 are not finite"):
             gather(array, np.array([2, 1]))
 
 
