@@ -218,7 +218,7 @@ def test_many_files_are_patched_in_several_processes(tmp_path: Path) -> None:
     """The same bytes and reports as one by one, in the order of the files."""
     (tmp_path / "helpers.py").write_text(HELPERS)
     cells = list(BOOKS.values())
-    files = [write(tmp_path / f"{n:02}.ipynb", cells[n % 3][0]) for n in range(24)]
+    files = [write(tmp_path / f"{n:02}.ipynb", cells[n % 3][0]) for n in range(48)]
     bad = tmp_path / "bad.ipynb"
     bad.write_text("[")
     job = Job(patches=[TransformsPatch(), CollatePatch()])
@@ -228,7 +228,7 @@ def test_many_files_are_patched_in_several_processes(tmp_path: Path) -> None:
     assert list(patch_files([*files, bad], job, Mode.DIFF)) == one_by_one
     assert [report.path for report in one_by_one] == [*files, bad]
     assert one_by_one[-1].error is not None
-    assert sum(report.changes for report in one_by_one) == 16
+    assert sum(report.changes for report in one_by_one) == 32
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="a package without the repository")
