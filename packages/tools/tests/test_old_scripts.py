@@ -206,6 +206,21 @@ def test_an_evaluation_notebook_is_repaired(tmp_path: Path) -> None:
     assert len(findings) == 2  # the unsafe loading, which a person decides on
 
 
+def test_parts_of_paths_and_keys_stay(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    for name in ("configs/eval.yaml", "notebooks/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    cells = [
+        "a = root / 'configs/eval.yaml'\nb = files.get('configs/eval.yaml')\n"
+        "c = os.path.join(root, 'configs/eval.yaml')\nd = open('configs/eval.yaml')"
+    ]
+    path = write(tmp_path / "notebooks/a.ipynb", cells)
+    run("patch", "paths", "--write", path)
+    (cell,) = read_notebook(path).cells
+    assert cell.source == cells[0].replace("open('configs", "open('../configs")
+
+
 def test_only_notebooks_with_something_to_report_are_listed(tmp_path: Path) -> None:
     quiet = write(tmp_path / "quiet.ipynb", ["%%bash\nls"])
     assert "quiet.ipynb" not in run("patch", "all", quiet)
