@@ -206,6 +206,21 @@ def test_an_evaluation_notebook_is_repaired(tmp_path: Path) -> None:
     assert len(findings) == 2  # the unsafe loading, which a person decides on
 
 
+def test_parts_of_paths_and_keys_stay(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    for name in ("configs/eval.yaml", "notebooks/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    cells = [
+        "a = root / 'configs/eval.yaml'\nb = files.get('configs/eval.yaml')\n"
+        "c = os.path.join(root, 'configs/eval.yaml')\nd = open('configs/eval.yaml')"
+    ]
+    path = write(tmp_path / "notebooks/a.ipynb", cells)
+    run("patch", "paths", "--write", path)
+    (cell,) = read_notebook(path).cells
+    assert cell.source == cells[0].replace("open('configs", "open('../configs")
+
+
 def test_only_notebooks_with_something_to_report_are_listed(tmp_path: Path) -> None:
     quiet = write(tmp_path / "quiet.ipynb", ["%%bash\nls"])
     assert "quiet.ipynb" not in run("patch", "all", quiet)
@@ -218,7 +233,7 @@ def test_many_files_are_patched_in_several_processes(tmp_path: Path) -> None:
     """The same bytes and reports as one by one, in the order of the files."""
     (tmp_path / "helpers.py").write_text(HELPERS)
     cells = list(BOOKS.values())
-    files = [write(tmp_path / f"{n:02}.ipynb", cells[n % 3][0]) for n in range(24)]
+    files = [write(tmp_path / f"{n:02}.ipynb", cells[n % 3][0]) for n in range(48)]
     bad = tmp_path / "bad.ipynb"
     bad.write_text("[")
     job = Job(patches=[TransformsPatch(), CollatePatch()])
@@ -228,7 +243,7 @@ def test_many_files_are_patched_in_several_processes(tmp_path: Path) -> None:
     assert list(patch_files([*files, bad], job, Mode.DIFF)) == one_by_one
     assert [report.path for report in one_by_one] == [*files, bad]
     assert one_by_one[-1].error is not None
-    assert sum(report.changes for report in one_by_one) == 16
+    assert sum(report.changes for report in one_by_one) == 32
 
 
 @pytest.mark.skipif(not DOCS.exists(), reason="a package without the repository")

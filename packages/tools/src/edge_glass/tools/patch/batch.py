@@ -18,7 +18,7 @@ from edge_glass.tools.patch.outputs import stale_outputs
 from edge_glass.tools.patch.syntax.rewrite import Note, Outcome, Patch, Review, rewrite_notebook
 
 # Fewer files are done before a second process has started.
-_MANY_FILES = 24
+_MANY_FILES = 48
 _MAX_PROCESSES = 8
 _CHUNK = 4  # files that a process takes at a time
 

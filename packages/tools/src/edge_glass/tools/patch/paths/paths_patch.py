@@ -82,6 +82,7 @@ class _Paths(NamedTransformer):
         self._index = index
         self._calls: list[cst.Call] = []
         self._targets: list[str] = []
+        self._joined: set[cst.BaseExpression] = set()  # to a folder in front of them
         self.notes: list[Note] = []
 
     def visit_Call(self, node: cst.Call) -> None:
@@ -97,6 +98,22 @@ class _Paths(NamedTransformer):
     def leave_Assign(self, _original_node: cst.Assign, updated_node: cst.Assign) -> cst.Assign:
         self._targets.pop()
         return updated_node
+
+    def visit_BinaryOperation(self, node: cst.BinaryOperation) -> None:
+        if isinstance(node.operator, cst.Divide):
+            self._joined.add(node.right)  # `root / "a/b"` is not relative to the notebook
+
+    def _is_no_path(self, node: cst.BaseExpression) -> bool:
+        """Whether a string is a part of a path, or a key: `root / "a/b"`, `files.get("a/b")`."""
+        if node in self._joined:
+            return True
+        call = self._calls[-1] if self._calls else None
+        if call is None or not any(node is argument.value for argument in call.args):
+            return False
+        method = _method(call)
+        return method == "get" or (
+            method in ("join", "joinpath") and node is not call.args[0].value
+        )
 
     def _is_read(self) -> bool:
         """Whether the string at hand is a file that the code reads."""
@@ -172,6 +189,8 @@ class _Paths(NamedTransformer):
         machine = MACHINE.match(value) is not None
         known = machine or Path(value).is_absolute()
         plain = value.replace("\\", "/") if machine else value
+        if not known and self._is_no_path(node):
+            return None
         if not known and not _RELATIVE.fullmatch(value):
             return self._found(value, node)
         new = self._project.relative(plain)
