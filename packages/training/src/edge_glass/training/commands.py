@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_glass.training.fetch.command import fetch
+from edge_glass.training.ingest.command import import_
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="The configuration file.")]
 SchedulerOption = Annotated[
@@ -24,6 +25,7 @@ DEFAULT_PARAMS = Path("params.yaml")
 def register(app: typer.Typer) -> None:
     """Adds the stages to the command line."""
     stages = (prepare, prepare_samples, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa)
+    app.command("import")(import_)
     for command in (fetch, *stages, verify, compare):
         app.command()(command)
 
