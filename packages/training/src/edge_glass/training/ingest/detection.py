@@ -80,6 +80,8 @@ def _formats(source: Source) -> Iterator[str]:
     if source.files(".parquet"):
         yield "parquet"
     for name in tables:
+        if name.lower().endswith(tuple(_named("metadata", TABLES))):
+            continue
         yield _lines_kind(source, [name]) or "table"
     stems_of_texts = {name.rpartition(".")[0] for name in source.files(*TEXTS)}
     if any(

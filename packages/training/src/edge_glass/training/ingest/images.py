@@ -174,7 +174,7 @@ def _converted(data: bytes, kind: str) -> bytes:
     if not _has_plugin(kind):
         raise RowProblem("needs_plugin", f"{kind}: pip install {PLUGINS[kind][1]}")
     try:
-        image = Image.open(io.BytesIO(data), formats=(kind,))
+        image: Image.Image = Image.open(io.BytesIO(data), formats=(kind,))
         image.load()
     except MemoryError:
         raise

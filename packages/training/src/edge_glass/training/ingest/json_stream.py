@@ -28,7 +28,8 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= MAX_DIGITS else float("inf")
 
 
-DECODER = json.JSONDecoder(parse_int=_integer)
+# not strict: a line break inside of a text is a common fault, and what is meant is clear
+DECODER = json.JSONDecoder(parse_int=_integer, strict=False)
 
 
 def is_lines(path: Path, encoding: str) -> bool:

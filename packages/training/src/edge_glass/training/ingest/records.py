@@ -82,8 +82,8 @@ class Drop:
 
     Attributes:
         file: relative to the source.
-        line: in that file, from 1; a row of a Parquet file or a member of a tar, from 0; None if the
-            fault is the whole file's.
+        line: in that file, from 1; a row of a Parquet file or a member of a tar, from 0; None if
+            the fault is the whole file's.
         reason: a short name to count by.
         detail: what was found.
     """

@@ -31,3 +31,8 @@ def tar_members(path: Path) -> Iterator[tuple[int, tarfile.TarInfo, tarfile.TarF
             number += 1
             if member.isreg() and not member.issparse():
                 yield number, member, tar
+        # tarfile takes a header that is cut off for the end
+        if tar.fileobj is not None:
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("the tar has no end: it is cut off")
