@@ -65,9 +65,8 @@ def test_mutated_sources(name: str, rounds: int, tmp_path: Path) -> None:
         config = ImportConfig(format=name if draw.random() < 0.5 else None, rows_per_shard=4)
         try:
             report = import_data(Source(path=source), out, config, View(size=32))
-        except DataError as error:
-            assert str(error), f"{name} {number}"
-            continue
+        except DataError:
+            continue  # refused whole, with one message
         kept += report.images
         for drops in report.examples.values():
             for drop in drops:

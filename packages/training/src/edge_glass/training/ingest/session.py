@@ -150,6 +150,7 @@ def _tasks(source: Source, places: Places, plan: Plan, config: ImportConfig) -> 
                 targets={kind: places.tree / kind / shard for kind in kinds},
                 result=places.work / "results" / f"{number:05d}.json",
                 optional=plan.optional,
+                repeated=plan.repeated,
                 root=source.root,
                 images=source.images,
                 allow_outside=source.allow_outside,

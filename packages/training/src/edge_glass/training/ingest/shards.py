@@ -46,6 +46,7 @@ class ShardTask:
         targets: kind to the file to write; empty for a dry run.
         result: the file that states what was done, written last.
         optional: columns that are written beyond the fixed ones.
+        repeated: whether rows that follow each other share images.
         root: the source folder.
         images: folder of `--images`.
         allow_outside: whether images may lie outside both.
@@ -56,6 +57,7 @@ class ShardTask:
     targets: dict[str, Path]
     result: Path
     optional: tuple[str, ...]
+    repeated: bool
     root: Path
     images: Path | None
     allow_outside: bool
@@ -107,7 +109,7 @@ class _Shard:
         self._reader = ImageReader(task.root, locator)
         self._task = task
         self._writers = {
-            kind: _Writer(path, shard_schema(kind, task.optional))
+            kind: _Writer(path, shard_schema(kind, task.optional), repeated=task.repeated)
             for kind, path in task.targets.items()
         }
         self._drops: list[Drop] = []
@@ -180,13 +182,13 @@ def _question_row(question: Question) -> dict[str, Any]:
 class _Writer:
     """Writes one Parquet file, a row group at a time."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, repeated: bool) -> None:
         self._schema = schema
         self._target = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._replacing = replacing(path)
         temporary = self._replacing.__enter__()
-        self._file = pq.ParquetWriter(temporary, schema, **storage(schema))
+        self._file = pq.ParquetWriter(temporary, schema, **storage(schema, repeated=repeated))
         self._rows: list[dict[str, Any]] = []
         self._images: list[Checked] = []
         self._bytes = 0
@@ -224,11 +226,12 @@ class _Writer:
         self._rows, self._images, self._bytes = [], [], 0
 
 
-def storage(schema: pa.Schema) -> dict[str, Any]:
+def storage(schema: pa.Schema, *, repeated: bool) -> dict[str, Any]:
     """Returns how a shard is stored, as `fetch` stores one.
 
     Images are compressed already. In a row group an image of several rows is stored once:
-    dictionary encoding, with a dictionary as large as a group.
+    dictionary encoding, with a dictionary as large as a group. It costs a hash of all bytes, so it
+    is left out if each image has one row.
     """
     empty = pa.BufferOutputStream()
     with pq.ParquetWriter(empty, schema) as writer:
@@ -238,5 +241,6 @@ def storage(schema: pa.Schema) -> dict[str, Any]:
     return {
         "compression": {name: "none" if name == "image.bytes" else "zstd" for name in names},
         "write_statistics": [name for name in names if not name.startswith("image.")],
+        "use_dictionary": [name for name in names if repeated or name != "image.bytes"],
         "dictionary_pagesize_limit": 8 * GROUP_BYTES,
     }

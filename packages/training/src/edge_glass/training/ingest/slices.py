@@ -60,6 +60,7 @@ class Plan:
         captions: in the records.
         questions: in the records.
         optional: columns that at least one record fills.
+        repeated: whether an image has several texts, or records that follow each other share one.
         drops: how many rows and texts were left out.
     """
 
@@ -69,6 +70,7 @@ class Plan:
     captions: int
     questions: int
     optional: tuple[str, ...]
+    repeated: bool
     drops: int
 
     @property
@@ -105,6 +107,7 @@ def write_plan(
     counts = {"captions": 0, "questions": 0, "drops": 0, "records": 0, "slices": 0}
     optional: set[str] = set()
     held: list[Record] = []
+    repeated, last = False, None
 
     def flush() -> None:
         pq.write_table(_table(held), slice_path(work, counts["slices"]), compression="lz4")
@@ -120,6 +123,9 @@ def write_plan(
                 counts["drops"] += 1
                 continue
             held.append(each)
+            repeated = repeated or len(each.captions) > 1 or len(each.questions) > 1
+            repeated = repeated or each.image == last
+            last = each.image
             digest.update(_identity(each))
             optional.update(_optional(each))
             counts["records"] += 1
@@ -129,7 +135,9 @@ def write_plan(
                 flush()
         if held:
             flush()
-    return Plan(sha256=digest.hexdigest(), optional=tuple(sorted(optional)), **counts)
+    return Plan(
+        sha256=digest.hexdigest(), optional=tuple(sorted(optional)), repeated=repeated, **counts
+    )
 
 
 def read_slice(path: Path) -> Iterator[Record]:
