@@ -1,7 +1,7 @@
-"""Compares what the pipeline just made with the commit, and names the first thing that differs.
+"""Compares what the pipeline just made with the commit, and names the first difference.
 
-`dvc.lock` holds the checksum of every output, so it is equal to the committed one exactly where
-every byte is. Metrics and plots lie in git themselves; they are compared for a good message.
+`dvc.lock` holds the checksum of every output, so it equals the committed one if and only if every
+byte does. Metrics and plots are in git themselves; they are compared for a better message.
 
     python .ci/compare_lock.py
 """
@@ -16,11 +16,14 @@ import yaml
 
 
 def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
+    # the checkout may belong to a different user (the container's), and git must not write there
+    options = ["--no-optional-locks", "-c", f"safe.directory={Path.cwd()}"]
+    command = ["git", *options, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def entries(lock: str) -> dict[str, str]:
-    """What each stage read and wrote, in the order of the stages: a description to its checksum."""
+    """Returns what each stage read and wrote, in pipeline order: description and checksum."""
     found = {}
     for name, stage in (yaml.safe_load(lock) or {}).get("stages", {}).items():
         found[f"{name}: command"] = str(stage["cmd"])
@@ -38,7 +41,7 @@ def entries(lock: str) -> dict[str, str]:
 
 
 def differences(expected: dict[str, str], produced: dict[str, str]) -> list[str]:
-    """Names what differs, the first in the order of the stages first."""
+    """Prints and returns what differs, in pipeline order."""
     differ = [
         name
         for name in dict.fromkeys((*expected, *produced))
@@ -51,17 +54,17 @@ def differences(expected: dict[str, str], produced: dict[str, str]) -> list[str]
 
 
 def main() -> int:
-    """Returns 0 where everything is equal, 1 after naming what is not."""
+    """Returns 0 if everything is equal, else 1 after it has printed what differs."""
     produced = entries(Path("dvc.lock").read_text(encoding="utf-8"))
     committed = entries(git("show", "HEAD:dvc.lock"))
     differ = differences(committed, produced)
     changed = git("status", "--porcelain", "--untracked-files=no")
     if changed:
-        print(f"files in git that the pipeline changed:\n{changed}")
+        print(f"files in git that the pipeline changed:\n{changed}", flush=True)
         print(git("diff", "--stat"))
     if differ or changed:
         return 1
-    print(f"equal to the commit: {len(committed)} entries of dvc.lock, and every file in git")
+    print(f"equal to the commit: {len(committed)} entries of dvc.lock and every file in git")
     return 0
 
 

@@ -27,8 +27,8 @@ from edge_glass.encoders.matryoshka import MatryoshkaProjection
 from edge_glass.encoders.towers.clip import ClipVisionConfig, ClipVisionEncoder
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
 from edge_glass.training.align.augmentation import AugmentationConfig
+from edge_glass.training.align.image_features import AugmentedFeatures
 from edge_glass.training.align.matryoshka import MatryoshkaLoss
-from edge_glass.training.align.pictures import AugmentedPictures
 from edge_glass.training.engine.determinism import reseed
 from edge_glass.training.engine.order import step_batch
 
@@ -54,7 +54,7 @@ def build_tower(name: str) -> VisionEncoder:
 def run(encoder: VisionEncoder, count: int, *, cached: bool) -> tuple[float, float]:
     """Train once; return (seconds, last loss)."""
     start = time.perf_counter()
-    pictures = AugmentedPictures(PICTURES, encoder, AugmentationConfig(), dtype="float16", seed=0)
+    pictures = AugmentedFeatures(PICTURES, encoder, AugmentationConfig(), dtype="float16", seed=0)
     reseed("benchmark")
     texts = torch.randn(count, TEXT_WIDTH)
     pooling = AttentionPoolingConfig(num_queries=1, width=None, key_dim=64, num_heads=4).build(

@@ -48,6 +48,7 @@ def seconds(stage: str, mode: str, params: dict[str, Any]) -> float:
     scale = params["scale"]
     for each, steps in STEPS.items():
         params[each][scale] |= {"steps": steps, "validation_steps": steps, "log_steps": WARM_UP}
+        params[each][scale]["optim"]["warmup_steps"] = WARM_UP
     params["vlm_qa"][scale]["validation_steps"] = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -24,12 +24,23 @@ import torch
 from torch import Tensor
 
 from edge_glass.decoders.lora import LoraOptions
-from edge_glass.decoders.published import QWEN2_5_7B
 from edge_glass.decoders.quantization import Quantization
 from edge_glass.decoders.qwen import QwenConfig
 from edge_glass.decoders.tokenizer import word_tokenizer
-from edge_glass.training.vlm_qa.answer_loss import IGNORED, causal_lm_loss
+from edge_glass.fusion.prompt import IGNORED
+from edge_glass.training.vlm_qa.answer_loss import causal_lm_loss
 
+QWEN2_5_7B = {  # sizes of Qwen/Qwen2.5-7B-Instruct
+    "vocab_size": 152_064,
+    "hidden_size": 3584,
+    "intermediate_size": 18_944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 32_768,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+}
 TINY = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -141,7 +152,7 @@ def main() -> None:
         print("qwen_gpu: skipped, there is no GPU here (--tiny shows that the script works)")
         return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = {**QWEN2_5_7B.config, **(TINY if arguments.tiny else {})}
+    config = {**QWEN2_5_7B, **(TINY if arguments.tiny else {})}
     if arguments.tiny:
         arguments.rows, arguments.length, arguments.answer, arguments.repeats = 1, 96, 4, 1
     where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"

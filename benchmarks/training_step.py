@@ -24,10 +24,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edge_glass.decoders.published import QWEN2_5_7B
 from edge_glass.decoders.qwen import QwenConfig, QwenDecoder
 from edge_glass.decoders.tokenizer import word_tokenizer
-from edge_glass.training.vlm_qa.answer_loss import IGNORED, causal_lm_loss
+from edge_glass.fusion.prompt import IGNORED
+from edge_glass.training.vlm_qa.answer_loss import causal_lm_loss
 
 VOCABULARY = 151_936
 WIDTH, PREFIX = 512, 16
@@ -44,7 +44,7 @@ def build(num_layers: int) -> QwenDecoder:
         "num_hidden_layers": num_layers,
         "num_attention_heads": 8,
         "num_key_value_heads": 2,
-        "rms_norm_eps": QWEN2_5_7B.config["rms_norm_eps"],
+        "rms_norm_eps": 1e-6,
         "tie_word_embeddings": True,
     }
     return QwenConfig(config=sizes).build(word_tokenizer(["a"], max_vocab=8)).train()

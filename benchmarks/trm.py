@@ -18,13 +18,14 @@ import dataclasses
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from edge_glass.decoders.qwen import QwenConfig
 from edge_glass.decoders.trm import TinyRecursiveConfig
-from edge_glass.encoders.components import as_options
-from edge_glass.fusion.checkpoint import build_vlm
+from edge_glass.encoders.components import Component
+from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.engine.determinism import reseed
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
@@ -43,21 +44,17 @@ from edge_glass.training.vlm_qa.packing import pack_questions
 from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
 
 
-def plain(trm: TinyRecursiveConfig, num_layers: int) -> dict[str, Any]:
+def plain(trm: TinyRecursiveConfig, num_layers: int) -> Component:
     """Give a Qwen2 decoder of trm's sizes with its own number of layers."""
-    return {
-        "name": "qwen2_5_tiny",
-        "options": {
-            "config": {
-                "hidden_size": trm.width,
-                "intermediate_size": trm.intermediate_dim,
-                "num_hidden_layers": num_layers,
-                "num_attention_heads": trm.num_heads,
-                "num_key_value_heads": trm.num_heads,
-                "tie_word_embeddings": trm.tie_word_embeddings,
-            }
-        },
+    sizes = {
+        "hidden_size": trm.width,
+        "intermediate_size": trm.intermediate_dim,
+        "num_hidden_layers": num_layers,
+        "num_attention_heads": trm.num_heads,
+        "num_key_value_heads": trm.num_heads,
+        "tie_word_embeddings": trm.tie_word_embeddings,
     }
+    return Component(name="qwen2_5_tiny", config=QwenConfig(config=sizes))
 
 
 def layers_of_equal_compute(trm: TinyRecursiveConfig) -> int:
@@ -68,7 +65,7 @@ def layers_of_equal_compute(trm: TinyRecursiveConfig) -> int:
     return max(1, round(steps * (forward + backward) / 3))
 
 
-def train(decoder: dict[str, Any], steps: int, num_questions: int) -> dict[str, float]:
+def train(decoder: Component, steps: int, num_questions: int) -> dict[str, float]:
     """Train one model; return its size, time a step and exact match by validation split."""
     params = load_params(Path("params.yaml"))
     config, index = params.vlm_qa, read_index()
@@ -76,26 +73,23 @@ def train(decoder: dict[str, Any], steps: int, num_questions: int) -> dict[str, 
     texts = [text for row in rows for text in (row["question"], row["answer"]) if text]
     tokenizer = TinyRecursiveConfig().build_tokenizer(texts)  # the same words for all
     samples, _ = pack_questions(rows, tokenizer, config.max_questions, config.max_length)
-    plan = BatchPlan(samples, config.batch_size, config.num_shards, params.seed)
+    plan = BatchPlan(samples, config.batch_size, config.num_microbatches, params.seed)
     questions = QuestionSet(
         samples, vision_features("questions", "train"), int(tokenizer.pad_token_id)
     )
     reseed(params.seed, "trm", "init")
-    model = build_vlm(
-        {
-            "vision_encoder": params.vision_encoder.saved(),
-            "image_size": index.image_sizes["questions"],
-            "input_width": index.vision_width,
-            "grid": list(index.grids["questions"]),
-            "pooling": None,
-            "fusion": params.fusion.saved(),
-            "decoder": decoder,
-            "visual_tokens": {**as_options(config.visual_tokens), "kind": "grid"},
-            "max_new_tokens": config.max_new_tokens,
-        },
-        tokenizer,
-        where="params.yaml",
-    ).train()
+    vlm_config = VlmConfig(
+        vision_encoder=params.vision_encoder,
+        visual_tokens=dataclasses.replace(config.visual_tokens, kind="grid"),
+        pooling=None,
+        fusion=params.fusion,
+        decoder=decoder,
+        input_width=index.vision_width,
+        grid=index.grids["questions"],
+        image_size=index.image_sizes["questions"],
+        max_new_tokens=config.max_new_tokens,
+    )
+    model = VisionLanguageModel(vlm_config, tokenizer).train()
     objective = AnswerLoss(model, label_smoothing=config.label_smoothing, use_bfloat16=False)
     optimizer = build_adamw(
         [
@@ -148,9 +142,7 @@ def main() -> None:
     )
     more = layers_of_equal_compute(trm)
     rivals = {
-        f"trm, n={trm.num_latent_updates}, T={trm.num_cycles}": {
-            "name": "trm", "options": dataclasses.asdict(trm)
-        },
+        f"trm, n={trm.num_latent_updates}, T={trm.num_cycles}": Component(name="trm", config=trm),
         f"plain, {trm.num_layers} layers (equal parameters)": plain(trm, trm.num_layers),
         f"plain, {more} layers (equal compute)": plain(trm, more),
     }  # fmt: skip

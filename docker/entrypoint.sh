@@ -1,11 +1,23 @@
 #!/usr/bin/env bash
-# Runs a command in the mounted checkout as the checkout's owner, so that what a stage writes is
-# theirs and not root's. `dvc ...` finds the data: on a fresh clone they are pulled first.
+# Runs a command in the mounted checkout as the checkout's owner, so that what a stage writes belongs
+# to them and not to root. Before `dvc ...` on a fresh clone the data are pulled; after a successful
+# `dvc repro` the results are printed.
 set -euo pipefail
 
 if [ ! -f pyproject.toml ]; then
   echo "No checkout at $PWD: mount the repository there (docker compose run does)." >&2
   exit 2
+fi
+
+# A git worktree holds only the path of its repository, which DVC needs.
+if [ "${1:-}" = dvc ] && [ -f .git ]; then
+  repository=$(sed -n 's/^gitdir: //p' .git)
+  common=${repository%/worktrees/*}
+  if [ ! -d "$repository" ]; then
+    echo "This checkout is a git worktree and its repository is not mounted: run" \
+      "docker compose run --rm -v '$common:$common' train $*" >&2
+    exit 2
+  fi
 fi
 
 as_owner=()
@@ -15,10 +27,28 @@ if [ "$(id -u)" = 0 ]; then
   install -d -o "$owner" -g "$group" "$HOME"
   as_owner=(setpriv --reuid "$owner" --regid "$group" --clear-groups)
 fi
-# The owner's number has no name in this image, and DVC asks for one.
+# The owner's number has no name in this image, and DVC needs one.
 export USER=edge-glass LOGNAME=edge-glass
 
 if [ "${1:-}" = dvc ] && [ -f data.dvc ] && [ ! -e data ]; then
   "${as_owner[@]}" dvc pull --quiet data.dvc
 fi
-exec "${as_owner[@]}" "$@"
+if [ "${1:-} ${2:-}" != "dvc repro" ]; then
+  exec "${as_owner[@]}" "$@"
+fi
+
+# In the background, because a waiting shell acts on a signal at once. `docker stop` signals this
+# shell alone and DVC ignores the signal while a stage runs: the whole group must receive it.
+"${as_owner[@]}" env --default-signal=INT "$@" <&0 &
+trap 'trap "" INT; kill -INT 0' INT
+status=0
+wait "$!" || status=$?
+if kill -0 "$!" 2>/dev/null; then
+  wait "$!" || status=$?
+fi
+if [ "$status" = 0 ]; then
+  echo "DVC skips a stage ('didn't change') if its inputs equal dvc.lock and its results are in git or" \
+    "in the cache; dvc repro --force runs every stage."
+  exec "${as_owner[@]}" edge-glass results
+fi
+exit "$status"

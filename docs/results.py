@@ -1,64 +1,112 @@
-"""Prints the README's tables of results from metrics/*.json: python docs/results.py [--write]."""
+"""Prints the tables of results of README.md and docs/experiments.md.
+
+They come from metrics/*.json and, for the range over seeds, from docs/seeds (docs/seeds.py).
+
+    python docs/results.py            prints them
+    python docs/results.py --write    writes them between the pages' markers
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- results: python docs/results.py --write -->\n", "<!-- end of results -->\n"
 SPLITS = {
-    "vendor": "a hand never seen",
-    "concept": "things never seen",
-    "scene": "new scenes, hands of training",
+    "vendor": "a vendor never seen",
+    "concept": "concepts never seen",
+    "scene": "new scenes, vendors of training",
 }
+ANSWER_SPLITS = ("val_scene", "test_scene", "val_vendor", "test_vendor")
 
 
 def read(name: str) -> dict[str, Any]:
-    metrics: dict[str, Any] = json.loads((ROOT / "metrics" / name).read_text())
+    metrics: dict[str, Any] = json.loads((ROOT / name).read_text())
     return metrics
+
+
+def seeds() -> list[dict[str, Any]]:
+    """Returns the answers' metrics of every seed, those of the committed run among them."""
+    stored = list(read("docs/seeds/vlm_qa.json").values())
+    if read("metrics/evaluate_vlm_qa.json") not in stored:
+        sys.exit(
+            "docs/seeds/vlm_qa.json does not hold the metrics of metrics/evaluate_vlm_qa.json: "
+            "run python docs/seeds.py 1 2"
+        )
+    return stored
 
 
 def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Returns the lines of a Markdown table: text in the first column, numbers in the others."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return [f"| {' | '.join(line)} |".replace("| --- |", "|---|") for line in lines]
+
+
+def described(split: str) -> str:
+    return f"`{split}`: {SPLITS[split.partition('_')[2]]}"
+
+
+def spread(value: Callable[[dict[str, Any]], float]) -> str:
+    """Returns a figure's lowest and highest value over the seeds."""
+    values = sorted(value(each) for each in seeds())
+    return f"{percent(values[0])} to {percent(values[-1])}"
+
+
 def retrieval_table() -> list[str]:
-    metrics = read("evaluate_align.json")
+    metrics = read("metrics/evaluate_align.json")
     dims = [key for key in metrics["val_vendor"] if key.isdigit()]
-    lines = [
-        "| R@1 in %, image to text / text to image | " + " | ".join(dims) + " dims | chance |",
-        "|---|" + "--:|" * (len(dims) + 1),
-    ]
+    rows = []
     for split in ("val_vendor", "test_vendor", "val_concept", "test_concept"):
-        rows = [*(metrics[split][dim] for dim in dims), metrics[split]["chance"]]
-        cells = [f"{percent(row['i2t']['R@1'])} / {percent(row['t2i']['R@1'])}" for row in rows]
-        lines.append(
-            f"| `{split}`: {SPLITS[split.partition('_')[2]]} | " + " | ".join(cells) + " |"
-        )
-    return lines
+        found = [*(metrics[split][dim] for dim in dims), metrics[split]["chance"]]
+        cells = [f"{percent(each['i2t']['R@1'])} / {percent(each['t2i']['R@1'])}" for each in found]
+        rows.append([described(split), *cells])
+    head = ["R@1 in %, image to text / text to image", *dims[:-1], f"{dims[-1]} dims", "chance"]
+    return table(head, rows)
 
 
 def answers_table() -> list[str]:
-    metrics = read("evaluate_vlm_qa.json")
+    metrics = read("metrics/evaluate_vlm_qa.json")
     kinds = list(metrics["val_scene"]["by_type"])
-    lines = [
-        "| exact match in % | all | blind | shuffled | majority | " + " | ".join(kinds) + " |",
-        "|---|" + "--:|" * (4 + len(kinds)),
-    ]
-    for split in ("val_scene", "test_scene", "val_vendor", "test_vendor"):
-        row = metrics[split]
-        figures = [row[name] for name in ("accuracy", "blind", "shuffled", "majority")]
-        cells = [percent(each) for each in (*figures, *(row["by_type"][kind] for kind in kinds))]
-        lines.append(
-            f"| `{split}`: {SPLITS[split.partition('_')[2]]} | " + " | ".join(cells) + " |"
+    rows = []
+    for split in ANSWER_SPLITS:
+        found = metrics[split]
+        overall = spread(lambda each, split=split: each[split]["accuracy"])
+        controls = [percent(found[name]) for name in ("blind", "shuffled", "majority")]
+        by_type = [percent(found["by_type"][kind]) for kind in kinds]
+        rows.append(
+            [described(split), f"{percent(found['accuracy'])} ({overall})", *controls, *by_type]
         )
-    return lines
+    count = len(seeds())
+    head = ["exact match in %", f"all ({count} seeds)", "blind", "shuffled", "majority", *kinds]
+    return table(head, rows)
 
 
-def rendered() -> str:
+def seeds_table() -> list[str]:
+    kinds = list(read("metrics/evaluate_vlm_qa.json")["val_scene"]["by_type"])
+    rows = [
+        [
+            f"`{split}`",
+            spread(lambda each, split=split: each[split]["accuracy"]),
+            spread(lambda each, split=split: each[split]["blind"]),
+            *(
+                spread(lambda each, split=split, kind=kind: each[split]["by_type"][kind])
+                for kind in kinds
+            ),
+        ]
+        for split in ANSWER_SPLITS
+    ]
+    return table(["exact match in %", "all", "blind", *kinds], rows)
+
+
+def readme() -> str:
     return "\n".join(
         [
             "**Retrieval** (`dvc repro evaluate_align`, [all](metrics/evaluate_align.json)):",
@@ -73,14 +121,22 @@ def rendered() -> str:
     )
 
 
+def experiments() -> str:
+    return "\n".join([*seeds_table(), ""])
+
+
+PAGES = {"README.md": readme, "docs/experiments.md": experiments}
+
+
 def main() -> None:
-    if "--write" not in sys.argv:
-        print(rendered())
-        return
-    readme = ROOT / "README.md"
-    before, _, rest = readme.read_text().partition(START)
-    _, _, after = rest.partition(END)
-    readme.write_text(before + START + rendered() + END + after)
+    for name, rendered in PAGES.items():
+        if "--write" not in sys.argv:
+            print(f"{name}\n\n{rendered()}")
+            continue
+        page = ROOT / name
+        before, _, rest = page.read_text().partition(START)
+        _, _, after = rest.partition(END)
+        page.write_text(before + START + rendered() + END + after)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +34,51 @@ HEAVY = ("accelerate", "matplotlib", "sentence_transformers", "sklearn", "torch"
 def project(name: str) -> dict[str, Any]:
     content = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text())
     return content["project"]
+
+
+def declared(name: str, *, tests: bool) -> set[str]:
+    """The distributions that a package and its chain declare; with `tests`, for its tests too."""
+    described = project(name)
+    extras = described.get("optional-dependencies", {})
+    entries = [*described["dependencies"]]
+    for extra, listed in extras.items():
+        entries += listed if extra != "test" or tests else []
+    found = {canonicalize_name(Requirement(entry).name) for entry in entries}
+    return found.union(*(declared(each, tests=False) for each in CHAINS[name]))
+
+
+@cache
+def installed_with(distribution: str) -> frozenset[str]:
+    """A distribution and what it requires itself, without extras."""
+    found, waiting = set(), [distribution]
+    while waiting:
+        current = canonicalize_name(waiting.pop())
+        if current in found:
+            continue
+        found.add(current)
+        try:
+            entries = [Requirement(entry) for entry in requires(current) or []]
+        except PackageNotFoundError:
+            continue
+        waiting += [each.name for each in entries if not each.marker or each.marker.evaluate()]
+    return frozenset(found)
+
+
+@cache
+def distributions_of_modules() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def foreign_imports(path: Path) -> set[str]:
+    """The top modules of third parties that a file imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+    tops = {name.partition(".")[0] for name in found if not name.startswith("edge_glass.")}
+    return tops - set(sys.stdlib_module_names) - {"edge_glass"}
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +147,35 @@ def test_siblings_are_ranges_along_the_chain(name: str) -> None:
         assert version in each.specifier
     assert described["name"] == f"edge-glass-{name}"
     assert "dynamic" not in described
+
+
+@pytest.mark.parametrize("part", ["src", "tests"])
+@pytest.mark.parametrize("name", CHAINS)
+def test_third_parties_that_are_imported_are_declared_along_the_chain(name: str, part: str) -> None:
+    """`tox` installs all packages together; this holds that each works with its own chain only."""
+    entries = declared(name, tests=part == "tests")
+    # a test may use what its chain brings along, a source declares what it imports
+    allowed = entries if part == "src" else entries.union(*map(installed_with, entries))
+    own = {path.stem for path in ROOT.glob(f"packages/{name}/tests/**/*.py")}
+    missing = {
+        f"{path.relative_to(ROOT)}: {module}"
+        for path in (ROOT / "packages" / name / part).rglob("*.py")
+        for module in foreign_imports(path) - own
+        if not allowed & set(map(canonicalize_name, distributions_of_modules().get(module, [])))
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_tests_import_no_package_outside_the_chain(name: str) -> None:
+    """import-linter holds the same of the sources."""
+    chain, waiting = set(), [name]
+    while waiting:
+        chain.add(current := waiting.pop())
+        waiting += CHAINS[current]
+    for path in (ROOT / "packages" / name / "tests").rglob("*.py"):
+        named = set(re.findall(r"^\s*(?:from|import) edge_glass\.(\w+)", path.read_text(), re.M))
+        assert named <= chain, path
 
 
 @pytest.mark.parametrize("name", CHAINS)

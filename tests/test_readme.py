@@ -1,4 +1,4 @@
-"""Every command that a reader is told to type exists: held against its tool, not run."""
+"""Every command in the pages exists: it is compared with its tool, not run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
-NEWCOMER = [
+PROOFS = "docs/reproducibility.md"
+FIRST_COMMANDS = [
     "docker compose run --rm train dvc repro",
     "python -m pip install tox && tox run -e repro",
     "tox",
@@ -55,10 +56,28 @@ def subcommand_exists(command: str, *names: str) -> bool:
     return succeeds(str(Path(sys.executable).parent / command), *names, "--help")
 
 
+@cache
+def names_of_tests(environment: str) -> str:
+    """The names of the tests that a tox environment runs, one per line: file and function."""
+    folder = ROOT if environment == "slow" else ROOT / "packages" / environment
+    paths = [path for path in folder.glob("**/test_*.py") if ".tox" not in path.parts]
+    return "\n".join(
+        f"{path.stem}::{name}"
+        for path in paths
+        for name in re.findall(r"^\s*def (test_\w+)", path.read_text(), re.MULTILINE)
+    )
+
+
 def check_tox(words: list[str]) -> None:
+    environments: set[str] = set()
     for option, value in pairwise(words):
         if option == "-e":
-            assert set(value.split(",")) <= tox_environments(), f"tox.ini has no {value}"
+            environments = set(value.split(","))
+            assert environments <= tox_environments(), f"tox.ini has no {value}"
+        if option == "-k":
+            for environment in environments:
+                for name in re.split(r"\s+or\s+", value):
+                    assert name in names_of_tests(environment), f"{environment} has no test {name}"
 
 
 def check_dvc(words: list[str]) -> None:
@@ -111,7 +130,7 @@ def check_launcher(words: list[str]) -> None:
 
 
 def check(command: str) -> None:
-    """Fails where a part of the command names something that is not there."""
+    """Fails if a part of the command names something that does not exist."""
     for part in re.split(r"\s*(?:&&|\|\||;|\|)\s*", command):
         words = [word for word in shlex.split(part) if not re.match(r"[A-Z_]+=", word)]
         tool = words[0]
@@ -145,14 +164,23 @@ def test_commands_exist(page: Path) -> None:
             pytest.fail(f"{page.name}: `{command}`: {error}")
 
 
-def test_newcomer_reads_the_three_commands() -> None:
-    assert set(NEWCOMER) <= set(commands(ROOT / "README.md"))
+def test_the_proofs_select_tests() -> None:
+    """The tests that docs/reproducibility.md names as proof are there."""
+    proofs = re.findall(r"`(tox run -e \w+ -- -k [^`]+)`", (ROOT / PROOFS).read_text())
+    assert len(proofs) > 5
+    for proof in proofs:
+        check(proof)
+
+
+def test_the_readme_has_the_three_commands() -> None:
+    assert set(FIRST_COMMANDS) <= set(commands(ROOT / "README.md"))
 
 
 @pytest.mark.parametrize(
     "command",
     [
         "tox run -e nothing",
+        "tox run -e slow -- -k nothing_is_named_so",
         "dvc repro nothing",
         "dvc exp run -S nothing=1",
         "dvc exp run -S decoder=nothing",
@@ -175,3 +203,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         path = target.partition("#")[0]
         if path and not re.match(r"[a-z]+:", path):
             assert (page.parent / path).exists(), f"{page.name}: there is no {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_lines_are_short(page: Path) -> None:
+    """At most 100 columns outside of tables, blocks and lines of a single link."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    prose = [line for line in text.splitlines() if not line.startswith(("|", "![", "<!--"))]
+    assert [line for line in prose if len(line) > 100 and " " in line.strip()] == []

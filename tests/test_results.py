@@ -1,18 +1,28 @@
-"""The README's figures are those of the last run."""
+"""The tables of results in the pages are those of the last run."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+SPEC = importlib.util.spec_from_file_location("results", ROOT / "docs/results.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+RESULTS = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(RESULTS)
 
 
-def test_the_readme_shows_the_metrics() -> None:
-    spec = importlib.util.spec_from_file_location("results", ROOT / "docs/results.py")
-    assert spec is not None
-    assert spec.loader is not None
-    results = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(results)
-    shown = (ROOT / "README.md").read_text().partition(results.START)[2].partition(results.END)[0]
-    assert shown == results.rendered(), "run python docs/results.py --write"
+@pytest.mark.parametrize("name", RESULTS.PAGES)
+def test_a_page_shows_the_metrics(name: str) -> None:
+    shown = (ROOT / name).read_text().partition(RESULTS.START)[2].partition(RESULTS.END)[0]
+    assert shown == RESULTS.PAGES[name](), "run python docs/results.py --write"
+
+
+def test_the_range_holds_the_committed_run() -> None:
+    assert len(RESULTS.seeds()) >= 3
+    metrics = RESULTS.read("metrics/evaluate_vlm_qa.json")
+    low, high = RESULTS.spread(lambda each: each["val_scene"]["accuracy"]).split(" to ")
+    assert float(low) <= float(RESULTS.percent(metrics["val_scene"]["accuracy"])) <= float(high)

@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.encoders.images import BadImage, decode_image
+from edge_glass.encoders.images import BadImageError, decode_image
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parents[1] / "data" / "captions" / "val_concept.parquet"
@@ -51,7 +51,7 @@ def is_whole(body: bytes) -> bool:
     """Whether a picture of the sample can be decoded; a few are broken on purpose."""
     try:
         decode_image(body)
-    except BadImage:
+    except BadImageError:
         return False
     return True
 

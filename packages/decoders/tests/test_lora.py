@@ -64,19 +64,6 @@ def test_only_adapters_are_trained_on_all_seven_layers(
     assert sum(p.numel() for p in trained.values()) == 2 * RANK * linear
 
 
-def test_merged_equals_unmerged(qwen_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    model = build(qwen_folder, tokenizer, lora=LORA)
-    disturb(model)
-    x = torch.randn(2, 5, WIDTH)
-    before = logits(model, x)
-    model.merge_adapters()
-    # (W + BA) x against W x + B (A x) in float32
-    torch.testing.assert_close(logits(model, x), before, atol=1e-5, rtol=1e-4)
-    assert not any("lora" in name for name, _ in model.named_parameters())
-    with pytest.raises(ValueError, match="no adapters to merge"):
-        model.merge_adapters()
-
-
 def test_saved_adapters_give_equal_logits(
     qwen_folder: Path, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
@@ -97,13 +84,13 @@ def test_errors(qwen_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     model = build(qwen_folder, tokenizer, lora=LORA)
     state = model.saved_state()
     wider = build(qwen_folder, tokenizer, lora=LoraOptions(rank=8)).saved_state()
-    with pytest.raises(ValueError, match="another rank or model"):
+    with pytest.raises(ValueError, match="use the rank and the model"):
         model.load_saved_state(wider)
     with pytest.raises(ValueError, match="28 missing"):
         model.load_saved_state({})
     with pytest.raises(ValueError, match="1 unexpected"):
         model.load_saved_state(state | {"other": torch.zeros(1)})
-    with pytest.raises(ValueError, match=r"\['query'\] fit no layer; linear layers: \['down_proj'"):
+    with pytest.raises(ValueError, match=r"\['query'\] match no layer; choose among \['down_proj'"):
         build(qwen_folder, tokenizer, lora=LoraOptions(target_modules=("query", "v_proj")))
     with pytest.raises(ValueError, match="rank 0"):
         LoraOptions(rank=0)

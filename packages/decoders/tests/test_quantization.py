@@ -113,22 +113,6 @@ def test_adapters_train_saved_and_loaded_logits_are_equal(
 
 
 @BITS
-@pytest.mark.filterwarnings("ignore:Merge lora module to:UserWarning")  # says that it rounds
-def test_merged_equals_unmerged_up_to_one_more_rounding(
-    qwen_folder: Path, tokenizer: PreTrainedTokenizerFast, bits: str
-) -> None:
-    model = build(qwen_folder, tokenizer, quantization=bits, lora=LORA)
-    disturb(model)
-    x = torch.randn(2, 5, WIDTH)
-    before = logits(model, x).detach()
-    model.merge_adapters()
-    error = float((logits(model, x).detach() - before).norm() / before.norm())
-    # measured 0.12 to 0.14 and 0.009 to 0.010 over three seeds: an error of about the size of
-    # quantising at all, as the sum is quantised once more
-    assert error < {"4bit": 0.2, "8bit": 0.02}[bits]
-
-
-@BITS
 def test_without_adapters_a_quantised_base_is_frozen_and_saves_nothing(
     qwen_folder: Path, tokenizer: PreTrainedTokenizerFast, bits: str
 ) -> None:

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from edge_glass.decoders.published import QWEN2_5_3B, QWEN2_5_7B
-from edge_glass.decoders.qwen import QwenConfig, QwenDecoder
+from edge_glass.decoders.qwen import DEFAULT_SIZES, SIZES, QwenConfig, QwenDecoder
 from edge_glass.decoders.sampling import Sampling, generate
 
 if TYPE_CHECKING:
@@ -164,16 +163,24 @@ def test_a_model_from_a_folder_equals_the_one_saved_there(
     assert torch.equal(found, logits(original, x, kept(1, 5)))
 
 
-@pytest.mark.parametrize("published", [QWEN2_5_3B, QWEN2_5_7B], ids=["3b", "7b"])
-def test_full_size_configs_name_commit_and_licence(published: Any) -> None:
-    config = QwenConfig(
-        model=published.model, revision=published.revision, license=published.license
-    )
-    assert config.revision == published.revision
+def test_a_hub_model_needs_commit_and_licence() -> None:
+    name, commit = "Qwen/Qwen2.5-7B-Instruct", "a09a35458c702b33eeacc393d103063234e8bc28"
+    assert QwenConfig(model=name, revision=commit, license="Apache-2.0").revision == commit
     with pytest.raises(ValueError, match=r"revision of Qwen/.* is 'main', expected a commit"):
-        QwenConfig(model=published.model, revision="main", license=published.license)
+        QwenConfig(model=name, revision="main", license="Apache-2.0")
     with pytest.raises(ValueError, match=r"license of Qwen/.* is missing"):
-        QwenConfig(model=published.model, revision=published.revision)
+        QwenConfig(model=name, revision=commit)
+
+
+def test_sizes_that_are_not_given_are_written_out_as_transformers_has_them() -> None:
+    from transformers import Qwen2Config
+
+    config = QwenConfig(config={"hidden_size": 64}).config
+    assert config is not None
+    assert config == {**DEFAULT_SIZES, "hidden_size": 64}
+    assert {*DEFAULT_SIZES, "vocab_size"} == set(SIZES)
+    theirs = Qwen2Config()
+    assert {name: getattr(theirs, name) for name in DEFAULT_SIZES} == DEFAULT_SIZES
 
 
 @pytest.mark.parametrize(
@@ -195,7 +202,7 @@ def test_input_errors(
     sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast, model: QwenDecoder
 ) -> None:
     short = QwenConfig(config=sizes | {"max_position_embeddings": 8}).build(tokenizer)
-    with pytest.raises(ValueError, match="9 positions, but the model was made for 8"):
+    with pytest.raises(ValueError, match="9 positions, but the model accepts 8"):
         short(torch.randn(1, 9, WIDTH), kept(1, 9))
     with pytest.raises(TypeError, match="cache is a list, expected the DynamicCache"):
         model(torch.randn(1, 1, WIDTH), kept(1, 5), cache=[], use_cache=True)

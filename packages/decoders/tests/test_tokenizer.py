@@ -64,5 +64,5 @@ def test_saved_tokenizer_comes_back_equal(
 def test_errors() -> None:
     with pytest.raises(ValueError, match="max_vocab is 5, expected more than the 5 special"):
         word_tokenizer(TEXTS, max_vocab=5)
-    with pytest.raises(ValueError, match="hold no word"):
+    with pytest.raises(ValueError, match="contain no word"):
         word_tokenizer(["", "  "], max_vocab=50)

@@ -123,7 +123,8 @@ def test_saved_state_rebuilds_the_decoder() -> None:
 
 def test_embeddings_have_unit_scale() -> None:
     model = TinyRecursiveDecoder(TinyRecursiveConfig(), vocab_size=2000)
-    assert abs(model.embedding_scale() - 1.0) < 0.01  # mean of 256,000 squares
+    scale = model.embed(torch.arange(2000)[None]).square().mean().sqrt()
+    assert abs(float(scale.detach()) - 1.0) < 0.01  # mean of 256,000 squares
 
 
 def test_size_is_between_one_and_five_million_at_two_layers_of_256() -> None:
@@ -138,7 +139,7 @@ def test_size_is_between_one_and_five_million_at_two_layers_of_256() -> None:
     ("options", "message"),
     [
         ({"num_cycles": 0}, "num_cycles is 0, expected 1 or more"),
-        ({"width": 30, "num_heads": 4}, "no multiple of 2 \\* num_heads = 8"),
+        ({"width": 30, "num_heads": 4}, "width is 30, expected a multiple of 2 \\* num_heads = 8"),
         ({"norm": "none"}, "norm is 'none', expected 'pre' or 'post'"),
         ({"dropout": 1.0}, "dropout is 1.0, expected 0 <= dropout < 1"),
     ],

@@ -9,6 +9,7 @@ from jaxtyping import install_import_hook
 install_import_hook("edge_glass.encoders", "beartype.beartype")
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig  # noqa: E402
+from edge_glass.encoders.components import Component  # noqa: E402
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig  # noqa: E402
 from edge_glass.encoders.towers.efficientnet import (  # noqa: E402
     EfficientNetLite0Config,
@@ -32,12 +33,11 @@ def dual_config(
     sentence: SentenceEncoder, efficientnet: EfficientNetLite0Encoder
 ) -> DualEncoderConfig:
     return DualEncoderConfig(
-        vision_encoder="efficientnet_lite0",
-        vision_encoder_config=efficientnet.config,
-        text_encoder="all_minilm_l6_v2",
-        text_encoder_config=sentence.config,
-        pooling="attention",
-        pooling_config=AttentionPoolingConfig(num_queries=2, width=32, num_heads=4),
+        vision_encoder=Component(name="efficientnet_lite0", config=efficientnet.config),
+        text_encoder=Component(name="all_minilm_l6_v2", config=sentence.config),
+        pooling=Component(
+            name="attention", config=AttentionPoolingConfig(num_queries=2, width=32, num_heads=4)
+        ),
         image_width=efficientnet.width,
         grid=efficientnet.grid,
         text_width=sentence.width,

@@ -1,3 +1,5 @@
+"""Attention pooling against the same attention head by head."""
+
 from __future__ import annotations
 
 import pytest
@@ -32,7 +34,7 @@ def test_it_is_attention_of_learned_queries_to_normalised_projected_tokens() -> 
         heads.append(scores.softmax(-1) @ values[:, :, part])
     expected = F.layer_norm(pooling.output(torch.cat(heads, -1)), (16,))
     assert pooling(features()).shape == (2, 3, 16)
-    # float32, sums in another order, before a layer norm
+    # float32, sums in a different order, before a layer norm
     torch.testing.assert_close(pooling(features()), expected, atol=1e-5, rtol=1e-4)
 
 
@@ -48,7 +50,7 @@ def test_without_a_bottleneck_a_query_is_a_weighted_mean_of_the_features() -> No
         heads.append(scores.softmax(-1) @ values)
     expected = F.layer_norm(torch.cat(heads, -1), (20,))
     assert pooling(features()).shape == (2, 3, 20)
-    # float32, sums in another order, before a layer norm
+    # float32, sums in a different order, before a layer norm
     torch.testing.assert_close(pooling(features()), expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match=r"width is 20.*num_heads, 3"):
         build(width=None, key_dim=12, num_heads=3)
@@ -99,7 +101,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 20), (2, 6, 21)])
-def test_features_of_another_encoder_are_refused(shape: tuple[int, ...]) -> None:
+def test_features_of_a_different_encoder_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected \(batch, 6, 20\) for a grid of 2 x 3"):
         build()(torch.zeros(shape))
 

@@ -1,52 +1,69 @@
-"""Names and options: what is allowed, and what the errors say."""
+"""Names and options: what is allowed, and what the errors name."""
 
 from __future__ import annotations
 
+import datetime
+import json
 from dataclasses import dataclass
 
 import pytest
 
-from edge_glass.encoders.components import ConfigError, as_options, component, validate
-from edge_glass.fusion.gated import GatedConfig
+from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
+from edge_glass.encoders.components import Component, ConfigError, as_options, component, validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    size: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
     dims: tuple[int, ...]
     rate: float = 1.0
+    inner: Inner | None = None
 
 
 def test_lists_become_tuples_and_whole_numbers_floats() -> None:
     assert validate(Example, {"dims": [4, 2], "rate": 1}, where="x") == Example(dims=(4, 2))
+    nested = validate(Example, {"dims": [], "inner": {"size": 3}}, where="x")
+    assert nested == Example(dims=(), inner=Inner(size=3))
 
 
-def test_component_by_name() -> None:
-    config = component("fusion", "gated", {"num_heads": 2}, where="here")
-    assert config == GatedConfig(num_heads=2)
-    assert as_options(config) == {"num_heads": 2, "gate_init": 0.0, "dropout": 0.0}
+def test_a_component_by_name_is_saved_with_all_its_options() -> None:
+    config = component("pooling", "attention", {"num_heads": 2}, where="here")
+    assert config == AttentionPoolingConfig(num_heads=2)
+    saved = Component(name="attention", config=config).saved()
+    assert saved == {"name": "attention", "options": as_options(config)}
+    assert saved["options"]["num_queries"] == 4  # a default
+    again = json.loads(json.dumps(saved))
+    assert component("pooling", again["name"], again["options"], where="here") == config
 
 
-def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ConfigError, match=r"fusion is 'gatd'.*concat, cross_attention, gated"):
-        component("fusion", "gatd", {}, where="params.yaml")
-
-
-def test_unknown_field_names_place_and_allowed() -> None:
-    with pytest.raises(
-        ConfigError, match=r"fusions\.gated: unknown field 'heads'; allowed are num_"
-    ):
-        component("fusion", "gated", {"heads": 2}, where="params.yaml: fusions.gated")
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match=r"pooling is 'atention'.*attention, perceiver"):
+        component("pooling", "atention", {}, where="params.yaml")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dims": ["4"]}, "dims.0: .*found '4'"),
-        ({"dims": [4], "rate": "fast"}, "rate: .*found 'fast'"),
-        ({}, "dims: .*required"),
-        ([1], "expected a table"),
+        ({"dims": ["4"]}, r"here: dims.0: .*found '4'"),
+        ({"dims": [4], "rate": "fast"}, "here: rate: .*found 'fast'"),
+        ({}, "here: dims: .*required"),
+        ([1], r"here: expected a table of options, found \[1\]"),
+        (None, "here: expected a table of options, found None"),
+        ({"dims": [], "heads": 2}, "here: unknown field 'heads'; allowed are dims, rate, inner"),
+        ({"dims": [], 1: 2, "x": 3}, "here: unknown field 'x', 1; allowed"),
+        ({"dims": [], "inner": {"sise": 2}}, "here.inner: unknown field 'sise'; allowed are size"),
+        ({"dims": [datetime.date(2020, 1, 1)]}, "here: expected what JSON can hold .*date"),
     ],
 )
-def test_wrong_types_are_refused(options: object, message: str) -> None:
+def test_mistakes_are_named(options: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        validate(Example, options, where="here")  # type: ignore[arg-type]
+        validate(Example, options, where="here")
+
+
+def test_a_value_that_the_class_refuses_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"poolings\.attention: .*num_queries is 0"):
+        component("pooling", "attention", {"num_queries": 0}, where="p: poolings.attention")

@@ -1,3 +1,5 @@
+"""The dual encoder: its parts in order, equal bits in any batch, and its checkpoint."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
 from edge_glass.encoders.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from edge_glass.encoders.components import Component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.perceiver import PerceiverConfig
@@ -39,7 +42,7 @@ def features(batch: int = 3) -> torch.Tensor:
     return torch.randn(batch, 4, 1728, generator=torch.Generator().manual_seed(1))
 
 
-def test_pictures_go_through_pooling_mean_and_head(dual: DualEncoder) -> None:
+def test_images_go_through_pooling_mean_and_head(dual: DualEncoder) -> None:
     tokens = dual.pooling(features())
     assert tokens.shape == (3, 2, 32)
     assert torch.equal(dual.pool(features()), tokens)
@@ -62,12 +65,12 @@ def test_encode_image_and_text_are_the_parts_in_order(
     assert dual.text is not None
     with torch.no_grad():
         pixels = dual.vision.preprocess(images)
-        pictures = F.normalize(dual.image_embeddings(dual.vision(pixels)), dim=1)
+        shown = F.normalize(dual.image_embeddings(dual.vision(pixels)), dim=1)
         texts = F.normalize(dual.text_embeddings(dual.text.encode(TEXTS)), dim=1)
-    # batches of another size may sum in another order
+    # batches of a different size may sum in a different order
     for found, expected in (
-        (dual.encode_image(images), pictures),
-        (dual.encode_image(images, batch_size=2), pictures),
+        (dual.encode_image(images), shown),
+        (dual.encode_image(images, batch_size=2), shown),
         (dual.encode_text(TEXTS), texts),
         (dual.encode_text(TEXTS, batch_size=3), texts),
     ):
@@ -78,7 +81,7 @@ def test_encode_image_and_text_are_the_parts_in_order(
 
 @pytest.mark.parametrize("pooling", ["attention", "perceiver"])
 @pytest.mark.parametrize("batch_size", [None, 2, 7, 16])
-def test_a_picture_has_the_same_bits_alone_and_in_any_company(
+def test_a_image_has_the_same_bits_alone_and_in_any_company(
     dual_config: DualEncoderConfig,
     efficientnet: EfficientNetLite0Encoder,
     batch_size: int | None,
@@ -87,7 +90,7 @@ def test_a_picture_has_the_same_bits_alone_and_in_any_company(
     """Batches of one size: a plain batch of 16 differs from 16 batches of one."""
     if pooling == "perceiver":
         options = PerceiverConfig(num_latents=2, width=32, num_heads=4)
-        dual_config = replace(dual_config, pooling=pooling, pooling_config=options)
+        dual_config = replace(dual_config, pooling=Component(name=pooling, config=options))
     torch.manual_seed(0)
     dual = DualEncoder(dual_config, vision=efficientnet).eval()
     noise = torch.randint(0, 256, (19, 40, 50, 3), generator=torch.Generator().manual_seed(2))
@@ -144,7 +147,7 @@ def test_truncate_dim_is_the_first_numbers_normalised(
 
 @pytest.mark.parametrize("dim", [0, 25])
 def test_a_dim_out_of_range_is_refused_before_any_work(dual: DualEncoder, dim: int) -> None:
-    message = rf"truncate_dim is {dim}, expected 1 to 24; trained are \[24, 8, 4\]"
+    message = rf"truncate_dim is {dim}, expected 1 to 24; the model was trained at \[24, 8, 4\]"
     with pytest.raises(ValueError, match=message):
         dual.encode_text(TEXTS, truncate_dim=dim)
     with pytest.raises(ValueError, match=message):
@@ -177,8 +180,7 @@ def test_from_pretrained_gives_the_model_that_was_saved(
     config = replace(
         dual_config,
         projection=projection,
-        pooling=pooling,
-        pooling_config=options[pooling],
+        pooling=Component(name=pooling, config=options[pooling]),
         hidden_width=20,
     )
     torch.manual_seed(3)
@@ -197,19 +199,13 @@ def test_from_pretrained_gives_the_model_that_was_saved(
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
-def test_build_draws_from_the_callers_seed_and_takes_the_encoders_on_demand(
-    dual_config: DualEncoderConfig,
-) -> None:
+def test_fresh_weights_are_drawn_from_the_callers_seed(dual_config: DualEncoderConfig) -> None:
     torch.manual_seed(5)
-    first = dual_config.build()
+    first = DualEncoder(dual_config)
     torch.manual_seed(5)
     second = DualEncoder(dual_config)
-    assert first.vision is None
-    assert first.text is None
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name])
-    whole = dual_config.build(load_encoders=True)
-    assert whole.encode_text(TEXTS).shape == (3, 24)
 
 
 def test_a_checkpoint_holds_no_frozen_weights(dual: DualEncoder, tmp_path: Path) -> None:
@@ -247,7 +243,7 @@ def test_missing_and_extra_keys_are_refused(dual: DualEncoder, tmp_path: Path) -
     assert "extra: image_head.old" in str(caught.value)
 
 
-def test_encoders_of_another_width_are_refused(
+def test_encoders_of_a_different_width_are_refused(
     dual: DualEncoder, tmp_path: Path, sentence: SentenceEncoder
 ) -> None:
     with pytest.raises(ValueError, match="all_minilm_l6_v2 has width 384, expected 768"):

@@ -1,14 +1,16 @@
+"""The config of a dual encoder: complete, strict, and the same after a round trip."""
+
 from __future__ import annotations
 
 import json
 import math
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
+from edge_glass.encoders.components import ConfigError
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 
@@ -20,26 +22,52 @@ def features(batch: int = 3) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "other"}, "not that of a dual_encoder"),
-        ({"pooling": "max"}, r"pooling is 'max', expected one of \['attention', 'perceiver'\]"),
+        ({"model": "other"}, "config.json: not the config of a dual_encoder"),
+        ({"pooling": "max"}, "pooling is 'max', .*choose one of attention, perceiver"),
         ({"pooling": None}, "pooling is None"),
-        ({"new": 1}, r"the config has unknown fields \['new'\]"),
-        ({"pooling_config": {"depth": 1}}, r"pooling_config has unknown fields \['depth'\]"),
-        ({"pooling_config": None}, "pooling_config is None, expected an object"),
-        ({"text_encoder_config": {}}, "text_encoder_config: .* 'model'"),
+        ({"pooling": ["attention"]}, r"pooling is \['attention'\]"),
+        ({"new": 1}, "config.json: unknown field 'new'"),
+        ({"pooling_config": {"depth": 1}}, "pooling_config: unknown field 'depth'"),
+        ({"pooling_config": None}, "pooling_config: expected a table of options, found None"),
+        ({"pooling_config": {"num_queries": "12"}}, "pooling_config: num_queries: .*found '12'"),
+        ({"text_encoder_config": {}}, "text_encoder_config: model: .*required"),
+        ({"text_width": "12"}, "config.json: text_width: .*found '12'"),
+        ({"projection": "cubic"}, "config.json: projection: .*found 'cubic'"),
         ({"matryoshka_dims": [4, 8]}, "strictly descend"),
     ],
 )
 def test_a_config_that_can_not_be_is_refused(
     dual_config: DualEncoderConfig, change: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
-        DualEncoderConfig.from_dict(dual_config.to_dict() | change)
+    with pytest.raises(ConfigError, match=message):
+        DualEncoderConfig.from_dict(dual_config.to_dict() | change, where="config.json")
 
 
 def test_the_config_survives_json(dual_config: DualEncoderConfig) -> None:
-    assert DualEncoderConfig.from_dict(json.loads(json.dumps(dual_config.to_dict()))) == dual_config
-    assert asdict(dual_config)["init_logit_scale"] == pytest.approx(math.log(1 / 0.07))
+    values = json.loads(json.dumps(dual_config.to_dict()))
+    assert DualEncoderConfig.from_dict(values, where="config.json") == dual_config
+
+
+def test_the_keys_of_config_json_stay(dual_config: DualEncoderConfig) -> None:
+    """Models in use have these; a default that changes must not change what they mean."""
+    values = dual_config.to_dict()
+    assert sorted(values) == [
+        *("grid", "hidden_width", "image_dropout", "image_width", "init_logit_scale"),
+        *("matryoshka_dims", "model", "pooling", "pooling_config", "projection"),
+        *("text_dropout", "text_encoder", "text_encoder_config", "text_width"),
+        *("token_reduction", "vision_encoder", "vision_encoder_config"),
+    ]
+    assert values["pooling"] == "attention"
+    assert values["pooling_config"] == {
+        "num_queries": 2,
+        "width": 32,
+        "key_dim": None,
+        "num_heads": 4,
+        "positions": True,
+        "dropout": 0.0,
+    }
+    # rounded, as the models in use were trained from it
+    assert values["init_logit_scale"] == pytest.approx(math.log(1 / 0.07), abs=1e-3)
 
 
 THIRD_PARTY = """
@@ -76,11 +104,11 @@ def test_a_third_partys_component_is_found_by_entry_point(
     )
     monkeypatch.syspath_prepend(tmp_path)
     values = dual_config.to_dict() | {"pooling": "mean", "pooling_config": {"unused": 3}}
-    dual = DualEncoder(DualEncoderConfig.from_dict(values)).eval()
+    dual = DualEncoder(DualEncoderConfig.from_dict(values, where="config.json")).eval()
     assert torch.equal(dual.pool(features()), features().mean(1, keepdim=True))
     dual.save_pretrained(tmp_path / "model")
     loaded = DualEncoder.from_pretrained(tmp_path / "model", load_encoders=False)
     assert torch.equal(loaded.image_embeddings(features()), dual.image_embeddings(features()))
     shutil.rmtree(information)
-    with pytest.raises(ValueError, match="a third party's needs its package installed"):
+    with pytest.raises(ValueError, match="install the package that offers it"):
         DualEncoder.from_pretrained(tmp_path / "model", load_encoders=False)

@@ -1,3 +1,5 @@
+"""The Matryoshka projection, and embeddings that are cut."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The Perceiver resampler against its layers written out."""
+
 from __future__ import annotations
 
 import pytest
@@ -62,7 +64,7 @@ def test_a_layer_is_cross_attention_self_attention_and_feed_forward() -> None:
         x = x + layer.feed_forward_out(hidden)
     expected = resampler.output_norm(x)
     assert resampler(features()).shape == (2, 3, 16)
-    # float32 through two layers, sums in another order
+    # float32 through two layers, sums in a different order
     torch.testing.assert_close(resampler(features()), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -75,7 +77,7 @@ def test_without_a_bottleneck_a_fresh_resampler_averages_the_features() -> None:
     expected = F.layer_norm(resampler.latents + 2 * mean, (20,))
     assert resampler.width == 20
     assert resampler.layers[0].feed_forward_in.out_features == 5
-    # float32, sums of six numbers in another order
+    # float32, sums of six numbers in a different order
     torch.testing.assert_close(resampler(features()), expected, atol=1e-5, rtol=1e-5)
     with pytest.raises(ValueError, match="width is 20, expected a multiple of num_heads, 3"):
         build(width=None, num_heads=3)
@@ -109,7 +111,7 @@ def test_every_patch_and_every_latent_reaches_every_token() -> None:
 
 
 def test_it_learns_from_its_own_start() -> None:
-    """One patch of six is marked by one number; a linear head must tell which."""
+    """One patch of six is marked by one number; a linear head must find it."""
     resampler = build(width=32)
     head = nn.Linear(3 * 32, 6)
     optimizer = torch.optim.AdamW([*resampler.parameters(), *head.parameters()], lr=3e-3)
@@ -129,7 +131,7 @@ def test_it_learns_from_its_own_start() -> None:
         optimizer.step()
     x, places = batch(500)
     accuracy = (head(resampler(x).flatten(1)).argmax(1) == places).float().mean()
-    assert accuracy > 0.9  # chance is 0.17; a resampler that can't tell places stays there
+    assert accuracy > 0.9  # chance is 0.17; a resampler that can not tell patches apart stays there
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
@@ -137,7 +139,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_features_of_another_encoder_are_refused() -> None:
+def test_features_of_a_different_encoder_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected \(batch, 6, 20\)"):
         build()(torch.zeros(2, 7, 20))
 

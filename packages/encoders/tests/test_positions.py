@@ -1,3 +1,5 @@
+"""Fixed positions against their formula."""
+
 from __future__ import annotations
 
 import math

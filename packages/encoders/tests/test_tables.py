@@ -1,3 +1,5 @@
+"""The tables of components, and what their import costs."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -7,7 +9,8 @@ import sys
 
 import pytest
 
-from edge_glass.encoders.tables import POOLINGS, TEXT_ENCODERS, VISION_ENCODERS
+from edge_glass.encoders.tables import POOLINGS
+from edge_glass.encoders.towers.tables import TEXT_ENCODERS, VISION_ENCODERS
 
 
 def test_the_names_are_those_of_the_documents() -> None:
@@ -30,7 +33,7 @@ def test_configs_are_frozen_and_keyword_only(config_class: type) -> None:
 
 def test_heavy_libraries_are_imported_only_when_a_model_is_built() -> None:
     code = (
-        "import sys, edge_glass.encoders.tables, edge_glass.encoders.dual_encoder;"
+        "import sys, edge_glass.encoders.towers.tables, edge_glass.encoders.dual_encoder;"
         "heavy = {'transformers', 'sentence_transformers', 'sklearn'};"
         "print(sorted(heavy & set(sys.modules)))"
     )

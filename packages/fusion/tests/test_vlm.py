@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from edge_glass.decoders.sampling import Sampling
 from edge_glass.fusion.prompt import IGNORED, example_ids, prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
 
@@ -43,7 +44,7 @@ def test_packed_equals_alone(tiny_vlm: BuildVlm, decoder: str, fusion: str) -> N
         single_inputs = row(model, [at])
         single = model(features, *single_inputs).hidden_states[-1]
         length = single_inputs[0].shape[1]
-        # float32 through a few layers, attention over masked columns adds in another order
+        # float32 through a few layers; attention over masked columns adds in a different order
         torch.testing.assert_close(
             packed[:, start : start + length], single[:, prefix:], rtol=1e-4, atol=1e-4
         )
@@ -64,7 +65,7 @@ def test_answers_are_the_same_alone_and_in_a_padded_batch(
 
 @pytest.mark.parametrize(("decoder", "fusion"), BOTH)
 def test_the_model_can_learn_its_answers(tiny_vlm: BuildVlm, decoder: str, fusion: str) -> None:
-    # the picture alone decides between two answers to one question
+    # Only the image decides between two answers to one question.
     model = tiny_vlm(decoder, fusion).train()
     features = torch.randn(2, 9, 24)
     parts = [example_ids(model.tokenizer, QUESTIONS[0], answer) for answer in ("two", "top")]
@@ -107,10 +108,8 @@ def noise(number: int) -> list[Image.Image]:
     return [Image.fromarray(each.numpy()) for each in pixels]
 
 
-def test_the_folder_answers_about_pictures_in_another_process(
-    vlm_folder: Path, tmp_path: Path
-) -> None:
-    # the artefact alone: another place, another process, nothing of this one
+def test_the_folder_answers_about_images_in_a_new_process(vlm_folder: Path, tmp_path: Path) -> None:
+    # The folder alone: a different place, a new process, nothing of this one.
     copy = shutil.copytree(vlm_folder, tmp_path / "elsewhere")
     images = noise(3)
     for place, image in enumerate(images):
@@ -134,7 +133,7 @@ def test_the_folder_answers_about_pictures_in_another_process(
     assert json.loads(done.stdout) == model.answer(images, QUESTIONS)
 
 
-def test_a_question_gets_the_same_bits_in_any_company(vlm_folder: Path) -> None:
+def test_a_question_gets_the_same_bits_alone_and_among_others(vlm_folder: Path) -> None:
     model = VisionLanguageModel.from_pretrained(vlm_folder)
     images = noise(3)
     features = model.encode([images[0], images[0], images[1], images[2]])
@@ -145,13 +144,32 @@ def test_a_question_gets_the_same_bits_in_any_company(vlm_folder: Path) -> None:
     hidden: list[torch.Tensor] = []  # what each projection to the vocabulary read
     model.decoder.output_norm.register_forward_hook(lambda *args: hidden.append(args[1][0][0]))
     together = model.answer(images, QUESTIONS)
-    in_company, hidden[:] = list(hidden), []
+    among_others, hidden[:] = list(hidden), []
     singly = [model.answer([images[at]], [QUESTIONS[at]])[0] for at in (2, 1, 0)][::-1]
     assert together == singly
-    assert len(hidden) == len(in_company)
-    assert {bytes(each.numpy()) for each in hidden} == {bytes(e.numpy()) for e in in_company}
+    assert len(hidden) == len(among_others)
+    assert {bytes(each.numpy()) for each in hidden} == {bytes(e.numpy()) for e in among_others}
     assert model.answer(images, QUESTIONS, batch_size=2) == together
     assert model.answer([], []) == []
+
+
+def test_sampled_answers_depend_on_the_seed_and_on_the_number_of_the_question(
+    vlm_folder: Path,
+) -> None:
+    model = VisionLanguageModel.from_pretrained(vlm_folder)
+    images, questions = noise(1) * 4, [QUESTIONS[0]] * 4
+    greedy = model.answer(images, questions)
+    assert len(set(greedy)) == 1
+    assert model.answer(images, questions, sampling=Sampling(seed=3)) == greedy
+    sampling = Sampling(temperature=2.0, seed=3)
+    sampled = model.answer(images, questions, sampling=sampling)
+    assert len(set(sampled)) > 1  # one question, four numbers
+    assert model.answer(images[:2], questions[:2], sampling=sampling) == sampled[:2]
+    assert model.answer(images, questions, sampling=sampling, batch_size=3) == sampled
+    other = Sampling(temperature=2.0, seed=4)
+    assert model.answer(images, questions, sampling=other) != sampled
+    narrow = Sampling(temperature=2.0, seed=3, top_p=1e-6)  # keeps the most probable word only
+    assert model.answer(images, questions, sampling=narrow) == greedy
 
 
 def test_bad_questions_are_refused(vlm_folder: Path) -> None:
@@ -159,7 +177,7 @@ def test_bad_questions_are_refused(vlm_folder: Path) -> None:
     image = noise(1)
     with pytest.raises(ValueError, match="question 1 of 1 is empty"):
         model.answer(image, [" \n"])
-    with pytest.raises(ValueError, match="1 pictures but 2 questions"):
+    with pytest.raises(ValueError, match="found 1 images and 2 questions"):
         model.answer(image, QUESTIONS[:2])
     with pytest.raises(ValueError, match="positions, but max_positions is 64; shorten the text"):
         model.answer(image, ["what " * 80])
@@ -184,7 +202,7 @@ def test_a_missing_tensor_is_named(tiny_vlm: BuildVlm, tmp_path: Path) -> None:
     config, tensors = load_checkpoint(tmp_path)
     del tensors["fusion.projector.1.weight"]
     save_checkpoint(tmp_path, config, tensors)
-    with pytest.raises(ValueError, match=r"missing: projector\.1\.weight"):
+    with pytest.raises(ValueError, match=r"missing: fusion\.projector\.1\.weight"):
         VisionLanguageModel.from_pretrained(tmp_path, load_vision_encoder=False)
 
 
@@ -198,14 +216,7 @@ def test_labels_cover_the_answer_and_eos_only(tiny_vlm: BuildVlm) -> None:
     assert model.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True) == "top left"
 
 
-def test_another_grid_is_refused(tiny_vlm: BuildVlm) -> None:
+def test_a_different_grid_is_refused(tiny_vlm: BuildVlm) -> None:
     model = tiny_vlm("trm", "concat")
-    with pytest.raises(ValueError, match="hold 4 places, expected 3 x 3"):
+    with pytest.raises(ValueError, match="hold 4 patches, expected 3 x 3"):
         model.answer_features(torch.randn(1, 4, 24), QUESTIONS[:1])
-
-
-def test_pooled_tokens_without_a_pooling_are_refused() -> None:
-    from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
-
-    with pytest.raises(ValueError, match="'pooled' need the aligned pooling"):
-        VisualTokens(VisualTokensConfig(kind="pooled"), input_width=8, grid=(2, 2), pooling=None)

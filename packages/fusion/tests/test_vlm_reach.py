@@ -34,7 +34,7 @@ def question(model: VisionLanguageModel, at: int = 0) -> Tensor:
 
 @BOTH
 @torch.no_grad()
-def test_every_place_of_a_picture_reaches_every_logit(
+def test_every_patch_of_an_image_reaches_every_logit(
     tiny_vlm: BuildVlm, decoder: str, fusion: str
 ) -> None:
     model = tiny_vlm(decoder, fusion)

@@ -1,10 +1,11 @@
-"""A temporary project with a tiny PixMo."""
+"""A temporary project with a tiny PixMo; runs that are interrupted; torch as it was before."""
 
 from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 import yaml
 
 from tiny_pixmo import PARAMS, build_data
+
+PIPELINE = Path(__file__).parents[3] / "dvc.yaml"
 
 
 @pytest.fixture
@@ -21,11 +24,47 @@ def params() -> dict[str, Any]:
 
 
 @pytest.fixture
+def restore_torch() -> Iterator[None]:
+    """Restores the global settings of torch that the stages change."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def stop_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[int], AbstractContextManager[None]]:
+    """Returns a context in which training is interrupted just after it has logged a step."""
+    from edge_glass.training.loop.curves import Curves
+
+    @contextmanager
+    def stop(step: int) -> Iterator[None]:
+        original = Curves.log
+
+        def log(self: Curves, at: int, values: Any) -> None:
+            original(self, at, values)
+            if at == step:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Curves, "log", log)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+        monkeypatch.setattr(Curves, "log", original)
+
+    return stop
+
+
+@pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]) -> Path:
-    """A working folder with tiny data and params.yaml; the current folder while the test runs."""
+    """A project with tiny data and the real dvc.yaml; the current folder while the test runs."""
     monkeypatch.chdir(tmp_path)
     build_data(tmp_path / "data")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    shutil.copy(PIPELINE, tmp_path)
     return tmp_path
 
 
@@ -40,6 +79,7 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         build_data(folder / "data")
         (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+        shutil.copy(PIPELINE, folder)
         params = load_params(folder / "params.yaml")
         prepare.run(params)
         encode.run(params)

@@ -61,12 +61,12 @@ PARAMS: dict[str, Any] = {
             "n_dims_per_step": 1,
             "contrastive_weight": 1.0,
             "matryoshka_weight": 1.0,
-            "text_dropout": 0.2,
+            "caption_dropout": 0.2,
             "head": {"image_dropout": 0.1, "text_dropout": 0.1},
             "optim": {"learning_rate": 0.003, "weight_decay": 0.1, "warmup_steps": 2},
             "log_steps": 2,
             "checkpoint_steps": 3,
-            "num_shards": 2,
+            "num_microbatches": 2,
             "gradient_cache": True,
             "validation_steps": 4,
         }
@@ -87,7 +87,7 @@ PARAMS: dict[str, Any] = {
             "optim": {"learning_rate": 0.003, "weight_decay": 0.1, "warmup_steps": 2},
             "log_steps": 2,
             "checkpoint_steps": 3,
-            "num_shards": 2,
+            "num_microbatches": 2,
             "validation_steps": 4,
             "validation_questions": 8,
         }

@@ -1,3 +1,5 @@
+"""The CLIP tower against transformers, on a small random model."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -66,7 +68,7 @@ def test_layers_that_nobody_reads_are_dropped(folder: Path, model: CLIPVisionMod
     assert whole - kept == one_layer
 
 
-def test_another_picture_size_interpolates_the_positions(
+def test_a_different_image_size_interpolates_the_positions(
     folder: Path, model: CLIPVisionModel
 ) -> None:
     encoder = config(folder).build(image_size=42)
@@ -79,7 +81,7 @@ def test_another_picture_size_interpolates_the_positions(
     assert encoder.preprocess([Image.new("RGB", (9, 5))]).shape == (1, 3, 42, 42)
 
 
-def test_pictures_are_normalised_as_clip_was_trained(folder: Path) -> None:
+def test_images_are_normalised_as_clip_was_trained(folder: Path) -> None:
     pixels = config(folder).build().preprocess([Image.new("RGB", (28, 28), (255, 0, 51))])
     expected = [(v - m) / s for v, m, s in zip((1, 0, 0.2), MEAN, STD, strict=True)]
     torch.testing.assert_close(pixels[0, :, 3, 3], torch.tensor(expected), atol=1e-5, rtol=0)
@@ -129,7 +131,7 @@ def test_missing_weights_are_refused(folder: Path, tmp_path: Path) -> None:
         config(tmp_path).build()
 
 
-def test_a_picture_of_another_size_is_refused(folder: Path) -> None:
+def test_a_image_of_a_different_size_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"expected \(3, 28, 28\)"):
         config(folder).build()(noise(35))
 

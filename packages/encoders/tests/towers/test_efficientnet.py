@@ -1,3 +1,5 @@
+"""EfficientNet-Lite0 against its published form, and its maps as tokens."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -124,7 +126,7 @@ def test_finer_maps_can_be_averaged(efficientnet: EfficientNetLite0Encoder) -> N
     tokens = encoder(noise(1, 64))
     cells = encoder.network.feature_maps(noise(1, 64), ("stage4",))["stage4"]
     assert tokens.shape == (1, 4, encoder.width) == (1, 4, 1280 + 80)
-    # a mean of four, summed in another order
+    # a mean of four, summed in a different order
     torch.testing.assert_close(tokens[0, 1, 1280:], cells[0, :, :2, 2:].mean((1, 2)))
 
 
@@ -153,7 +155,7 @@ def test_a_coarser_grid_averages_the_places_of_its_own(
     coarse = EfficientNetLite0Encoder(replace(config, grid=2), efficientnet.network)
     assert (fine.grid, coarse.grid, coarse.width) == ((4, 4), (2, 2), fine.width)
     places = fine(noise(1, 128)).reshape(1, 2, 2, 2, 2, fine.width)  # B, row, inner, column, inner
-    # a mean of four, summed in another order
+    # a mean of four, summed in a different order
     torch.testing.assert_close(coarse(noise(1, 128)), places.mean((2, 4)).flatten(1, 2))
 
 
@@ -174,7 +176,7 @@ def test_a_grid_of_nothing_is_refused() -> None:
 def test_a_grid_is_held_against_the_size_given_at_build() -> None:
     config = EfficientNetLite0Config(image_size=128, grid=8)
     assert config.build(image_size=256).grid == (8, 8)
-    with pytest.raises(ValueError, match="for pictures of 192 pixels"):
+    with pytest.raises(ValueError, match="for images of 192 pixels"):
         config.build(image_size=192)
 
 
@@ -188,12 +190,12 @@ def test_preprocess_normalises_as_the_network_was_trained(
     assert (MEAN[0], STD[0]) == (127 / 255, 128 / 255)
 
 
-def test_a_picture_gets_the_same_tokens_in_any_batch(
+def test_a_image_gets_the_same_tokens_in_any_batch(
     efficientnet: EfficientNetLite0Encoder,
 ) -> None:
     pixels = noise(5, 64)
     alone = torch.cat([efficientnet(pixels[i : i + 1]) for i in range(5)])
-    # another batch size may sum in another order
+    # a different batch size may sum in a different order
     torch.testing.assert_close(efficientnet(pixels), alone, atol=1e-4, rtol=1e-4)
 
 
@@ -206,7 +208,7 @@ def test_it_is_frozen_whatever_its_parent_does(efficientnet: EfficientNetLite0En
     assert isinstance(efficientnet, VisionEncoder)
 
 
-def test_another_picture_size_is_given_at_build() -> None:
+def test_a_different_image_size_is_given_at_build() -> None:
     encoder = EfficientNetLite0Config(image_size=64).build(image_size=128)
     assert (encoder.image_size, encoder.grid) == (128, (4, 4))
     assert encoder.preprocess([Image.new("L", (9, 9))]).shape == (1, 3, 128, 128)

@@ -12,7 +12,7 @@ from edge_glass.encoders.towers.preprocessing import image_transform
 
 
 class Places(VisionEncoder):
-    """Says of each pixel where it is, and how bright."""
+    """Pixels that hold their own place and brightness."""
 
     def __init__(self) -> None:
         super().__init__()

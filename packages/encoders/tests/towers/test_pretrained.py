@@ -1,3 +1,5 @@
+"""References to pretrained weights, without a network."""
+
 from __future__ import annotations
 
 from pathlib import Path

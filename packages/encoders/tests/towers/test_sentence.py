@@ -1,3 +1,5 @@
+"""The sentence encoder against its definition."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""Questions about picture files: one by one, in a chat, and what can be wrong with them."""
+"""Questions about image files: one by one, in a chat, and what can be wrong with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from edge_glass.fusion.app.ask import Chat, ask_picture, load_model, read_picture, run_chat
+from edge_glass.fusion.app.ask import Chat, ask_image, load_model, read_image, run_chat
 
 QUESTIONS = ["how many dogs are there?", "where is the cat?", "what colour is it?", "what?"]
 
@@ -26,77 +26,77 @@ def test_a_chat_says_what_ask_says(vlm_folder: Path, tmp_path: Path) -> None:
     lines = [
         *QUESTIONS[:2],
         "",
-        f"/picture {second}\n",
+        f"/image {second}\n",
         "  what colour is it? \n",
         "/quit",
         "what?",
     ]
     run_chat(Chat(load_model(vlm_folder), first), lines, shown.append)
-    expected = ask_picture(first, QUESTIONS[:2], vlm_folder)
-    expected += ask_picture(second, [QUESTIONS[2]], vlm_folder)
+    expected = ask_image(first, QUESTIONS[:2], vlm_folder)
+    expected += ask_image(second, [QUESTIONS[2]], vlm_folder)
     assert shown == expected
     assert len(set(shown)) > 1
 
 
 def test_an_error_ends_a_script_and_not_a_conversation(vlm_folder: Path, tmp_path: Path) -> None:
-    picture = noise(tmp_path / "1.png", 1)
-    chat = Chat(load_model(vlm_folder), picture)
-    lines = ["/picture nowhere.png", "/sing", "/picture", "what " * 80, "what?"]
+    image = noise(tmp_path / "1.png", 1)
+    chat = Chat(load_model(vlm_folder), image)
+    lines = ["/image nowhere.png", "/sing", "/image", "what " * 80, "what?"]
     shown: list[str] = []
     errors: list[str] = []
     run_chat(chat, lines, shown.append, errors.append)
-    assert shown == ask_picture(picture, ["what?"], vlm_folder)  # the old picture stays
+    assert shown == ask_image(image, ["what?"], vlm_folder)  # the old image stays
     assert [error.split(":")[0] for error in errors[:2]] == [
         "nowhere.png",
-        "/sing is no command; there are /picture FILE and /quit",
+        "/sing is not a command; use /image FILE or /quit",
     ]
-    assert "/picture needs a file" in errors[2]
+    assert "/image needs a file" in errors[2]
     assert "positions, but max_positions is 64; shorten the text" in errors[3]
-    with pytest.raises(FileNotFoundError, match="no such picture"):
+    with pytest.raises(FileNotFoundError, match="no such image"):
         run_chat(chat, lines, shown.append)
     assert len(shown) == 1
 
 
-def test_a_picture_is_read_upright_as_rgb(tmp_path: Path) -> None:
+def test_an_image_is_read_upright_as_rgb(tmp_path: Path) -> None:
     image = Image.new("L", (30, 20))
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     image.save(tmp_path / "turned.jpg", exif=exif)
-    read = read_picture(tmp_path / "turned.jpg")
+    read = read_image(tmp_path / "turned.jpg")
     assert (read.size, read.mode) == ((20, 30), "RGB")
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
     whole = noise(tmp_path / "whole.png", 1).read_bytes()
     for name, content in (("cut.png", whole[:500]), ("empty.png", b""), ("page.png", b"<html>")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=f"{name}: not a readable picture"):
-            read_picture(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name}: not a readable image"):
+            read_image(tmp_path / name)
 
 
 def test_what_is_asked_is_checked_before_the_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="question 2 of 2 is empty"):
-        ask_picture(tmp_path / "nowhere.png", ["what?", " "], tmp_path)
-    with pytest.raises(FileNotFoundError, match="no such picture"):
-        ask_picture(tmp_path / "nowhere.png", ["what?"], tmp_path)
+        ask_image(tmp_path / "nowhere.png", ["what?", " "], tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such image"):
+        ask_image(tmp_path / "nowhere.png", ["what?"], tmp_path)
 
 
 def test_a_folder_that_is_no_model_is_named(
     vlm_folder: Path, dual_folder: Path, tmp_path: Path
 ) -> None:
-    picture = noise(tmp_path / "1.png", 1)
-    with pytest.raises(ValueError, match=f"{tmp_path} is no checkpoint"):
-        ask_picture(picture, ["what?"], tmp_path)
-    with pytest.raises(ValueError, match="is not of format edge-glass-vlm/1"):
-        ask_picture(picture, ["what?"], dual_folder)
+    image = noise(tmp_path / "1.png", 1)
+    with pytest.raises(ValueError, match=f"{tmp_path} is not a checkpoint"):
+        ask_image(image, ["what?"], tmp_path)
+    with pytest.raises(ValueError, match="format is None, expected 'edge-glass-vlm/2'"):
+        ask_image(image, ["what?"], dual_folder)
     partly = tmp_path / "partly"
     partly.mkdir()
     for name in ("config.json", "model.safetensors"):
         (partly / name).write_bytes((vlm_folder / name).read_bytes())
-    with pytest.raises(ValueError, match=r"tokenizer\.json does not exist: copy the model's whole"):
-        ask_picture(picture, ["what?"], partly)
+    with pytest.raises(ValueError, match=r"tokenizer\.json does not exist; copy the model's whole"):
+        ask_image(image, ["what?"], partly)
     config = (vlm_folder / "config.json").read_text()
     (partly / "tokenizer.json").write_bytes((vlm_folder / "tokenizer.json").read_bytes())
     (partly / "config.json").write_text(config.replace('"grid"', '"grit"'))
     with pytest.raises(ValueError, match=r"missing \['grid'\], unknown \['grit'\]"):
-        ask_picture(picture, ["what?"], partly)
+        ask_image(image, ["what?"], partly)

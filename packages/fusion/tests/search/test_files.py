@@ -6,36 +6,37 @@ from pathlib import Path
 
 import pytest
 
+from edge_glass.encoders.components import Component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
 from edge_glass.fusion.search.files import (
-    is_picture_name,
+    folder_images,
+    is_image_name,
     model_stamp,
-    picture_files,
     same_model,
     stamp_file,
 )
 
 
-def test_pictures_are_found_in_order_without_hidden_files(pictures: Path) -> None:
+def test_images_are_found_in_order_without_hidden_files(image_folder: Path) -> None:
     for name in (".hidden.png", "notes.txt", ".edge_glass_index/x.png", "UPPER.JPG"):
-        (pictures / name).parent.mkdir(exist_ok=True)
-        (pictures / name).write_bytes(b"x")
-    (pictures / "link.png").symlink_to(pictures / "red.png")
-    (pictures / "round").symlink_to(pictures)  # a circle, were it followed
-    found = list(picture_files(pictures))
+        (image_folder / name).parent.mkdir(exist_ok=True)
+        (image_folder / name).write_bytes(b"x")
+    (image_folder / "link.png").symlink_to(image_folder / "red.png")
+    (image_folder / "round").symlink_to(image_folder)  # endless, if it were followed
+    found = list(folder_images(image_folder).found)
     assert found == sorted(found)
     assert "UPPER.JPG" in found
     assert "link.png" in found
     assert "more/cyan.png" in found
     assert len(found) == 10
     with pytest.raises(NotADirectoryError, match="no such folder"):
-        picture_files(pictures / "nowhere")
+        folder_images(image_folder / "nowhere")
 
 
 @pytest.mark.parametrize(("name", "expected"), [("a.JPeG", True), ("a.tiff", True), ("png", False)])
-def test_picture_names(name: str, expected: bool) -> None:
-    assert is_picture_name(name) is expected
+def test_image_names(name: str, expected: bool) -> None:
+    assert is_image_name(name) is expected
 
 
 def test_content_decides_where_size_or_time_differ(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_content_decides_where_size_or_time_differ(tmp_path: Path) -> None:
     assert touched.mtime_ns == 5 != first.mtime_ns
     path.write_bytes(b"two")
     assert stamp_file(path, touched).sha256 != first.sha256
-    # size and time as they were seen: the content is taken as it was, unread
+    # Size and time are unchanged: the content is not read.
     os.utime(path, ns=(5, 5))
     assert stamp_file(path, touched) is touched
 
@@ -71,10 +72,27 @@ def test_frozen_weights_at_a_path_count_too(
 ) -> None:
     weights = tmp_path / "weights.pth"
     config = replace(
-        dual.config, vision_encoder_config=EfficientNetLite0Config(weights=str(weights))
+        dual.config,
+        vision_encoder=Component(
+            name="efficientnet_lite0", config=EfficientNetLite0Config(weights=str(weights))
+        ),
     )
     stamps = []
     for content in (b"one", b"two"):
         weights.write_bytes(content)
         stamps.append(model_stamp(dual_folder, config, "cpu", {}))
     assert not same_model(*stamps)
+
+
+def test_what_can_not_be_read_is_named(image_folder: Path) -> None:
+    (image_folder / "loop.jpg").symlink_to("loop.jpg")
+    (image_folder / "gone.png").symlink_to("nowhere.png")
+    (image_folder / "folder.png").mkdir()
+    (image_folder / "IMG_0001.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    images = folder_images(image_folder)
+    assert images.left_out == {
+        "loop.jpg": "a link that leads back to itself",
+        "gone.png": "a link to a file that does not exist, or a file that was just deleted",
+    }
+    assert "IMG_0001.HEIC" in images.found  # decoding it then gives the reason
+    assert len(images.found) == 9

@@ -3,31 +3,32 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from edge_glass.fusion.search.location import index_place
+from edge_glass.fusion.search.location import index_location, index_lock
 
 
 @pytest.fixture
-def read_only(pictures: Path, tmp_path: Path) -> Iterator[Path]:
+def read_only(image_folder: Path, tmp_path: Path) -> Iterator[Path]:
     """A folder that can't be written; root may write anywhere, and becomes nobody for the test."""
-    for folder in [*tmp_path.parents[:2], tmp_path, pictures]:
+    for folder in [*tmp_path.parents[:2], tmp_path, image_folder]:
         folder.chmod(0o755)
-    pictures.chmod(0o555)
+    image_folder.chmod(0o555)
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)
-    yield pictures
+    yield image_folder
     if root:
         os.seteuid(0)
-    pictures.chmod(0o755)
+    image_folder.chmod(0o755)
 
 
-def test_beside_the_pictures_or_where_it_is_asked_for(pictures: Path) -> None:
-    place = index_place(pictures)
-    assert place.read == place.write == pictures / ".edge_glass_index"
-    chosen = index_place(pictures, Path("elsewhere"))
+def test_inside_the_folder_or_where_it_is_asked_for(image_folder: Path) -> None:
+    place = index_location(image_folder)
+    assert place.read == place.write == image_folder / ".edge_glass_index"
+    chosen = index_location(image_folder, Path("elsewhere"))
     assert chosen.read == chosen.write == Path("elsewhere")
     assert not place.is_cache
     assert not chosen.is_cache
@@ -37,19 +38,19 @@ def test_a_folder_that_can_not_be_written_has_its_index_in_the_cache(
     read_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    place = index_place(read_only)
+    place = index_location(read_only)
     assert place.is_cache
     assert place.write.parent == tmp_path / "cache" / "edge-glass" / "index"
     assert place.read == read_only / ".edge_glass_index"  # what somebody left there is read
-    assert index_place(read_only / "more" / "..").write == place.write
-    assert index_place(read_only / "more").write != place.write
+    assert index_location(read_only / "more" / "..").write == place.write
+    assert index_location(read_only / "more").write != place.write
 
 
 def test_the_cache_is_read_once_it_is_there(
     read_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    written = index_place(read_only).write
+    written = index_location(read_only).write
     if os.getuid() == 0:
         os.seteuid(0)
     written.mkdir(parents=True)
@@ -57,4 +58,33 @@ def test_the_cache_is_read_once_it_is_there(
     (tmp_path / "cache").chmod(0o755)
     if os.getuid() == 0:
         os.seteuid(65534)
-    assert index_place(read_only).read == written
+    assert index_location(read_only).read == written
+
+
+def test_a_second_search_waits_for_the_first(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with index_lock(tmp_path / "index", order.append):
+            order.append("second")
+
+    with index_lock(tmp_path / "index", order.append):
+        thread = Thread(target=second)
+        thread.start()
+        while not order:  # until it reports that it waits
+            thread.join(timeout=0.01)
+            assert thread.is_alive()
+        order.append("first")
+    thread.join()
+    assert order == [
+        "a different search updates the index of this folder; waiting for it",
+        "first",
+        "second",
+    ]
+    assert list((tmp_path / "index").iterdir()) == []  # no lock file stays
+
+
+def test_a_folder_that_can_not_be_made_is_not_locked(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with index_lock(tmp_path / "file" / "index", lambda _message: None):
+        assert not (tmp_path / "file" / "index").exists()

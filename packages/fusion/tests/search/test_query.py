@@ -15,7 +15,7 @@ from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.fusion.search.query import (
     SearchResult,
     draw_search,
-    query_picture,
+    query_image_path,
     search_folder,
     update_folder,
 )
@@ -28,9 +28,9 @@ def names(result: SearchResult) -> list[str]:
 
 @pytest.mark.parametrize("dim", [None, 24, 8, 4])
 def test_scores_are_the_models_and_the_best_come_first(
-    pictures: Path, dual: DualEncoder, dual_folder: Path, dim: int | None
+    image_folder: Path, dual: DualEncoder, dual_folder: Path, dim: int | None
 ) -> None:
-    result = search_folder("a red car", pictures, model_folder=dual_folder, dim=dim, top=100)
+    result = search_folder("a red car", image_folder, model_folder=dual_folder, dim=dim, top=100)
     assert [each.rank for each in result.found] == list(range(1, 9))
     with one_torch_thread():
         query = dual.encode_text(["a red car"], truncate_dim=dim)
@@ -39,15 +39,15 @@ def test_scores_are_the_models_and_the_best_come_first(
     # the search rounds embeddings to 2**-26
     np.testing.assert_allclose(scores, (images @ query.T)[:, 0], atol=1e-6)
     assert scores == sorted(scores, reverse=True)
-    few = search_folder("a red car", pictures, model_folder=dual_folder, dim=dim, top=3)
+    few = search_folder("a red car", image_folder, model_folder=dual_folder, dim=dim, top=3)
     assert few.found == result.found[:3]
-    assert (result.num_encoded, few.num_encoded, few.num_pictures) == (8, 0, 8)
+    assert (result.num_encoded, few.num_encoded, few.num_images) == (8, 0, 8)
 
 
 def test_a_score_is_the_same_bits_in_a_folder_of_one_and_of_many(
-    pictures: Path, dual_folder: Path, tmp_path: Path
+    image_folder: Path, dual_folder: Path, tmp_path: Path
 ) -> None:
-    whole = search_folder("a dog", pictures, model_folder=dual_folder, top=100)
+    whole = search_folder("a dog", image_folder, model_folder=dual_folder, top=100)
     for each in whole.found:
         alone = tmp_path / "alone" / each.path.stem
         alone.mkdir(parents=True)
@@ -56,82 +56,87 @@ def test_a_score_is_the_same_bits_in_a_folder_of_one_and_of_many(
         assert found.score == each.score
 
 
-def test_a_picture_finds_itself_first(pictures: Path, dual_folder: Path) -> None:
-    query = str(pictures / "more" / "cyan.png")
-    result = search_folder(query, pictures, model_folder=dual_folder, top=2)
+def test_an_image_finds_itself_first(image_folder: Path, dual_folder: Path) -> None:
+    query = str(image_folder / "more" / "cyan.png")
+    result = search_folder(query, image_folder, model_folder=dual_folder, top=2)
     assert names(result)[0] == "cyan.png"
     assert result.found[0].score == 1.0
     assert result.found[1].score < 1.0
 
 
-def test_a_text_query_builds_no_vision_encoder(pictures: Path, dual_folder: Path) -> None:
-    search_folder("a dog", pictures, model_folder=dual_folder)
+def test_a_text_query_builds_no_vision_encoder(image_folder: Path, dual_folder: Path) -> None:
+    search_folder("a dog", image_folder, model_folder=dual_folder)
     model = DualEncoder.from_pretrained(dual_folder, load_encoders=False)
-    index, updater = update_folder(pictures, model, dual_folder)
+    index, updater = update_folder(image_folder, model, dual_folder)
     assert model.vision is None
     assert updater.num_encoded == 0
     assert len(index.paths()) == 8
 
 
 def test_other_weights_encode_all_again_and_say_so(
-    pictures: Path, dual: DualEncoder, dual_folder: Path, tmp_path: Path
+    image_folder: Path, dual: DualEncoder, dual_folder: Path, tmp_path: Path
 ) -> None:
-    first = search_folder("a dog", pictures, model_folder=dual_folder)
+    first = search_folder("a dog", image_folder, model_folder=dual_folder)
     torch.manual_seed(1)
     DualEncoder(dual.config).save_pretrained(tmp_path / "other")
     told: list[str] = []
-    other = search_folder("a dog", pictures, model_folder=tmp_path / "other", notify=told.append)
+    other = search_folder(
+        "a dog", image_folder, model_folder=tmp_path / "other", notify=told.append
+    )
     assert other.num_encoded == 8
-    assert told == ["the index is of another model: all pictures are encoded again"]
+    assert told == ["the index is of a different model: all images are encoded again"]
     assert [each.score for each in other.found] != [each.score for each in first.found]
     dual.save_pretrained(tmp_path / "same")  # equal content at another time
-    search_folder("a dog", pictures, model_folder=dual_folder)
-    again = search_folder("a dog", pictures, model_folder=tmp_path / "same")
+    search_folder("a dog", image_folder, model_folder=dual_folder)
+    again = search_folder("a dog", image_folder, model_folder=tmp_path / "same")
     assert again.num_encoded == 0
     assert again.found == first.found
 
 
-def test_a_broken_index_is_built_anew(pictures: Path, dual_folder: Path) -> None:
-    first = search_folder("a dog", pictures, model_folder=dual_folder)
-    place = pictures / ".edge_glass_index"
+def test_a_broken_index_is_built_again(image_folder: Path, dual_folder: Path) -> None:
+    first = search_folder("a dog", image_folder, model_folder=dual_folder)
+    place = image_folder / ".edge_glass_index"
     (place / "model.safetensors").write_bytes(b"torn")
     told: list[str] = []
-    again = search_folder("a dog", pictures, model_folder=dual_folder, notify=told.append)
+    again = search_folder("a dog", image_folder, model_folder=dual_folder, notify=told.append)
     assert again.found == first.found
     assert again.num_encoded == 8
-    assert "the index is built anew" in told[0]
+    assert "the index is built again" in told[0]
 
 
-def test_the_index_can_lie_elsewhere(pictures: Path, dual_folder: Path, tmp_path: Path) -> None:
-    search_folder("a dog", pictures, model_folder=dual_folder, index_folder=tmp_path / "index")
+def test_the_index_can_lie_elsewhere(image_folder: Path, dual_folder: Path, tmp_path: Path) -> None:
+    search_folder("a dog", image_folder, model_folder=dual_folder, index_folder=tmp_path / "index")
     assert (tmp_path / "index" / "model.safetensors").is_file()
-    assert not (pictures / ".edge_glass_index").exists()
+    assert not (image_folder / ".edge_glass_index").exists()
 
 
-def test_a_model_is_not_written_over_by_an_index(pictures: Path, dual: DualEncoder) -> None:
-    dual.save_pretrained(pictures / "model")
-    before = (pictures / "model" / "model.safetensors").read_bytes()
-    with pytest.raises(ValueError, match="something else than a picture index"):
+def test_a_model_is_not_written_over_by_an_index(image_folder: Path, dual: DualEncoder) -> None:
+    dual.save_pretrained(image_folder / "model")
+    before = (image_folder / "model" / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="is not an image index; choose a different folder"):
         search_folder(
             "a dog",
-            pictures,
-            model_folder=pictures / "model",
-            index_folder=pictures / "model",
+            image_folder,
+            model_folder=image_folder / "model",
+            index_folder=image_folder / "model",
         )
-    assert (pictures / "model" / "model.safetensors").read_bytes() == before
+    assert (image_folder / "model" / "model.safetensors").read_bytes() == before
 
 
-def test_what_is_a_picture_and_what_a_text(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(pictures)
+def test_every_existing_file_is_an_image_query(
+    image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(image_folder)
     Path("dog").write_bytes(Path("red.png").read_bytes())
     Path("a red car.png").write_bytes(Path("red.png").read_bytes())
-    assert query_picture("red.png") == Path("red.png")
-    assert query_picture("a red car.png") == Path("a red car.png")
-    assert query_picture("./dog") == Path("dog")
-    for text in ("dog", "a red car", "cats/dogs", "a file called photo.png"):
-        assert query_picture(text) is None
-    with pytest.raises(FileNotFoundError, match=r"rd\.png: no such picture"):
-        query_picture("rd.png")
+    assert query_image_path("red.png") == Path("red.png")
+    assert query_image_path("a red car.png") == Path("a red car.png")
+    assert query_image_path("./dog") == Path("dog")
+    assert query_image_path("dog") == Path("dog")
+    for text in ("cat", "a red car", "cats/dogs", "a file called photo.png", "word " * 9000):
+        assert query_image_path(text) is None
+    with pytest.raises(FileNotFoundError, match=r"rd\.png: no such image"):
+        query_image_path("rd.png")
 
 
 @pytest.mark.parametrize(
@@ -141,40 +146,48 @@ def test_what_is_a_picture_and_what_a_text(pictures: Path, monkeypatch: pytest.M
         ({"top": 0}, "top is 0, expected at least 1"),
         ({"dim": 5}, r"dim is 5, expected one that the model was trained at: \[24, 8, 4\]"),
         ({"folder": Path("nowhere")}, "nowhere: no such folder"),
-        ({"model_folder": Path("nowhere")}, "nowhere is no checkpoint"),
+        ({"model_folder": Path("nowhere")}, "nowhere is not a checkpoint"),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(
-    pictures: Path, dual_folder: Path, change: dict[str, object], message: str
+    image_folder: Path, dual_folder: Path, change: dict[str, object], message: str
 ) -> None:
-    given = {"query": "a dog", "folder": pictures, "model_folder": dual_folder} | change
+    given = {"query": "a dog", "folder": image_folder, "model_folder": dual_folder} | change
     with pytest.raises((ValueError, OSError), match=message):
         search_folder(**given)  # type: ignore[arg-type]
-    assert not (pictures / ".edge_glass_index").exists()
+    assert not (image_folder / ".edge_glass_index").exists()
 
 
-def test_a_folder_without_a_readable_picture_is_an_error(dual_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no readable picture"):
+def test_a_folder_without_a_readable_image_is_an_error(dual_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no readable image"):
         search_folder("a dog", tmp_path, model_folder=dual_folder)
     (tmp_path / "page.png").write_text("<html>")
-    with pytest.raises(ValueError, match=r"no readable picture \(of 1 found: page\.png: no pict"):
+    with pytest.raises(ValueError, match=r"no readable image \(of 1 found: page\.png: not an i"):
         search_folder("a dog", tmp_path, model_folder=dual_folder)
-    with pytest.raises(ValueError, match=r"page\.png: not a readable picture"):
+    with pytest.raises(ValueError, match=r"page\.png: not a readable image"):
         search_folder(str(tmp_path / "page.png"), tmp_path, model_folder=dual_folder)
 
 
-def test_sheets_of_text_and_picture(pictures: Path, dual_folder: Path, tmp_path: Path) -> None:
-    for name, query in (("text.png", "a dog"), ("picture.png", str(pictures / "red.png"))):
-        result = search_folder(query, pictures, model_folder=dual_folder)
-        draw_search(tmp_path / name, query, pictures, result)
+def test_sheets_of_text_and_image(image_folder: Path, dual_folder: Path, tmp_path: Path) -> None:
+    for name, query in (("text.png", "a dog"), ("image.png", str(image_folder / "red.png"))):
+        result = search_folder(query, image_folder, model_folder=dual_folder)
+        draw_search(tmp_path / name, query, image_folder, result)
         with Image.open(tmp_path / name) as sheet:
             assert sheet.width > 900
 
 
-def test_the_command(pictures: Path, dual_folder: Path, tmp_path: Path) -> None:
-    (pictures / "page.png").write_text("<html>")
+def test_the_command(image_folder: Path, dual_folder: Path, tmp_path: Path) -> None:
+    (image_folder / "page.png").write_text("<html>")
     code = "from edge_glass.fusion.app.cli import main; main()"
-    arguments = ["search", "a red car", str(pictures), "--model", str(dual_folder), "--top", "2"]
+    arguments = [
+        "search",
+        "a red car",
+        str(image_folder),
+        "--model",
+        str(dual_folder),
+        "--top",
+        "2",
+    ]
     arguments += ["--json", "--sheet", str(tmp_path / "sheet.png")]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -185,9 +198,79 @@ def test_the_command(pictures: Path, dual_folder: Path, tmp_path: Path) -> None:
     )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["rank"] for row in rows] == [1, 2]
-    assert all(Path(row["picture"]).is_file() for row in rows)
+    assert all(Path(row["image"]).is_file() for row in rows)
     assert done.stderr.splitlines() == [
-        "edge-glass: 1 unreadable pictures are left out:",
-        "  page.png: no picture: it begins with b'<html>'",
+        "edge-glass: images left out: 1",
+        "  page.png: not an image that is read here: the bytes begin with b'<html>'",
     ]
     assert (tmp_path / "sheet.png").is_file()
+
+
+def test_an_existing_file_is_an_image_or_an_error(
+    image_folder: Path, dual_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(image_folder)
+    Path("IMG_0001.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    Path("notes").write_text("a dog")
+    for query in ("IMG_0001.HEIC", "notes"):
+        with pytest.raises(ValueError, match=f"{query}: not a readable image"):
+            search_folder(query, image_folder, model_folder=dual_folder)
+    result = search_folder("a dog", image_folder, model_folder=dual_folder)
+    assert list(result.left_out) == ["IMG_0001.HEIC"]
+
+
+def test_links_without_an_end_are_left_out_and_the_rest_is_searched(
+    image_folder: Path, dual_folder: Path
+) -> None:
+    (image_folder / "loop.jpg").symlink_to("loop.jpg")
+    result = search_folder("a dog", image_folder, model_folder=dual_folder)
+    assert result.num_images == 8
+    assert result.left_out == {"loop.jpg": "a link that leads back to itself"}
+
+
+def test_an_index_that_can_not_be_saved_is_reported_and_the_search_answers(
+    image_folder: Path, dual_folder: Path, tmp_path: Path
+) -> None:
+    expected = search_folder("a dog", image_folder, model_folder=dual_folder)
+    (tmp_path / "file").touch()
+    reported: list[str] = []
+    result = search_folder(
+        "a dog",
+        image_folder,
+        model_folder=dual_folder,
+        index_folder=tmp_path / "file" / "index",
+        notify=reported.append,
+    )
+    assert result.found == expected.found
+    (message,) = reported
+    assert message.startswith("the index is not saved, the next search encodes again: ")
+
+
+@pytest.mark.slow  # starts two processes
+def test_two_searches_at_once_both_answer(image_folder: Path, dual_folder: Path) -> None:
+    code = (  # with 0 seconds between them: a save after each image
+        "import edge_glass.fusion.search.update as update\n"
+        "from edge_glass.fusion.app.cli import main\n"
+        "run = update.IndexUpdater.__init__\n"
+        "update.IndexUpdater.__init__ = lambda *args: run(*args, save_seconds=0.0)\n"
+        "main()"
+    )
+    arguments = ["search", "a red car", str(image_folder), "--model", str(dual_folder)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
+        for _ in range(2)
+    ]
+    done = [process.communicate() for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert len({shown for shown, _ in done}) == 1
+    assert len(done[0][0].splitlines()) == 5
+    for _, complaints in done:
+        assert set(complaints.splitlines()) <= {
+            "edge-glass: a different search updates the index of this folder; waiting for it"
+        }

@@ -13,21 +13,16 @@ import torch
 from PIL import Image
 
 from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.fusion.search.index import PictureIndex
-from edge_glass.fusion.search.update import (
-    IndexUpdater,
-    UnreadablePictureError,
-    decode_picture,
-    one_torch_thread,
-)
+from edge_glass.fusion.search.index import ImageIndex
+from edge_glass.fusion.search.update import IndexUpdater, one_torch_thread
 
 
 def update(
-    pictures: Path, model: DualEncoder, place: Path, num_workers: int = 2
-) -> tuple[PictureIndex, IndexUpdater]:
-    index = PictureIndex.load(place) or PictureIndex(model={"device": "cpu", "files": {}})
+    image_folder: Path, model: DualEncoder, place: Path, num_workers: int = 2
+) -> tuple[ImageIndex, IndexUpdater]:
+    index = ImageIndex.load(place) or ImageIndex(model={"device": "cpu", "files": {}})
     updater = IndexUpdater(
-        index, pictures, model, lambda changed: changed.save(place), num_workers=num_workers
+        index, image_folder, model, lambda changed: changed.save(place), num_workers=num_workers
     )
     updater.run()
     return index, updater
@@ -38,87 +33,87 @@ def contents(place: Path) -> dict[str, bytes]:
 
 
 def test_embeddings_are_those_of_encode_image(
-    pictures: Path, dual: DualEncoder, tmp_path: Path
+    image_folder: Path, dual: DualEncoder, tmp_path: Path
 ) -> None:
-    index, updater = update(pictures, dual, tmp_path / "index")
+    index, updater = update(image_folder, dual, tmp_path / "index")
     assert updater.num_encoded == len(index.paths()) == 8
-    images = [Image.open(pictures / path) for path in index.paths()]
+    images = [Image.open(image_folder / path) for path in index.paths()]
     with one_torch_thread():
         expected = dual.encode_image(images).numpy()
-    found = [index.vectors[index.pictures[path].stamp.sha256] for path in index.paths()]
+    found = [index.vectors[index.images[path].stamp.sha256] for path in index.paths()]
     np.testing.assert_array_equal(found, expected)
 
 
 def test_only_what_is_new_or_changed_is_encoded(
-    pictures: Path, dual: DualEncoder, tmp_path: Path
+    image_folder: Path, dual: DualEncoder, tmp_path: Path
 ) -> None:
     place = tmp_path / "index"
-    update(pictures, dual, place)
+    update(image_folder, dual, place)
     before = (place / "model.safetensors").stat().st_mtime_ns
-    assert update(pictures, dual, place)[1].num_encoded == 0
+    assert update(image_folder, dual, place)[1].num_encoded == 0
     assert (place / "model.safetensors").stat().st_mtime_ns == before  # not even written
 
-    os.utime(pictures / "red.png")  # touched: read, and found unchanged
-    shutil.move(pictures / "blue.png", pictures / "moved.png")
-    shutil.copy(pictures / "green.png", pictures / "copy.png")
-    (pictures / "black.png").unlink()
-    index, updater = update(pictures, dual, place)
+    os.utime(image_folder / "red.png")  # touched: read, and found unchanged
+    shutil.move(image_folder / "blue.png", image_folder / "moved.png")
+    shutil.copy(image_folder / "green.png", image_folder / "copy.png")
+    (image_folder / "black.png").unlink()
+    index, updater = update(image_folder, dual, place)
     assert updater.num_encoded == 0
     assert index.paths() == sorted(
-        path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png")
+        path.relative_to(image_folder).as_posix() for path in image_folder.rglob("*.png")
     )
-    Image.new("RGB", (9, 9), "orange").save(pictures / "red.png")
-    Image.new("RGB", (9, 9), "pink").save(pictures / "new.png")
-    index, updater = update(pictures, dual, place)
+    Image.new("RGB", (9, 9), "orange").save(image_folder / "red.png")
+    Image.new("RGB", (9, 9), "pink").save(image_folder / "new.png")
+    index, updater = update(image_folder, dual, place)
     assert updater.num_encoded == 2
     shutil.rmtree(place)
-    fresh, _ = update(pictures, dual, place)
+    fresh, _ = update(image_folder, dual, place)
     np.testing.assert_array_equal(
         fresh.scores(np.eye(24, dtype=np.float32)[0]), index.scores(np.eye(24, dtype=np.float32)[0])
     )
 
 
-def test_broken_pictures_are_named_and_left_out(
-    pictures: Path, dual: DualEncoder, tmp_path: Path
+def test_broken_images_are_named_and_left_out(
+    image_folder: Path, dual: DualEncoder, tmp_path: Path
 ) -> None:
-    whole = (pictures / "red.png").read_bytes()
-    (pictures / "page.png").write_text("<html>not found</html>")
-    (pictures / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (pictures / "empty.jpg").touch()
-    Image.new("F", (3, 3)).save(pictures / "float.tiff")
-    (pictures / "gone.png").symlink_to("nowhere.png")
-    expected = {"page.png", "cut.png", "empty.jpg", "float.tiff"}
-    index, updater = update(pictures, dual, tmp_path / "index")
-    assert set(updater.unreadable) == expected
-    assert updater.unreadable["empty.jpg"] == "the file is empty"
-    assert "mode 'F'" in updater.unreadable["float.tiff"]
+    whole = (image_folder / "red.png").read_bytes()
+    (image_folder / "page.png").write_text("<html>not found</html>")
+    (image_folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (image_folder / "empty.jpg").touch()
+    Image.new("F", (3, 3)).save(image_folder / "float.tiff")
+    (image_folder / "gone.png").symlink_to("nowhere.png")
+    expected = {"page.png", "cut.png", "empty.jpg", "float.tiff", "gone.png"}
+    index, updater = update(image_folder, dual, tmp_path / "index")
+    assert set(updater.left_out) == expected
+    assert updater.left_out["empty.jpg"] == "no bytes: the file is empty"
+    assert "mode 'F'" in updater.left_out["float.tiff"]
     assert len(index.paths()) == 8
-    index, updater = update(pictures, dual, tmp_path / "index")  # remembered, and still told
-    assert set(updater.unreadable) == expected
+    index, updater = update(image_folder, dual, tmp_path / "index")  # remembered, and still told
+    assert set(updater.left_out) == expected
     assert updater.num_encoded == 0
-    (pictures / "cut.png").write_bytes(whole)
-    assert set(update(pictures, dual, tmp_path / "index")[1].unreadable) == expected - {"cut.png"}
+    (image_folder / "cut.png").write_bytes(whole)
+    assert set(update(image_folder, dual, tmp_path / "index")[1].left_out) == expected - {"cut.png"}
 
 
-def test_the_encoder_is_built_only_where_a_picture_needs_it(
-    pictures: Path, dual_folder: Path, tmp_path: Path
+def test_the_encoder_is_built_only_where_an_image_needs_it(
+    image_folder: Path, dual_folder: Path, tmp_path: Path
 ) -> None:
     model = DualEncoder.from_pretrained(dual_folder, load_encoders=False)
-    update(pictures, model, tmp_path / "index")
+    update(image_folder, model, tmp_path / "index")
     assert model.vision is not None
     model = DualEncoder.from_pretrained(dual_folder, load_encoders=False)
-    os.utime(pictures / "red.png")
-    update(pictures, model, tmp_path / "index")
+    os.utime(image_folder / "red.png")
+    update(image_folder, model, tmp_path / "index")
     assert model.vision is None
 
 
 @pytest.mark.parametrize("num_workers", [1, 5])
 def test_any_number_of_workers_gives_the_same_bytes(
-    pictures: Path, dual: DualEncoder, tmp_path: Path, num_workers: int
+    image_folder: Path, dual: DualEncoder, tmp_path: Path, num_workers: int
 ) -> None:
     threads = torch.get_num_threads()
-    update(pictures, dual, tmp_path / "two")
-    update(pictures, dual, tmp_path / "other", num_workers)
+    update(image_folder, dual, tmp_path / "two")
+    update(image_folder, dual, tmp_path / "other", num_workers)
     assert contents(tmp_path / "two") == contents(tmp_path / "other")
     assert torch.get_num_threads() == threads
 
@@ -128,40 +123,39 @@ import os, signal, sys
 from pathlib import Path
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.fusion.search.update import IndexUpdater
-from edge_glass.fusion.search.index import PictureIndex
-model, pictures, place = map(Path, sys.argv[1:])
+from edge_glass.fusion.search.index import ImageIndex
+model, image_folder, place = map(Path, sys.argv[1:])
 
 def save(index):
     index.save(place)
     os.kill(os.getpid(), signal.SIGKILL)
 
-index = PictureIndex(model={"device": "cpu", "files": {}})
+index = ImageIndex(model={"device": "cpu", "files": {}})
 dual = DualEncoder.from_pretrained(model, load_encoders=False)
-IndexUpdater(index, pictures, dual, save, save_seconds=0.0, num_workers=1).run()
+IndexUpdater(index, image_folder, dual, save, save_seconds=0.0, num_workers=1).run()
 """
 
 
 def test_killed_while_indexing_it_goes_on(
-    pictures: Path, dual: DualEncoder, dual_folder: Path, tmp_path: Path
+    image_folder: Path, dual: DualEncoder, dual_folder: Path, tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(dual_folder), str(pictures), str(tmp_path / "index")],
+        [
+            sys.executable,
+            "-c",
+            KILLED,
+            str(dual_folder),
+            str(image_folder),
+            str(tmp_path / "index"),
+        ],
         check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == -signal.SIGKILL
-    partial = PictureIndex.load(tmp_path / "index")
+    partial = ImageIndex.load(tmp_path / "index")
     assert partial is not None
     assert 1 <= len(partial.paths()) < 8
-    goes_on = update(pictures, dual, tmp_path / "index")[1]
+    goes_on = update(image_folder, dual, tmp_path / "index")[1]
     assert goes_on.num_encoded == 8 - len(partial.paths())
-    update(pictures, dual, tmp_path / "whole")
+    update(image_folder, dual, tmp_path / "whole")
     assert contents(tmp_path / "index") == contents(tmp_path / "whole")
-
-
-def test_decode_picture_shows_what_a_viewer_shows(pictures: Path) -> None:
-    image = decode_picture((pictures / "red.png").read_bytes())
-    assert image.mode == "RGB"
-    assert image.getpixel((3, 3)) == (255, 0, 0)
-    with pytest.raises(UnreadablePictureError, match="no picture: it begins with b'hello'"):
-        decode_picture(b"hello")

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_glass.fusion.sheets.contact_sheet import FoundPicture, search_sheet
+from edge_glass.fusion.sheets.contact_sheet import FoundImage, search_sheet
 
 BLUE = (0, 0, 255)
 
 
-def found(number: int = 1, name: str = "car.png") -> list[FoundPicture]:
-    picture = Image.new("RGB", (80, 20), "blue")
-    return [FoundPicture(picture=picture, name=name, score=0.5)] * number
+def found(number: int = 1, name: str = "car.png") -> list[FoundImage]:
+    image = Image.new("RGB", (80, 20), "blue")
+    return [FoundImage(image=image, name=name, score=0.5)] * number
 
 
 def drawn(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        assert not picture.info  # no software, no time
-        return np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(path) as image:
+        assert not image.info  # no software, no time
+        return np.asarray(image.convert("RGB")).astype(int)
 
 
-def test_pictures_keep_their_aspect_and_stand_in_rows_of_five(tmp_path: Path) -> None:
+def test_images_keep_their_aspect_and_stand_in_rows_of_five(tmp_path: Path) -> None:
     search_sheet(tmp_path / "one.png", "a blue car", found())
     rows, columns = np.nonzero((drawn(tmp_path / "one.png") == BLUE).all(-1))
     # the thin frame covers a pixel at either side
@@ -45,7 +45,7 @@ def test_query_name_and_score_are_drawn(tmp_path: Path) -> None:
         assert (drawn(path) != drawn(tmp_path / "a.png")).any()
 
 
-def test_a_picture_as_query_is_shown(tmp_path: Path) -> None:
+def test_an_image_as_query_is_shown(tmp_path: Path) -> None:
     search_sheet(tmp_path / "a.png", Image.new("RGB", (9, 9), "red"), found())
     assert ((drawn(tmp_path / "a.png") == (255, 0, 0)).all(-1)).sum() > 1000
 
@@ -64,5 +64,5 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_nothing_to_draw_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"found no pictures for r\.png"):
+    with pytest.raises(ValueError, match=r"no images for r\.png"):
         search_sheet(tmp_path / "r.png", "a car", [])

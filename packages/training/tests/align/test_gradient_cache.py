@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from edge_glass.training.align.contrastive import matryoshka_loss
 from edge_glass.training.align.gradient_cache import ContrastiveStep, GradientCache
-from edge_glass.training.align.matryoshka import MatryoshkaLoss
+from edge_glass.training.align.matryoshka import MatryoshkaTerms
 from edge_glass.training.engine.determinism import reseed
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.reduce import TreeSum
 
-OBJECTIVE = MatryoshkaLoss((8, 4), contrastive_weight=1.0)
+TERMS = MatryoshkaTerms((8, 4), (1.0, 1.0), contrastive_weight=1.0).at(0)
 B = 16
 
 
@@ -30,26 +31,26 @@ class Towers(nn.Module):
 
 
 def one_step(
-    *, recompute: bool, processes: Processes, dropout: float = 0.3, num_shards: int = 4
+    *, recompute: bool, processes: Processes, dropout: float = 0.3, num_microbatches: int = 4
 ) -> tuple[Towers, ContrastiveStep]:
     reseed("towers")
     towers = Towers(dropout)
     images, texts = torch.randn(B, 12), torch.randn(B, 10)
     ids, keep = torch.arange(B) // 2 * 2, torch.arange(B) % 5 != 0
 
-    def embed(shard: int, rows: slice) -> tuple[Tensor, Tensor]:
-        reseed("noise", shard)
+    def embed(microbatch: int, rows: slice) -> tuple[Tensor, Tensor]:
+        reseed("noise", microbatch)
         return towers.image(images[rows]), towers.text(texts[rows])
 
     cache = GradientCache(
         list(towers.parameters()),
         towers.logit_scale,
         batch_size=B,
-        num_shards=num_shards,
+        num_microbatches=num_microbatches,
         recompute=recompute,
         processes=processes,
     )
-    return towers, cache.step(embed, OBJECTIVE.terms(), ids, keep)
+    return towers, cache.step(embed, TERMS, ids, keep)
 
 
 def gradients(towers: Towers) -> bytes:
@@ -63,9 +64,11 @@ def test_the_gradients_are_those_of_plain_autograd() -> None:
     plain = Towers(0.0)
     images, texts = torch.randn(B, 12), torch.randn(B, 10)
     ids, keep = torch.arange(B) // 2 * 2, torch.arange(B) % 5 != 0
-    loss = OBJECTIVE(plain.image(images), plain.text(texts), plain.logit_scale, ids, ids, keep)
+    loss = matryoshka_loss(
+        plain.image(images), plain.text(texts), plain.logit_scale, TERMS, ids, keep
+    )
     expected = torch.autograd.grad(loss, list(plain.parameters()))
-    # float32: the shards' gradients are added in another order
+    # float32: the microbatches' gradients are added in a different order
     torch.testing.assert_close(step.loss, loss.detach(), rtol=1e-6, atol=1e-6)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
@@ -75,8 +78,8 @@ def test_embedding_twice_or_keeping_the_graphs_gives_equal_bytes() -> None:
     twice, _ = one_step(recompute=True, processes=Processes())
     kept, _ = one_step(recompute=False, processes=Processes())
     assert gradients(twice) == gradients(kept)
-    other, _ = one_step(recompute=False, processes=Processes(), num_shards=2)
-    assert gradients(other) != gradients(kept)  # the number of shards is a parameter
+    other, _ = one_step(recompute=False, processes=Processes(), num_microbatches=2)
+    assert gradients(other) != gradients(kept)  # the number of microbatches is a parameter
 
 
 def work(folder: str) -> None:
@@ -107,12 +110,9 @@ def test_more_processes_give_the_bytes_of_one(size: int, tmp_path: Path) -> None
         assert (tmp_path / str(rank)).read_bytes() == gradients(alone)
 
 
-def test_a_batch_that_cannot_be_cut_is_refused() -> None:
-    for shards in (3, 32):
-        with pytest.raises(ValueError, match="power of two that divides the batch"):
-            one_step(recompute=True, processes=Processes(), num_shards=shards)
-    with pytest.raises(ValueError, match="can't be dealt out to 8 processes"):
-        Processes(rank=0, size=8).own_shards(4)
+def test_more_processes_than_microbatches_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 microbatches can't be divided among 8 processes"):
+        Processes(rank=0, size=8).own_microbatches(4)
 
 
 def test_a_tree_sum_is_the_sum_in_one_fixed_order() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from edge_glass.encoders.components import ConfigError
 from edge_glass.training.compare.divergence import describe, equal_files, parameter_differences
 
 OUTPUTS = ("plots/align", "models/align")
@@ -79,5 +80,5 @@ def test_parameters_are_named_by_their_place(tmp_path: Path) -> None:
         "parameter align.steps: 3 and missing",
         "parameter align.rate: missing and 1",
     ]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ConfigError, match="no such file"):
         parameter_differences(tmp_path, tmp_path / "b")

@@ -6,12 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from edge_glass.training.engine.determinism import (
@@ -23,13 +21,7 @@ from edge_glass.training.engine.determinism import (
 )
 from tiny_pixmo import PARAMS
 
-
-@pytest.fixture(autouse=True)
-def _restore_torch() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("restore_torch")
 
 
 PROGRAM = """
@@ -81,7 +73,7 @@ def test_portable_settles_the_environment_before_torch_loads(tmp_path: Path) -> 
         assert (settled.get("ONEDNN_MAX_CPU_ISA") == "AVX2") == (stage == "encode")
         assert onednn == (stage == "encode")
         assert capability == "AVX2"
-        too_late = "torch was imported before its settings: starting anew" in said
+        too_late = "torch was imported before its settings: restarting" in said
         assert too_late == (stage == "align")
         changed = "MKL_CBWR was 'AVX512', set to 'COMPATIBLE': it changes bytes" in said
         assert changed == (stage == "encode")

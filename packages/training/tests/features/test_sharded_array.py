@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.features import sharded_array
 from edge_glass.training.features.sharded_array import ShardedArray
 from edge_glass.training.features.shards import (
@@ -19,7 +20,6 @@ from edge_glass.training.features.shards import (
     shard_sizes,
     write_shard,
 )
-from edge_glass.training.parquet.error import DataError
 
 
 def write(folder: Path, array: NDArray[Any], rows_per_shard: int, dtype: str = "float16") -> None:

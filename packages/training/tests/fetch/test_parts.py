@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_session import CONFIG, manifest, shard_bytes, write_input
 
 from edge_glass.training.fetch.config import FetchConfig
 from edge_glass.training.fetch.folder import Folder
@@ -15,7 +16,6 @@ from edge_glass.training.fetch.parts import PartFolder, PartTask, fetch_part
 from edge_glass.training.fetch.session import fetch
 from edge_glass.training.runtime.executor import SerialExecutor
 from hostile_server import HostileServer
-from test_session import CONFIG, manifest, shard_bytes, write_input
 
 
 class Stopping(SerialExecutor):

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.fetch.config import FetchConfig
 from edge_glass.training.fetch.folder import Folder
 from edge_glass.training.fetch.index import url_hash
 from edge_glass.training.fetch.session import fetch
 from edge_glass.training.fetch.summary import Summary
-from edge_glass.training.parquet.error import DataError
 from hostile_server import HostileServer, picture
 
 CONFIG: dict[str, Any] = {

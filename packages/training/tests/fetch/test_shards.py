@@ -11,11 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from edge_glass.training.fetch import shards
-from edge_glass.training.fetch.folder import Folder, replacing
-from edge_glass.training.fetch.index import Index, url_hash
 from edge_glass.training.fetch.packs import Packs
 from edge_glass.training.fetch.shards import ShardTask, Source, build_shard
-from edge_glass.training.fetch.slices import plan_input
 
 
 def make_task(folder: Path, bodies: list[bytes | None]) -> ShardTask:
@@ -105,46 +102,3 @@ def test_a_rewrite_takes_from_the_present_file_what_is_old(tmp_path: Path) -> No
     task = ShardTask(slice=full.slice, packs=full.packs, target=full.target, sources=sources)
     assert build_shard(task).lost == []
     assert task.target.read_bytes() == expected
-
-
-def test_replacing_leaves_the_old_file_on_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("old")
-
-    def fail() -> None:
-        with replacing(tmp_path / "file") as path:
-            path.write_text("new")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_text() == "old"
-
-
-@pytest.mark.parametrize("row_group_size", [3, 1000])
-def test_the_index_against_plain_dicts(tmp_path: Path, row_group_size: int) -> None:
-    generator = np.random.default_rng(0)
-    urls: list[str | None] = [f"http://h/{number}" for number in generator.integers(0, 40, 100)]
-    urls[7], urls[50] = None, ""
-    table = pa.table({"image_url": urls})
-    (tmp_path / "in").mkdir()
-    pq.write_table(table[:60], tmp_path / "in" / "0.parquet", row_group_size=row_group_size)
-    pq.write_table(table[60:], tmp_path / "in" / "1.parquet", row_group_size=row_group_size)
-    folder = Folder(tmp_path / "out")
-    folder.make()
-    plan = plan_input(tmp_path / "in", folder, 9, None)
-    index = Index(folder, plan, with_sha256=True)
-    numbers: dict[str, int] = {}
-    for url in urls:
-        if url:
-            numbers.setdefault(url, len(numbers))
-    assert index.row_picture.tolist() == [numbers[url] if url else -1 for url in urls]
-    assert list(index.urls()) == [(number, url) for url, number in numbers.items()]
-    for url, number in numbers.items():
-        named = sorted({row // 9 for row, each in enumerate(urls) if each == url})
-        assert index.shards_of(number) == named
-        assert (index.first_shard[number], index.last_shard[number]) == (named[0], named[-1])
-        assert index.find(url_hash(url)) == number
-    assert index.find(url_hash("http://other/")) == -1
-    assert plan.shards == 12
-    assert [len(index.rows_of_shard(shard)) for shard in range(12)] == [9] * 11 + [1]

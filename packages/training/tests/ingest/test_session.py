@@ -19,12 +19,12 @@ import yaml
 from PIL import Image
 
 import tiny_sources
+from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.project import View
 from edge_glass.training.ingest.report import Report
 from edge_glass.training.ingest.session import ImportConfig, import_data
 from edge_glass.training.ingest.source import Source
 from edge_glass.training.params import load_params
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.stages import prepare
 from tiny_pixmo import COLOURS, picture
 

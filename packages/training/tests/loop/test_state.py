@@ -1,4 +1,4 @@
-"""A state goes on where it was, or is refused."""
+"""A saved state continues a run with the same bytes, or is refused."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import torch
 from torch import nn
 
 from edge_glass.training.loop.state import RunState, StateFile
+
+
+@pytest.fixture(autouse=True)
+def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def train(model: nn.Linear, optimizer: torch.optim.Optimizer, steps: range) -> None:
@@ -25,8 +30,7 @@ def fresh() -> tuple[nn.Linear, torch.optim.AdamW]:
     return model, torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
 
 
-def test_going_on_equals_never_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_glass.training.loop.state.STATE", tmp_path)
+def test_a_resumed_run_equals_an_uninterrupted_one() -> None:
     whole, optimizer = fresh()
     train(whole, optimizer, range(6))
 
@@ -44,8 +48,7 @@ def test_going_on_equals_never_stopping(tmp_path: Path, monkeypatch: pytest.Monk
     assert torch.equal(whole.bias, second.bias)
 
 
-def test_another_fingerprint_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_glass.training.loop.state.STATE", tmp_path)
+def test_a_different_fingerprint_starts_from_step_0() -> None:
     model, optimizer = fresh()
     train(model, optimizer, range(1))
     tensors = dict(model.named_parameters())
@@ -57,8 +60,7 @@ def test_another_fingerprint_starts_anew(tmp_path: Path, monkeypatch: pytest.Mon
     assert StateFile("x", "one").restore(tensors, optimizer).step == 0
 
 
-def test_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_glass.training.loop.state.STATE", tmp_path)
+def test_a_different_model_is_refused() -> None:
     model, optimizer = fresh()
     StateFile("x", "mark").save(RunState(), {"weight": model.weight}, optimizer)
     with pytest.raises(ValueError, match=r"tensors differ .*tensor\.bias"):

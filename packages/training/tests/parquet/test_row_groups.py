@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet import row_groups
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.parquet.row_groups import open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 from parquet_files import write_files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.schemas import SUBSETS, check_schema, fits, subset_of
 
 POINT = pa.struct([("x", pa.float64()), ("y", pa.float64())])

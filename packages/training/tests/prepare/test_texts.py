@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.schemas import IMAGE, SUBSETS
 from edge_glass.training.prepare.templates import question_answers
 from edge_glass.training.prepare.texts import SCHEMAS, columns_to_read, find_subset, texts_of

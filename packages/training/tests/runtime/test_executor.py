@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_session import CONFIG, manifest, write_input
 
 from edge_glass.training.fetch.config import FetchConfig
 from edge_glass.training.fetch.session import fetch
@@ -17,7 +18,6 @@ from edge_glass.training.runtime import dask_cluster
 from edge_glass.training.runtime.dask_cluster import first_environment, worker_facts
 from edge_glass.training.runtime.executor import SerialExecutor, open_executor
 from hostile_server import HostileServer
-from test_session import CONFIG, manifest, write_input
 
 
 def where(number: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from edge_glass.encoders.checkpoint import load_checkpoint
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.images import decode_image
 from edge_glass.training.align.augmentation import AugmentationConfig, augment
-from edge_glass.training.align.pictures import AugmentedPictures, CachedPictures
+from edge_glass.training.align.image_features import AugmentedFeatures, CachedFeatures
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.features.cache import read_index
 from edge_glass.training.params import Params, load_params
@@ -27,12 +27,7 @@ from edge_glass.training.stages import align, encode, prepare
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _restore_torch() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("restore_torch")
 
 
 def configured(project: Path, params: dict[str, Any], **options: Any) -> Params:
@@ -56,8 +51,8 @@ def test_encoding_on_line_gives_the_numbers_of_the_cache(
 ) -> None:
     online = configured(encoded, params, augmentation={})
     rows = torch.tensor([5, 0, 7])
-    found = align.open_pictures(online, read_index(), CPU).features(rows, step=3)
-    cached = CachedPictures("captions", "train").features(rows, step=3)
+    found = align.open_image_features(online, read_index(), CPU).at(rows, step=3)
+    cached = CachedFeatures("captions", "train").at(rows, step=3)
     # a unit in the last place of float16: convolutions of other batches add in another order
     torch.testing.assert_close(found, cached, rtol=2e-3, atol=2e-3)
     align.run(online)
@@ -74,14 +69,14 @@ def test_augmented_pictures_are_a_function_of_seed_step_and_row(
     encoded: Path, params: dict[str, Any]
 ) -> None:
     options: dict[str, Any] = {"min_area": 0.5, "brightness": 0.3, "rotation": 10.0}
-    pictures = align.open_pictures(
+    pictures = align.open_image_features(
         configured(encoded, params, augmentation=options), read_index(), CPU
     )
-    assert isinstance(pictures, AugmentedPictures)
+    assert isinstance(pictures, AugmentedFeatures)
     rows = torch.tensor([2, 4])
-    first = pictures.features(rows, step=1)
-    assert torch.equal(first, pictures.features(rows, step=1))
-    assert not torch.equal(first, pictures.features(rows, step=2))
+    first = pictures.at(rows, step=1)
+    assert torch.equal(first, pictures.at(rows, step=1))
+    assert not torch.equal(first, pictures.at(rows, step=2))
     config = AugmentationConfig(**options)
     expected = [
         augment(decode_image(data), config, generator(0, "augmentation", 1, row))
@@ -90,7 +85,7 @@ def test_augmented_pictures_are_a_function_of_seed_step_and_row(
     found = pictures.encoder(pictures.encoder.preprocess(expected)).half().float()
     assert torch.equal(first, found)
     # the other pictures of a batch don't matter, up to float16 as above
-    alone = pictures.features(rows[1:], step=1)
+    alone = pictures.at(rows[1:], step=1)
     torch.testing.assert_close(alone, first[1:], rtol=2e-3, atol=2e-3)
 
 
@@ -131,11 +126,7 @@ def test_a_collapsed_run_is_stopped(encoded: Path, params: dict[str, Any]) -> No
 
 
 def test_bad_input_is_named(encoded: Path, params: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"num_shards is 16 and align\.batch_size 8"):
-        align.run(configured(encoded, params, num_shards=16))
-    with pytest.raises(ValueError, match="strictly descend"):
-        align.run(configured(encoded, params, num_shards=2, matryoshka_dims=[8, 16]))
-    tiny = configured(encoded, params, matryoshka_dims=[16, 8])
+    tiny = configured(encoded, params)
 
     index = Path("artifacts/features/index.json")
     whole = index.read_text()
@@ -185,7 +176,7 @@ def test_clip_from_a_folder_goes_through_encode_and_align(
 def test_torchrun_gives_the_bytes_of_one_process(
     size: int, encoded: Path, params: dict[str, Any]
 ) -> None:
-    configured(encoded, params, num_shards=4)
+    configured(encoded, params, num_microbatches=4)
     command = str(Path(sys.executable).parent / "edge-glass")
     subprocess.run([command, "align"], check=True)
     alone = outputs()

@@ -18,9 +18,10 @@ import yaml
 
 from edge_glass.encoders.components import ConfigError
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.files import DataError
 from edge_glass.encoders.images import decode_image
 from edge_glass.training.align.augmentation import AugmentationConfig
-from edge_glass.training.align.pictures import AugmentedPictures
+from edge_glass.training.align.image_features import AugmentedFeatures
 from edge_glass.training.features.cache import (
     gather,
     read_index,
@@ -28,19 +29,13 @@ from edge_glass.training.features.cache import (
     verify_features,
     vision_features,
 )
-from edge_glass.training.features.encoding import picture_batches, pooled_grid
+from edge_glass.training.features.config import pooled_grid
+from edge_glass.training.features.encoding import picture_batches
 from edge_glass.training.params import load_params
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.runtime.executor import SerialExecutor
 from edge_glass.training.stages import align, encode
 
-
-@pytest.fixture(autouse=True)
-def _restore_torch() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("restore_torch")
 
 
 @pytest.fixture
@@ -100,9 +95,9 @@ def test_a_restart_skips_whole_shards(
     capsys.readouterr()
     with pytest.raises(KeyboardInterrupt):
         encode.run(params, Killed())
-    assert "are whole" not in capsys.readouterr().out  # of another configuration nothing is kept
+    assert "are finished" not in capsys.readouterr().out  # of another configuration nothing is kept
     encode.run(params)
-    assert "encode: 4 of 14 shards are whole already, 10 to do" in capsys.readouterr().out
+    assert "encode: 4 of 14 shards are finished already, 10 to do" in capsys.readouterr().out
     assert cache() == whole
     assert not Path("artifacts/state/encode").exists()
 
@@ -135,10 +130,10 @@ def test_pooled_places_are_means_and_models_fit(configure: Callable[..., Any]) -
     # and so do pictures that change at each step
     options = dataclasses.replace(params.align, augmentation=AugmentationConfig())
     changing = dataclasses.replace(params, align=options)
-    source = align.open_pictures(changing, read_index(), torch.device("cpu"))
-    assert isinstance(source, AugmentedPictures)
+    source = align.open_image_features(changing, read_index(), torch.device("cpu"))
+    assert isinstance(source, AugmentedFeatures)
     torch.testing.assert_close(
-        source.features(torch.arange(5), step=3),
+        source.at(torch.arange(5), step=3),
         gather(vision_features("captions", "train"), np.arange(5)),
         rtol=1e-4,
         atol=1e-4,
@@ -167,8 +162,8 @@ def test_options_that_cannot_work(
 
 def test_a_grid_that_does_not_divide_is_refused(configure: Callable[..., Any]) -> None:
     assert pooled_grid((24, 24), "none") == (24, 24)
-    with pytest.raises(ValueError, match=r"asked for is 3 x 3, expected one that divides .* 2 x 2"):
-        encode.run(configure(pool=3))
+    with pytest.raises(ConfigError, match=r"pool is 3, expected a divisor of the .* 2 x 2 patches"):
+        configure(pool=3)
 
 
 def test_features_that_are_not_finite_are_named() -> None:

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from edge_glass.encoders.components import component
-from edge_glass.fusion.checkpoint import build_vlm
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.fusion.vlm_config import VlmConfig
+from edge_glass.training.evaluation.answers.controls import answer_with_controls
+from edge_glass.training.features.cache import vision_features
 from edge_glass.training.features.shards import ShardIndex, write_shard
-from edge_glass.training.stages.evaluate_vlm_qa import answer_with_controls, score
+from edge_glass.training.stages.evaluate_vlm_qa import score
 
 NUMBERS = ("one", "two", "three", "four")
 COLOURS = ("red", "green", "blue", "white", "black", "grey")
@@ -54,7 +56,8 @@ def build(decoder: str, fusion: str) -> VisionLanguageModel:
     tokenizer = component("decoder", decoder, options, where="test").build_tokenizer(
         [*QUESTIONS, *NUMBERS]
     )
-    config = {
+    values = {
+        "format": "edge-glass-vlm/2",
         "vision_encoder": {"name": "efficientnet_lite0", "options": {}},
         "image_size": 96,
         "input_width": 24,
@@ -65,7 +68,7 @@ def build(decoder: str, fusion: str) -> VisionLanguageModel:
         "visual_tokens": {"kind": "grid", "width": 20},
         "max_new_tokens": 6,
     }
-    return build_vlm(config, tokenizer, where="test").eval()
+    return VisionLanguageModel(VlmConfig.from_dict(values, where="test"), tokenizer).eval()
 
 
 # each once; all pairs among the slow tests
@@ -80,10 +83,9 @@ QUICK = [("trm", "concat"), ("qwen2_5_tiny", "cross_attention"), ("qwen2_5_tiny"
     ],
 )
 def test_predictions_are_the_same_at_any_batch_size(
-    decoder: str, fusion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decoder: str, fusion: str, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    folder = Path("artifacts/features/questions/val")
+    folder = tmp_path / "questions/val"
     folder.mkdir(parents=True)
     features = np.random.default_rng(0).normal(size=(10, 9, 24)).astype(np.float16)
     entries = tuple(
@@ -94,7 +96,10 @@ def test_predictions_are_the_same_at_any_batch_size(
     index.save(folder / "vision.json")
     rows = [{"image": at % 10, "question": each} for at, each in enumerate(QUESTIONS)]
     model = build(decoder, fusion)
-    one, seven, all_but = (answer_with_controls(model, rows, "val", size) for size in (1, 7, 32))
+    stored = vision_features("questions", "val", tmp_path)
+    one, seven, all_but = (
+        answer_with_controls(model, rows, stored, size, "val") for size in (1, 7, 32)
+    )
     assert one == seven == all_but
     # and not because the models always say one thing
     assert len(set(one["model"])) > 5

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.params import load_params
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.prepare import split_writer
 from edge_glass.training.prepare.decisions import decide
 from edge_glass.training.prepare.inspection import inspect

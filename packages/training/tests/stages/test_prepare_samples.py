@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from edge_glass.encoders.files import DataError
 from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.fusion.sheets.sample_sheet import Sample, sample_sheet
 from edge_glass.training.params import load_params
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.stages import prepare, prepare_samples
 from edge_glass.training.stages.prepare_samples import (
     PLOTS,

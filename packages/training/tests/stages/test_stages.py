@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ import torch
 import yaml
 
 from edge_glass.training.features.cache import read_index, vision_features
-from edge_glass.training.loop.curves import Curves
 from edge_glass.training.params import load_params
 from edge_glass.training.stages import (
     align,
@@ -26,14 +27,10 @@ from edge_glass.training.stages import (
 )
 
 STAGES = {"align": align, "vlm_qa": vlm_qa}
+StopAt = Callable[[int], AbstractContextManager[None]]
 
 
-@pytest.fixture(autouse=True)
-def _restore_torch() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("restore_torch")
 
 
 def tree(*folders: str) -> dict[str, bytes]:
@@ -107,7 +104,7 @@ def test_features_are_the_encoder_s(encoded: Path) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_interrupted_anywhere_equals_uninterrupted(
-    stage: str, encoded: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, encoded: Path, stop_at: StopAt
 ) -> None:
     params = load_params(encoded / "params.yaml")
     if stage == "vlm_qa":
@@ -116,38 +113,20 @@ def test_interrupted_anywhere_equals_uninterrupted(
     STAGES[stage].run(params)
     whole = tree(*outputs)
 
-    original = Curves.log
-    for stop in (2, 8, 10):  # before, between and after the saved states at 3, 6 and 9
-
-        def log(self: Curves, step: int, values: Any, stop: int = stop) -> None:
-            original(self, step, values)
-            if step == stop:
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(Curves, "log", log)
-        with pytest.raises(KeyboardInterrupt):
+    for step in (2, 8, 10):  # before, between and after the saved states at 3, 6 and 9
+        with stop_at(step):
             STAGES[stage].run(params)
-        monkeypatch.setattr(Curves, "log", original)
     assert Path(f"artifacts/state/{stage}/model.safetensors").is_file()
     STAGES[stage].run(params)
     assert tree(*outputs) == whole
 
 
 def test_a_state_of_other_options_is_not_resumed(
-    encoded: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    encoded: Path, params: dict[str, Any], stop_at: StopAt
 ) -> None:
-    original = Curves.log
-
-    def log(self: Curves, step: int, values: Any) -> None:
-        original(self, step, values)
-        if step == 8:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Curves, "log", log)
-    with pytest.raises(KeyboardInterrupt):
+    with stop_at(8):
         align.run(load_params(encoded / "params.yaml"))
-    monkeypatch.setattr(Curves, "log", original)
-    params["align"]["tiny"]["text_dropout"] = 0.0
+    params["align"]["tiny"]["caption_dropout"] = 0.0
     (encoded / "params.yaml").write_text(yaml.safe_dump(params))
     align.run(load_params(encoded / "params.yaml"))
     resumed = tree("models/align")

@@ -1,9 +1,10 @@
-"""What `vlm_qa` promises beyond learning: whole-batch loss, shards, best weights, bad input."""
+"""What `vlm_qa` guarantees: the loss of the whole batch, microbatches, best weights, bad input."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import torch
 
 from edge_glass.decoders.tokenizer import word_tokenizer
 from edge_glass.encoders.checkpoint import CheckpointError, load_checkpoint
-from edge_glass.fusion.checkpoint import vlm_tensors
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import gather, prepared_rows, vision_features
@@ -27,14 +27,10 @@ from tiny_pixmo import PARAMS
 
 ROWS = Path("artifacts/prepared/questions/train.rows.parquet")
 Configure = Callable[..., Params]
+StopAt = Callable[[int], AbstractContextManager[None]]
 
 
-@pytest.fixture(autouse=True)
-def _restore_torch() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("restore_torch")
 
 
 NO_DROPOUT = {
@@ -57,18 +53,18 @@ def curve(name: str) -> dict[int, float]:
 
 
 def test_four_by_two_equals_eight(configure: Configure) -> None:
-    # answers of unlike length: a mean of the shards' means would weigh their tokens otherwise
+    # answers of unequal length: a mean of the microbatches' means would weight tokens differently
     configure()
     change_rows(lambda number, row: {**row, "answer": " ".join([row["answer"]] * (number % 5 + 1))})
     found = {}
-    for launch, num_shards in (("tree", 1), ("tree", 2), ("ddp", 2), ("tree", 8)):
+    for launch, num_microbatches in (("tree", 1), ("tree", 2), ("ddp", 2), ("tree", 8)):
         params = configure(
             {**NO_DROPOUT, "launch": launch},
-            batch_size=8, num_shards=num_shards, steps=3, log_steps=1, ema_decay=0.0,
+            batch_size=8, num_microbatches=num_microbatches, steps=3, log_steps=1, ema_decay=0.0,
             visual_tokens=NO_VISUAL_DROPOUT, checkpoint="last",
         )  # fmt: skip
         vlm_qa.run(params)
-        found[launch, num_shards] = curve("loss"), curve("grad_norm")
+        found[launch, num_microbatches] = curve("loss"), curve("grad_norm")
     whole_loss, whole_norm = found["tree", 1]
     for loss, norm in found.values():
         # float32 sums in another order, carried through three steps
@@ -79,7 +75,9 @@ def test_four_by_two_equals_eight(configure: Configure) -> None:
 def test_the_loss_is_divided_by_all_labelled_tokens(configure: Configure) -> None:
     configure()
     change_rows(lambda number, row: {**row, "answer": " ".join([row["answer"]] * (number % 5 + 1))})
-    params = configure(NO_DROPOUT, num_shards=2, batch_size=8, visual_tokens=NO_VISUAL_DROPOUT)
+    params = configure(
+        NO_DROPOUT, num_microbatches=2, batch_size=8, visual_tokens=NO_VISUAL_DROPOUT
+    )
     rows = prepared_rows("questions", "train", PREPARED)
     tokenizer = params.decoder.config.build_tokenizer(
         [text for row in rows for text in (row["question"], row["answer"])]
@@ -96,13 +94,15 @@ def test_the_loss_is_divided_by_all_labelled_tokens(configure: Configure) -> Non
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     whole = gradient(plan.batch(0), plan.num_labelled(0))
-    shards = [plan.shard(0, 0), plan.shard(0, 1)]
-    ours = sum(gradient(shard, plan.num_labelled(0)) for shard in shards)
+    microbatches = [plan.microbatch(0, 0), plan.microbatch(0, 1)]
+    ours = sum(gradient(microbatch, plan.num_labelled(0)) for microbatch in microbatches)
     # float32 sums in another order
     torch.testing.assert_close(ours, whole, rtol=1e-4, atol=1e-6)
-    own = [sum(plan.labelled[n] for n in shard) for shard in shards]
+    own = [sum(plan.labelled[n] for n in microbatch) for microbatch in microbatches]
     assert own[0] != own[1]
-    means = sum(gradient(shard, 2 * count) for shard, count in zip(shards, own, strict=True))
+    means = sum(
+        gradient(microbatch, 2 * count) for microbatch, count in zip(microbatches, own, strict=True)
+    )
     assert (means - whole).norm() > 0.01 * whole.norm()
 
 
@@ -135,7 +135,7 @@ def test_the_best_averaged_weights_are_handed_on(
     original, seen = vlm_qa.validation_accuracy, []
 
     def spy(model: VisionLanguageModel, *arguments: Any) -> dict[str, float]:
-        seen.append({name: value.clone() for name, value in vlm_tensors(model).items()})
+        seen.append({name: value.clone() for name, value in model.saved_state().items()})
         return original(model, *arguments)
 
     monkeypatch.setattr(vlm_qa, "validation_accuracy", spy)
@@ -177,7 +177,7 @@ def test_validation_is_shared_without_a_difference(configure: Configure) -> None
 def test_what_repeats_and_what_does_not(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    vlm_qa.run(configure(num_shards=1, num_workers=0))
+    vlm_qa.run(configure(num_microbatches=1, num_workers=0))
     said = capsys.readouterr().out
     assert "learns  red <eos> yes <eos>" in said
     assert "launch tree: 1 of 1 possible processes" in said
@@ -229,14 +229,12 @@ def test_a_pooling_of_another_configuration_is_refused(configure: Configure) -> 
 def test_launches_that_cannot_run_are_refused(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match=r"vlm_qa\.num_shards is 3 and vlm_qa\.batch_size 4"):
-        vlm_qa.run(configure(num_shards=3))
     with pytest.raises(ValueError, match="decoder is 'trn', which is not there; choose one of trm"):
         configure({"decoder": "trn"})
     with pytest.raises(ValueError, match=r"launches\.fsdp is not known; known: tree, ddp, deepsp"):
         configure({"decoder": "trm", "launches": {"tree": {}, "fsdp": {}}})
     zero = {"deepspeed_zero2": {"num_processes": 2, "config": "ds.json"}}
-    params = configure({"launches": zero, "launch": "deepspeed_zero2"}, num_shards=2)
+    params = configure({"launches": zero, "launch": "deepspeed_zero2"})
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     with pytest.raises(ValueError, match=r"deepspeed_zero2 needs (DeepSpeed|two processes)"):
         vlm_qa.run(params)
@@ -261,22 +259,13 @@ def test_four_bit_without_bitsandbytes_is_refused(
 
 
 def test_a_saved_state_of_another_launch_is_not_resumed(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    configure: Configure, stop_at: StopAt, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = vlm_qa.Curves.log
-
-    def log(self: Any, step: int, values: Any) -> None:
-        original(self, step, values)
-        if step == 8:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(vlm_qa.Curves, "log", log)
-    with pytest.raises(KeyboardInterrupt):
+    with stop_at(8):
         vlm_qa.run(configure())
-    monkeypatch.setattr(vlm_qa.Curves, "log", original)
     capsys.readouterr()
     vlm_qa.run(configure({"launch": "ddp"}))
-    assert "the saved state is of another configuration" in capsys.readouterr().out
+    assert "the saved state belongs to a different configuration" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("launch", ["tree", "ddp"])

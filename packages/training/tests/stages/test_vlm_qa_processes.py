@@ -68,7 +68,7 @@ def run(size: int, stop: int = 0, *, succeeds: bool = True) -> str:
 def test_torchrun_gives_the_bytes_of_one_process(
     configure: Callable[..., Any], ema_decay: float
 ) -> None:
-    configure(num_shards=4, ema_decay=ema_decay)
+    configure(num_microbatches=4, ema_decay=ema_decay)
     subprocess.run([COMMAND, "vlm-qa"], check=True)
     alone = outputs()
     assert any("accuracy_val" in name for name in alone)
@@ -81,7 +81,7 @@ def test_torchrun_gives_the_bytes_of_one_process(
 
 
 def test_a_run_goes_on_with_another_number_of_processes(configure: Callable[..., Any]) -> None:
-    configure(num_shards=4)
+    configure(num_microbatches=4)
     run(1)
     whole = outputs()
     assert "stopped as asked" in run(2, stop=8, succeeds=False)
@@ -91,7 +91,7 @@ def test_a_run_goes_on_with_another_number_of_processes(configure: Callable[...,
 
 
 def test_ddp_learns_what_the_tree_learns(configure: Callable[..., Any]) -> None:
-    configure(num_shards=4)
+    configure(num_microbatches=4)
     run(1)
     tree = losses()
     # the command starts the processes itself
@@ -104,7 +104,7 @@ def test_ddp_learns_what_the_tree_learns(configure: Callable[..., Any]) -> None:
 
 @pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")
 def test_zero_2_learns_resumes_and_hands_on_a_model(configure: Callable[..., Any]) -> None:
-    configure(num_shards=4, steps=30, optim={**OPTIM, "learning_rate": 0.01})
+    configure(num_microbatches=4, steps=30, optim={**OPTIM, "learning_rate": 0.01})
     run(1)
     tree = losses()
     zero = {"deepspeed_zero2": {"num_processes": 2, "config": str(ZERO)}}

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from edge_glass.training.params import Params
 from edge_glass.training.stages import vlm_qa
 
 pytest.importorskip("bitsandbytes")
-
-
-@pytest.fixture(autouse=True)
-def _restore_torch() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("restore_torch")
 
 
 def written() -> dict[str, bytes]:
@@ -33,7 +26,9 @@ def written() -> dict[str, bytes]:
 
 
 def test_four_bit_repeats_and_goes_on_with_the_same_bytes(
-    configure: Callable[..., Params], tiny_qwen: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    configure: Callable[..., Params],
+    tiny_qwen: dict[str, Any],
+    stop_at: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     decoder = {**tiny_qwen, "quantization": "4bit"}
     params = configure(
@@ -44,17 +39,8 @@ def test_four_bit_repeats_and_goes_on_with_the_same_bytes(
     vlm_qa.run(params)
     assert written() == once
 
-    original = vlm_qa.Curves.log
-
-    def log(self: Any, step: int, values: Any) -> None:
-        original(self, step, values)
-        if step == 8:  # the state was saved at 6
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(vlm_qa.Curves, "log", log)
-    with pytest.raises(KeyboardInterrupt):
+    with stop_at(8):  # the state was saved at 6
         vlm_qa.run(params)
-    monkeypatch.setattr(vlm_qa.Curves, "log", original)
     assert Path("artifacts/state/vlm_qa/model.safetensors").is_file()
     vlm_qa.run(params)
     assert written() == once

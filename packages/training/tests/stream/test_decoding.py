@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from edge_glass.encoders.images import BadImage
+from edge_glass.encoders.images import BadImageError
 from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.training.stream.decoding import PictureDecoder
 
@@ -137,7 +137,7 @@ def test_draft_is_close_on_jpeg_and_equal_on_the_rest() -> None:
     ],
 )
 def test_bad_bytes_have_a_reason(draft: float | None, data: bytes | None, reason: str) -> None:
-    with pytest.raises(BadImage) as caught:
+    with pytest.raises(BadImageError) as caught:
         PictureDecoder(transform=PLAIN, draft=draft)(data)
     assert caught.value.reason == reason
 
@@ -160,7 +160,7 @@ def test_random_damage_is_a_picture_or_a_reason() -> None:
             del data[draw.randrange(len(data)) :]
         try:
             assert decoders[number % 2](bytes(data)).shape == (3, 32, 32)
-        except BadImage as error:
+        except BadImageError as error:
             reasons[error.reason] = reasons.get(error.reason, 0) + 1
     assert reasons["truncated_image"] > 50
     assert reasons["not_an_image"] > 10

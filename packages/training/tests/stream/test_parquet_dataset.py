@@ -26,7 +26,7 @@ from parquet_files import jpeg, write_files
 
 FILES = [(7, 7, 2), (9,), (5, 11, 1, 6), (12, 3)]  # 63 rows
 GREYS = PictureDecoder(
-    transform=ImageTransform(image_size=4, fit="crop", mean=(0, 0, 0), std=(1 / 255,) * 3)
+    transform=ImageTransform(image_size=4, fit="crop", mean=(0.0,) * 3, std=(1 / 255,) * 3)
 )
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edge_glass.training.vlm_qa.answer_loss import IGNORED, causal_lm_loss
+from edge_glass.fusion.prompt import IGNORED
+from edge_glass.training.vlm_qa.answer_loss import causal_lm_loss
 
 
 def example() -> tuple[nn.Linear, list[Tensor], Tensor]:
@@ -86,7 +87,7 @@ def test_micro_batches_add_up() -> None:
 
 def test_disagreeing_shapes_are_named() -> None:
     head, hidden, labels = example()
-    with pytest.raises(ValueError, match=r"\(3, 7, 8\) do not go with labels \(3, 6\)"):
+    with pytest.raises(ValueError, match=r"\(3, 7, 8\) do not match labels \(3, 6\)"):
         causal_lm_loss(head, hidden, labels[:, 1:])
     with pytest.raises(ValueError, match="no hidden states"):
         causal_lm_loss(head, [], labels)

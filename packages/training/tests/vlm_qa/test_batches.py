@@ -1,4 +1,4 @@
-"""Steps, shards and who gets which."""
+"""Which samples a step takes, and which process gets which microbatch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.engine.processes import Processes
-from edge_glass.training.vlm_qa.batches import BatchPlan, QuestionSet, ShardSampler
+from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
 from edge_glass.training.vlm_qa.packing import PackedQuestions, collate_questions
 
 
@@ -26,22 +26,25 @@ def samples(number: int) -> list[PackedQuestions]:
     ]
 
 
-def test_shards_make_up_the_batch_and_epochs_hold_all() -> None:
+def test_microbatches_make_up_the_batch_and_epochs_hold_all() -> None:
     plan = BatchPlan(samples(320), 16, 4, seed=3)
     for step in (0, 7, 25):
-        assert [n for shard in range(4) for n in plan.shard(step, shard)] == plan.batch(step)
+        parts = [plan.microbatch(step, number) for number in range(4)]
+        assert [sample for part in parts for sample in part] == plan.batch(step)
     assert sorted(n for step in range(20, 40) for n in plan.batch(step)) == list(range(320))
     assert plan.batch(5) == BatchPlan(samples(320), 16, 1, seed=3).batch(5)
     assert plan.batch(5) != BatchPlan(samples(320), 16, 4, seed=4).batch(5)
 
 
-def test_counts_are_those_of_the_padded_shards() -> None:
+def test_counts_are_those_of_the_padded_microbatches() -> None:
     rows = samples(64)
     plan = BatchPlan(rows, 16, 4, seed=0)
-    shards = [collate_questions([rows[n] for n in plan.shard(2, s)], 0) for s in range(4)]
-    assert plan.num_labelled(2) == sum(int((each.labels != IGNORED).sum()) for each in shards)
-    assert plan.num_useful(2) == sum(int((each.segment_ids >= 0).sum()) for each in shards)
-    assert plan.num_padded(2) == sum(each.input_ids.numel() for each in shards)
+    microbatches = [
+        collate_questions([rows[n] for n in plan.microbatch(2, s)], 0) for s in range(4)
+    ]
+    assert plan.num_labelled(2) == sum(int((each.labels != IGNORED).sum()) for each in microbatches)
+    assert plan.num_useful(2) == sum(int((each.segment_ids >= 0).sum()) for each in microbatches)
+    assert plan.num_padded(2) == sum(each.input_ids.numel() for each in microbatches)
 
 
 def test_buckets_keep_nine_tenths_useful() -> None:
@@ -52,7 +55,7 @@ def test_buckets_keep_nine_tenths_useful() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_every_process_gets_its_own_consecutive_shards(size: int) -> None:
+def test_every_process_gets_its_own_consecutive_microbatches(size: int) -> None:
     from accelerate.data_loader import prepare_data_loader
 
     rows = samples(64)
@@ -62,18 +65,16 @@ def test_every_process_gets_its_own_consecutive_shards(size: int) -> None:
         processes = Processes(rank=rank, size=size)
         loader = DataLoader(
             questions,
-            batch_sampler=ShardSampler(plan, 2, 6, processes),
+            batch_sampler=MicrobatchSampler(plan, 2, 6, processes),
             collate_fn=lambda part: [sample.image for sample in part],
         )
         dealt = prepare_data_loader(loader, num_processes=size, process_index=rank)
-        expected = [plan.shard(step, s) for step in range(2, 6) for s in processes.own_shards(4)]
+        expected = [
+            plan.microbatch(step, s) for step in range(2, 6) for s in processes.own_microbatches(4)
+        ]
         assert list(dealt) == expected
 
 
-def test_a_batch_that_cannot_be_cut_is_refused() -> None:
-    with pytest.raises(ValueError, match="num_shards is 3 and vlm_qa"):
-        BatchPlan(samples(8), 6, 3, seed=0)
-    with pytest.raises(ValueError, match="num_shards is 8 and vlm_qa"):
-        BatchPlan(samples(8), 4, 8, seed=0)
-    with pytest.raises(ValueError, match="only 8 pictures"):
+def test_a_batch_of_more_images_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="only 8 images"):
         BatchPlan(samples(8), 16, 1, seed=0)

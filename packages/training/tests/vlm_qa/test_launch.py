@@ -12,34 +12,37 @@ import pytest
 import torch
 from torch import nn
 
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
 from edge_glass.training.engine.processes import Processes
-from edge_glass.training.vlm_qa.launch import TreeLaunch, open_launch
+from edge_glass.training.vlm_qa.launch import TreeLaunch
 from edge_glass.training.vlm_qa.launch_config import DeepSpeedLaunchConfig, LaunchConfig
 from edge_glass.training.vlm_qa.launch_deepspeed import deepspeed_plugin
-from edge_glass.training.vlm_qa.launch_start import start_processes
+from edge_glass.training.vlm_qa.launches import open_launch
+from edge_glass.training.vlm_qa.torchrun import start_processes
 
 DOCKER = Path(__file__).parents[4] / "docker"
-TREE = Choice(name="tree", options={}, config=LaunchConfig())
+TREE = Component(name="tree", config=LaunchConfig())
 
 
-def test_tree_sums_shards_over_trainable_parameters_alone() -> None:
+def test_tree_sums_microbatches_over_trainable_parameters_alone() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(3, 1))
     model[1].requires_grad_(False)
-    inputs = torch.randn(4, 6, 4)  # four shards
+    inputs = torch.randn(4, 6, 4)  # four microbatches
     model(inputs.flatten(0, 1)).sum().backward()
     expected = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
-    with open_launch(TREE, Processes(), num_shards=4, shard_size=6, max_grad_norm=1e6) as launch:
+    with open_launch(
+        TREE, Processes(), num_microbatches=4, microbatch_size=6, max_grad_norm=1e6
+    ) as launch:
         assert isinstance(launch, TreeLaunch)
         launch.prepare(model, optimizer)
         assert launch.objective is model  # no wrapper
-        for shard in launch.shards:
-            with launch.shard():
-                launch.backward(launch.objective(inputs[shard]).sum())
+        for microbatch in launch.microbatches:
+            with launch.microbatch():
+                launch.backward(launch.objective(inputs[microbatch]).sum())
         norm = launch.step(1e6, "here")
     flat = torch.cat([value.flatten() for value in expected.values()])
     # float32 sums in another order
@@ -54,7 +57,9 @@ def test_a_gradient_that_is_not_finite_touches_no_weight() -> None:
     model = nn.Linear(2, 1)
     before = [value.detach().clone() for value in model.parameters()]
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    with open_launch(TREE, Processes(), num_shards=2, shard_size=1, max_grad_norm=1.0) as launch:
+    with open_launch(
+        TREE, Processes(), num_microbatches=2, microbatch_size=1, max_grad_norm=1.0
+    ) as launch:
         launch.prepare(model, optimizer)
         for value in (1.0, float("nan")):
             launch.backward(launch.objective(torch.full((1, 2), value)).sum())
@@ -67,21 +72,23 @@ def test_accelerate_s_state_is_let_go_of() -> None:
     from accelerate.state import AcceleratorState
 
     for name in ("tree", "ddp"):  # each with another accumulation
-        choice = Choice(name=name, options={}, config=LaunchConfig())
+        choice = Component(name=name, config=LaunchConfig())
         with open_launch(
-            choice, Processes(), num_shards=2 if name == "ddp" else 4, shard_size=1,
+            choice, Processes(), num_microbatches=2 if name == "ddp" else 4, microbatch_size=1,
             max_grad_norm=1.0,
         ) as launch:  # fmt: skip
-            assert launch.accelerator.gradient_accumulation_steps == len(launch.shards)
+            assert launch.accelerator.gradient_accumulation_steps == len(launch.microbatches)
             assert launch.accelerator.mixed_precision == "no"
             assert launch.accelerator.state.dynamo_plugin.backend.value == "NO"
     assert AcceleratorState._shared_state == {}
 
 
-def test_more_processes_than_shards_are_refused() -> None:
+def test_more_processes_than_microbatches_are_refused() -> None:
     with (
-        pytest.raises(ValueError, match="2 shards can't be dealt out to 4 processes"),
-        open_launch(TREE, Processes(size=4), num_shards=2, shard_size=1, max_grad_norm=1.0),
+        pytest.raises(ValueError, match="2 microbatches can't be divided among 4 processes"),
+        open_launch(
+            TREE, Processes(size=4), num_microbatches=2, microbatch_size=1, max_grad_norm=1.0
+        ),
     ):
         pass
 
@@ -94,7 +101,7 @@ def test_the_command_becomes_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "execv", lambda *arguments: called.append(arguments))
     start_processes(TREE, 1)
     assert called == []
-    two = Choice(name="ddp", options={}, config=LaunchConfig(num_processes=2))
+    two = Component(name="ddp", config=LaunchConfig(num_processes=2))
     start_processes(two, 1)
     [(program, arguments)] = called
     assert program == sys.executable
@@ -122,7 +129,7 @@ def test_files_of_the_launchers_are_whole(monkeypatch: pytest.MonkeyPatch) -> No
 def test_deepspeed_s_file_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("deepspeed")
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    sizes: dict[str, Any] = {"shard_size": 2, "shards_each": 3, "max_grad_norm": 0.5}
+    sizes: dict[str, Any] = {"microbatch_size": 2, "microbatches_each": 3, "max_grad_norm": 0.5}
 
     def read(text: str) -> Any:
         (tmp_path / "zero.json").write_text(text)

@@ -1,5 +1,5 @@
 """Language decoders of Edge Glass: TRM, Qwen2.5, their tokenizer and the sampling loop.
 
-Import the modules themselves (`from edge_glass.decoders.trm import TinyRecursiveConfig`): this file
-stays empty so that a command line can name a decoder without loading torch or transformers.
+Import the modules directly (`from edge_glass.decoders.trm import TinyRecursiveConfig`). This file
+stays empty, so that importing the package loads neither torch nor transformers.
 """

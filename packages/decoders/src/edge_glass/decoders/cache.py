@@ -1,4 +1,4 @@
-"""Keys and values of the positions that a recursive decoder has already seen."""
+"""Keys and values of the positions that a recursive decoder has already processed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from torch import Tensor
 
 
 class KeyValueCache:
-    """One pair of key and value buffers for each attention call of a forward pass.
+    """One pair of key and value buffers per attention call of a forward pass.
 
-    A recursive decoder applies the same layer many times, to other states each time, so the call
-    number and not the layer number is what a cached key belongs to. Causality makes this exact: the
-    states of a position at any call depend on earlier positions at that call and nothing later.
+    A recursive decoder applies the same layer many times, each time to different states. A cached
+    key therefore belongs to a call, not to a layer. Causality makes this exact: the states of a
+    position at any call depend only on this and earlier positions.
 
-    Buffers grow by doubling, so that a token costs no copy of the whole past.
+    Buffers grow by doubling, so that a new token does not copy the whole past.
     """
 
     def __init__(self) -> None:
@@ -21,11 +21,11 @@ class KeyValueCache:
         self._values: list[Tensor] = []
 
     def extend(self, call: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Appends new keys and values of one call and returns all of that call's.
+        """Appends new keys and values of one call, and returns all keys and values of that call.
 
         Args:
-            call: Number of the attention call in this forward pass, counted from 0.
-            keys: (B, S, H, head width), new positions only, rotated already.
+            call: Number of the attention call in this forward pass, from 0.
+            keys: (B, S, H, head width), new positions only, already rotated.
             values: (B, S, H, head width).
 
         Returns:
@@ -46,7 +46,7 @@ class KeyValueCache:
         return all_keys[:, :end], all_values[:, :end]
 
     def advance(self, num_positions: int) -> None:
-        """Counts new positions once every call has stored them."""
+        """Counts new positions, after every call has stored them."""
         self.length += num_positions
 
 

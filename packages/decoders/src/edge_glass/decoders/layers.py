@@ -1,8 +1,8 @@
 """The parts of the recursive block: RMSNorm, rotary positions, causal self-attention, SwiGLU.
 
-Unusual: rotary pairs are neighbours (2i, 2i+1), so that a rotation is one complex product. On CPU
-that takes a quarter of the time of the usual split-halves form; the two differ by a fixed
-permutation of the learned query and key rows only.
+Unusual: rotary pairs are neighbours (2i, 2i+1), so that a rotation is one complex product. On a CPU
+this takes a quarter of the time of the usual split-halves form. The two forms differ only by a
+fixed permutation of the learned query and key rows.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class RMSNorm(nn.Module):
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(width))
 
-    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """Normalises the last axis."""
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
-def rotary_table(num_positions: int, head_dim: int, theta: float) -> Float[Tensor, "p h 2"]:
-    """Returns cos and sin of position * theta^(-2i / head_dim), (positions, head_dim / 2, 2).
+def rotary_table(num_positions: int, head_dim: int, theta: float) -> Float[Tensor, "P E 2"]:
+    """Returns cos and sin of position * theta^(-2i / head_dim), (P, E, 2) with E = head_dim / 2.
 
     Computed in double precision and rounded once, so that every machine gets the same table.
     Source: Su et al., 2021, arXiv:2104.09864.
@@ -39,14 +39,14 @@ def rotary_table(num_positions: int, head_dim: int, theta: float) -> Float[Tenso
     return torch.stack((angles.cos(), angles.sin()), dim=-1).float()
 
 
-def rotate(x: Float[Tensor, "b s h d"], rotation: Complex[Tensor, "b s 1 e"]) -> Tensor:
-    """Rotates the neighbouring pairs of each head; float32 inside, as bf16 has no complex type."""
+def rotate(x: Float[Tensor, "B S H D"], rotation: Complex[Tensor, "B S 1 E"]) -> Tensor:
+    """Rotates neighbouring pairs of each head, in float32, because bf16 has no complex type."""
     pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
 
 
 class CausalSelfAttention(nn.Module):
-    """Multi-head self-attention with rotary positions; one projection makes q, k and v."""
+    """Multi-head self-attention with rotary positions; one projection computes q, k and v."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -56,19 +56,19 @@ class CausalSelfAttention(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "b s d"],
-        bias: Float[Tensor, "b 1 s total"],
-        rotation: Complex[Tensor, "b s 1 e"],
+        x: Float[Tensor, "B S D"],
+        bias: Float[Tensor, "B 1 S S_total"],
+        rotation: Complex[Tensor, "B S 1 E"],
         cache: KeyValueCache | None = None,
         call: int = 0,
-    ) -> Float[Tensor, "b s d"]:
+    ) -> Float[Tensor, "B S D"]:
         """Attends from S new positions to all S_total.
 
         Args:
             x: (B, S, D).
-            bias: (B, 1, S, S_total) additive mask.
+            bias: (B, 1, S, S_total), added to the attention scores.
             rotation: (B, S, 1, head width / 2) unit complex numbers of the new positions.
-            cache: Where earlier keys and values are, if any.
+            cache: Earlier keys and values, if any.
             call: Number of this attention call in the forward pass.
         """
         heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, S, 3, H, head)
@@ -91,7 +91,7 @@ class SwiGLU(nn.Module):
         self.gate_up = nn.Linear(width, 2 * intermediate_dim, bias=False)
         self.down = nn.Linear(intermediate_dim, width, bias=False)
 
-    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         """Applies the gated feed-forward layer to the last axis."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)  # type: ignore[no-any-return]

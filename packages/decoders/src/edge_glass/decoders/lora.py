@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -17,10 +17,14 @@ ADAPTER = "default"  # peft's own name for the first adapter
 
 @dataclass(frozen=True, kw_only=True)
 class LoraOptions:
-    """Rank, scale (alpha / rank) and the linear layers that get an adapter."""
+    """Options of the adapters.
 
-    # Nested inside another config: pydantic would let a misspelt field pass.
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    Attributes:
+        rank: Inner width of an adapter.
+        alpha: An adapter's output is scaled by alpha / rank.
+        dropout: Probability of dropping an input of an adapter, in [0, 1).
+        target_modules: Names of the linear layers that get an adapter.
+    """
 
     rank: int = 64
     alpha: int = 16
@@ -41,16 +45,16 @@ class LoraOptions:
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"lora: dropout is {self.dropout}, expected 0 <= dropout < 1")
         if not self.target_modules:
-            raise ValueError("lora: target_modules is empty; leave lora out instead")
+            raise ValueError("lora: target_modules is empty; name layers, or set lora: null")
 
 
 def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
     """Freezes the model and adds adapters that change nothing until they are trained (B = 0).
 
-    The adapters are float32 whatever the base is, and drawn from torch's global generator.
+    The adapters are float32 for any type of base, and drawn from torch's global generator.
 
     Raises:
-        ValueError: A name in `target_modules` fits no layer.
+        ValueError: A name in `target_modules` matches no layer.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -61,7 +65,7 @@ def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
             n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear)
         }
         raise ValueError(
-            f"lora: target_modules {unknown} fit no layer; linear layers: {sorted(linear)}"
+            f"lora: target_modules {unknown} match no layer; choose among {sorted(linear)}"
         )
     config = LoraConfig(
         r=options.rank,
@@ -72,7 +76,7 @@ def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():
-        # peft asks transformers 5.23 by a name that is about to go.
+        # peft uses a name that transformers 5.23 has deprecated.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         return get_peft_model(model, config)
 
@@ -86,13 +90,13 @@ def load_adapter_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Loads what `adapter_state` returned.
 
     Raises:
-        ValueError: A tensor is missing, unexpected or of another shape.
+        ValueError: A tensor is missing, unexpected or of a different shape.
     """
     own = adapter_state(model)
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or unexpected:
         raise ValueError(
-            f"adapters do not fit the model: {len(missing)} missing {missing[:3]}, "
+            f"the adapters do not fit the model: {len(missing)} missing {missing[:3]}, "
             f"{len(unexpected)} unexpected {unexpected[:3]}; "
             "use the configuration they were saved with"
         )
@@ -100,7 +104,7 @@ def load_adapter_state(model: nn.Module, state: dict[str, Tensor]) -> None:
         if own[name].shape != value.shape:
             raise ValueError(
                 f"adapter {name} has shape {tuple(value.shape)}, expected "
-                f"{tuple(own[name].shape)}; was it trained with another rank or model?"
+                f"{tuple(own[name].shape)}; use the rank and the model that it was trained with"
             )
         own[name].data.copy_(value)
 

@@ -1,8 +1,8 @@
 """4-bit NF4 and 8-bit weights through bitsandbytes, on GPU and CPU.
 
 Only the linear layers inside the decoder's blocks are quantised. Embeddings, norms and the
-vocabulary projection keep their precision, and so do projector, fusion and heads, which are no part
-of the decoder.
+vocabulary projection keep their precision. Projector, fusion and heads are outside the decoder, so
+they keep it too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Quantization = Literal["none", "8bit", "4bit"]
 def quantization_config(
     quantization: Quantization, compute_dtype: torch.dtype = torch.bfloat16
 ) -> BitsAndBytesConfig | None:
-    """Returns what `from_pretrained` takes, or None for no quantisation.
+    """Returns the `quantization_config` for `from_pretrained`, or None for no quantisation.
 
     Args:
         quantization: `4bit` is NF4 with double quantisation (Dettmers et al., 2023,
@@ -30,7 +30,7 @@ def quantization_config(
         compute_dtype: Precision of the products with dequantised 4-bit weights.
 
     Raises:
-        ValueError: An unknown name, or bitsandbytes is not installed or cannot run here.
+        ValueError: The name is unknown, or bitsandbytes does not import.
     """
     if quantization not in get_args(Quantization):
         raise ValueError(
@@ -55,11 +55,11 @@ def quantization_config(
 
 
 def keep_weights_as_stored(model: nn.Module) -> None:
-    """Stops bitsandbytes from packing 4-bit weights anew at the first evaluation on a CPU.
+    """Stops bitsandbytes from repacking 4-bit weights at the first evaluation on a CPU.
 
-    On CPUs with AVX512-BF16 it does so in place, rounding the scales to bf16: an evaluation would
-    change the training after it, and one CPU's answers would differ from another's. It also fails
-    where a layer's input width is no multiple of 64.
+    On CPUs with AVX512-BF16 it repacks in place and rounds the scales to bf16. An evaluation would
+    change the training after it, and answers would depend on the CPU. It also fails if a layer's
+    input width is not a multiple of 64.
     """
     for module in model.modules():
         if "support_avx512bf16_for_cpu" in vars(module):
@@ -74,5 +74,5 @@ def _require_bitsandbytes(quantization: str) -> None:
             f"quantization {quantization!r} needs bitsandbytes, which does not import here "
             f"({error}): pip install 'edge-glass-decoders[quantization]', or set quantization: none"
         ) from error
-    # LLM.int8() works in float16 by design and says so for every layer at every call.
+    # LLM.int8() works in float16 by design, and logs this for every layer at every call.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)

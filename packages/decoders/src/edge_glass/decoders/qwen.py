@@ -1,15 +1,15 @@
 """Qwen2.5 as a decoder: from the hub with LoRA and quantised weights, or small and from scratch.
 
-Unusual: the attention mask always goes in as a finished four-dimensional one. transformers 5.23
-guesses packing from position ids where no mask is given and drops that guess where a cache is used,
-so that packed questions would see each other.
+Unusual: the model always receives a complete four-dimensional attention mask. Without a mask
+transformers 5.23 guesses packing from position ids, and drops the guess if a cache is used. Packed
+questions would then attend to each other.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -46,24 +46,40 @@ SIZES = (
     "tie_word_embeddings",
     "vocab_size",
 )
+# Qwen2Config's defaults in transformers 5.23, written out: a saved model must stay the same if a
+# later transformers changes them.
+DEFAULT_SIZES: dict[str, Any] = {
+    "attention_dropout": 0.0,
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "initializer_range": 0.02,
+    "intermediate_size": 22_016,
+    "max_position_embeddings": 32_768,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 32,
+    "rms_norm_eps": 1e-6,
+    "rope_parameters": {"rope_theta": 10_000.0, "rope_type": "default"},
+    "tie_word_embeddings": False,
+}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
 class QwenConfig:
-    """Either `model` (with `revision` and `license` on the hub), or `config` for one from scratch.
+    """Options of a Qwen2 decoder: `model` names a trained one, or `config` sizes a new one.
 
     Attributes:
-        model: Hub id or folder of a Qwen2 model.
-        revision: Commit of a hub model, 40 hexadecimal digits: a branch would move under a run.
-        license: Licence of a hub model's weights, which may forbid a use; `published.py` has them.
-        config: Those fields of `transformers.Qwen2Config` that `SIZES` names; the vocabulary size
-            comes from the tokenizer where it is not given.
+        model: Hub id or folder of a Qwen2 model. A hub id needs `revision` and `license`.
+        revision: Commit of a hub model, 40 hexadecimal digits, because a branch may change.
+        license: Licence of a hub model's weights, as its model card names it.
+        config: Fields of `transformers.Qwen2Config` for a model from scratch, see `SIZES`; missing
+            ones are filled in from `DEFAULT_SIZES`, `vocab_size` from the tokenizer.
         dtype: Precision of the base weights. Quantised layers have their own.
         quantization: Of a hub model's linear layers, see `quantization.py`.
-        lora: Adapters; the base is frozen then. None trains every weight of an unquantised model.
+        lora: Adapters on a frozen base. None trains all weights of an unquantised model.
         gradient_checkpointing: Recompute activations in the backward pass to save memory.
-        max_vocab: Most entries of the word tokenizer of a model from scratch.
+        max_vocab: Limit of entries of the word tokenizer of a model from scratch.
     """
 
     model: str | None = None
@@ -79,52 +95,61 @@ class QwenConfig:
     def __post_init__(self) -> None:
         if (self.model is None) == (self.config is None):
             raise ValueError(
-                f"qwen: model is {self.model!r} and config is {self.config!r}; give exactly one, "
-                "a hub id or folder, or the sizes of a model from scratch"
+                f"qwen: model is {self.model!r} and config is {self.config!r}; give exactly one: "
+                "model, a hub id or folder, or config, the sizes of a model from scratch"
             )
         if self.config is not None and self.quantization != "none":
             raise ValueError(
-                f"qwen: quantization {self.quantization!r} with a model from scratch, which has "
-                "nothing to quantise yet; set quantization: none"
+                f"qwen: quantization is {self.quantization!r}, but a model from scratch has "
+                "nothing to quantise; set quantization: none"
             )
-        # Qwen2Config itself takes any name, so a misspelt one would be ignored.
+        # Qwen2Config itself accepts any name, and would ignore a misspelt one.
         unknown = sorted(set(self.config or {}) - set(SIZES))
         if unknown:
             raise ValueError(
                 f"qwen: config has unknown fields {unknown}, allowed are {', '.join(SIZES)}"
             )
+        if self.config is not None:
+            object.__setattr__(self, "config", {**DEFAULT_SIZES, **self.config})
         if self.dtype not in DTYPES:
             raise ValueError(f"qwen: dtype is {self.dtype!r}, expected one of {', '.join(DTYPES)}")
         if self.model is not None and not Path(self.model).is_dir():
             self._check_hub_model()
 
+    @property
+    def width(self) -> int | None:
+        """The decoder's width (D), None if only the pretrained model holds it."""
+        return None if self.config is None else self.config.get("hidden_size")
+
     def _check_hub_model(self) -> None:
         if self.revision is None or not re.fullmatch("[0-9a-f]{40}", self.revision):
             raise ValueError(
                 f"qwen: revision of {self.model} is {self.revision!r}, expected a commit of 40 "
-                "hexadecimal digits (and no folder of that name exists here); pin the commit"
+                "hexadecimal digits (there is no folder of that name either); pin the commit"
             )
         if not self.license:
-            raise ValueError(f"qwen: license of {self.model} is missing; name it as its card does")
+            raise ValueError(
+                f"qwen: license of {self.model} is missing; copy it from the model card"
+            )
 
     def build_tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerFast:
-        """Loads the hub model's tokenizer; makes one of words for a model from scratch."""
+        """Loads the hub model's tokenizer, or builds a word tokenizer for a model from scratch."""
         if self.model is None:
             return word_tokenizer(texts, max_vocab=self.max_vocab)
         from transformers import PreTrainedTokenizerFast
 
-        # Not AutoTokenizer: beside a Qwen2 model it swaps any tokenizer.json for Qwen's own rules.
+        # Not AutoTokenizer: for a Qwen2 model it replaces any tokenizer.json by Qwen's own rules.
         tokenizer = PreTrainedTokenizerFast.from_pretrained(
             self.model, revision=self.revision or "main"
         )
         return cast("PreTrainedTokenizerFast", tokenizer)
 
     def build(self, tokenizer: PreTrainedTokenizerFast) -> QwenDecoder:
-        """Makes the decoder, with adapters where `lora` is given.
+        """Builds the decoder, with adapters if `lora` is given.
 
         Raises:
-            ValueError: The tokenizer has more entries than the model has rows, or quantisation was
-                asked for and bitsandbytes is missing.
+            ValueError: The tokenizer has more entries than the model has rows, or bitsandbytes is
+                missing.
         """
         model = self._pretrained() if self.config is None else self._from_scratch(tokenizer)
         if model.config.vocab_size < len(tokenizer):
@@ -165,7 +190,7 @@ class QwenConfig:
 
 
 class QwenDecoder(Decoder):
-    """Wraps `Qwen2ForCausalLM`; adapters, where there are any, sit inside `self.model`."""
+    """Wraps `Qwen2ForCausalLM`; `self.model` includes the adapters, if there are any."""
 
     def __init__(self, model: Qwen2ForCausalLM, config: QwenConfig) -> None:
         super().__init__()
@@ -184,26 +209,26 @@ class QwenDecoder(Decoder):
 
     @property
     def causal_lm(self) -> Qwen2ForCausalLM:
-        """The transformers model; with LoRA, peft has put the adapters inside its layers."""
+        """The transformers model; with LoRA its layers contain the adapters."""
         model: Any = self.model
         if self.config.lora is not None:
             model = model.get_base_model()
         return cast("Qwen2ForCausalLM", model)
 
-    def embed(self, input_ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
-        """Looks words up in the model's embedding."""
+    def embed(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        """Looks up tokens in the model's embedding."""
         return self.causal_lm.model.embed_tokens(input_ids)  # type: ignore[no-any-return]
 
-    def project(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch v"]:
+    def project(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:
         """Applies the model's own vocabulary projection."""
         head = self.causal_lm.lm_head
         return head(hidden.to(head.weight.dtype))  # type: ignore[no-any-return]
 
     def forward(
         self,
-        inputs_embeds: Float[Tensor, "b s d"],
-        attention_mask: Int[Tensor, "b total"] | Bool[Tensor, "b s total"],
-        position_ids: Int[Tensor, "b s"] | None = None,
+        inputs_embeds: Float[Tensor, "B S D"],
+        attention_mask: Int[Tensor, "B S_total"] | Bool[Tensor, "B S S_total"],
+        position_ids: Int[Tensor, "B S"] | None = None,
         cache: object | None = None,
         use_cache: bool = False,
         prefix_length: int = 0,  # noqa: ARG002 - Qwen was trained causally throughout
@@ -216,7 +241,7 @@ class QwenDecoder(Decoder):
         limit = self.causal_lm.config.max_position_embeddings
         if cached + queries > limit:
             raise ValueError(
-                f"qwen: {cached + queries} positions, but the model was made for {limit}; "
+                f"qwen: {cached + queries} positions, but the model accepts {limit}; "
                 "shorten the text"
             )
         positions = rotary_positions(attention_mask, position_ids, batch, queries)
@@ -230,24 +255,11 @@ class QwenDecoder(Decoder):
         )
         return DecoderOutput(hidden_states=(output.last_hidden_state,), cache=past)
 
-    def merge_adapters(self) -> None:
-        """Adds the adapters into the weights and drops them: same logits, no extra products.
-
-        A quantised weight is dequantised, added to and quantised again, which rounds once more.
-
-        Raises:
-            ValueError: There are no adapters.
-        """
-        if self.config.lora is None:
-            raise ValueError("this decoder has no adapters to merge; its config has lora: null")
-        model: Any = self.model
-        self.model = model.merge_and_unload()
-        self.config = replace(self.config, lora=None)
-
     def saved_state(self) -> dict[str, Tensor]:
-        """Adapters only with LoRA, nothing for a frozen quantised base, else all weights.
+        """Returns the adapters with LoRA, nothing for a frozen quantised base, else all weights.
 
-        A tied vocabulary projection is left out: safetensors holds no tensor twice.
+        A tied vocabulary projection is left out, because safetensors refuses to store a tensor
+        twice.
         """
         if self.config.lora is not None:
             return adapter_state(self.model)
@@ -262,7 +274,7 @@ class QwenDecoder(Decoder):
         """Loads what `saved_state` returned.
 
         Raises:
-            ValueError, RuntimeError: A tensor is missing, unexpected or of another shape.
+            ValueError, RuntimeError: A tensor is missing, unexpected or of a different shape.
         """
         if self.config.lora is not None:
             load_adapter_state(self.model, state)
@@ -270,7 +282,7 @@ class QwenDecoder(Decoder):
             if state:
                 raise ValueError(
                     f"{len(state)} tensors for a frozen {self.config.quantization} decoder without "
-                    "adapters, expected none; was it saved with lora?"
+                    "adapters, expected none; use the lora options that it was saved with"
                 )
         elif self.causal_lm.config.tie_word_embeddings and EMBEDDING in state:
             super().load_saved_state(state | {TIED_HEAD: state[EMBEDDING]})

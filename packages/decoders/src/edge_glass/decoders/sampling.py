@@ -1,4 +1,4 @@
-"""Token by token generation: greedy, or sampled with noise that depends on the example only."""
+"""Generation token by token: greedy, or sampled with noise that depends on the example only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from edge_glass.decoders.base import Decoder
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How to choose a word. Temperature 0 is greedy."""
+    """How the next word is chosen.
+
+    Attributes:
+        temperature: Logits are divided by it; 0 is greedy.
+        top_p: Words are drawn from the smallest set whose probability is at least this (nucleus
+            sampling, Holtzman et al., 2020, arXiv:1904.09751).
+        seed: Seed of the noise.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -29,19 +36,19 @@ class Sampling:
 
 
 def uniform(seed: int, example: int, step: int) -> float:
-    """A number in [0, 1) that depends on its three arguments only, on any machine."""
+    """Returns a number in [0, 1) that depends only on its three arguments, on any machine."""
     key = f"{seed},{example},{step}".encode()
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()) / 2**64
 
 
 def choose(
-    logits: Float[Tensor, "b v"], sampling: Sampling, examples: Sequence[int], step: int
-) -> Int[Tensor, " b"]:
-    """Chooses one word a row.
+    logits: Float[Tensor, "B V"], sampling: Sampling, examples: Sequence[int], step: int
+) -> Int[Tensor, " B"]:
+    """Chooses one word per row.
 
-    Sampling inverts the cumulative distribution of the words sorted by probability, cut at the
-    smallest set that holds `top_p`, at one counter-based number a row: the same example gets the
-    same answer in any batch.
+    Sampling sorts the words by probability, cuts them at the smallest set that holds `top_p`, and
+    inverts the cumulative distribution at one counter-based random number per row. The same
+    example therefore gets the same noise in any batch.
     """
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
@@ -61,8 +68,8 @@ def choose(
 @torch.no_grad()
 def generate(
     decoder: Decoder,
-    inputs_embeds: Float[Tensor, "b s d"],
-    attention_mask: Int[Tensor, "b s"],
+    inputs_embeds: Float[Tensor, "B S D"],
+    attention_mask: Int[Tensor, "B S"],
     embed_next: Callable[[Tensor], Tensor],
     max_new_tokens: int,
     eos_token_id: int,
@@ -71,25 +78,25 @@ def generate(
     sampling: Sampling | None = None,
     examples: Sequence[int] | None = None,
     use_cache: bool = True,
-) -> Int[Tensor, "b new"]:
+) -> Int[Tensor, "B M"]:
     """Continues each row of a batch until EOS or `max_new_tokens`.
 
     Args:
         decoder: In eval mode.
         inputs_embeds: (B, S, D) visual prefix and prompt.
         attention_mask: (B, S), 1 = keep; padding may be on either side or in between.
-        embed_next: (B, 1) word ids -> (B, 1, D) embeddings of the next position; a fusion that
-            enriches words with the picture does so here.
-        max_new_tokens: Most words a row.
-        eos_token_id: Ends a row; an ended row is filled up with it.
-        prefix_length: Passed on to the decoder.
-        sampling: Greedy where not given.
-        examples: A number a row that names the example, for its noise; the row's own where not
-            given. Needed to get the same sampled answers at another batch size.
-        use_cache: False runs the whole sequence for every word: slow, the reference of tests.
+        embed_next: (B, 1) token ids -> (B, 1, D) embeddings of the next position, with what a
+            fusion adds to each word.
+        max_new_tokens: Limit of new tokens per row.
+        eos_token_id: Ends a row; an ended row is filled with it.
+        prefix_length: See `Decoder.forward`.
+        sampling: How words are chosen; None is greedy.
+        examples: One number per row, which decides the row's noise; None takes the number of the
+            row. Give it to get the same sampled answers at a different batch size.
+        use_cache: False runs the whole sequence for every word: slow, a reference for tests.
 
     Returns:
-        (B, at most max_new_tokens) ids, EOS included, as long as the longest row.
+        (B, M) ids, EOS included; M <= max_new_tokens is the length of the longest row.
 
     Raises:
         ValueError: The decoder is in training mode, a row has no kept position, or the numbers of
@@ -101,7 +108,7 @@ def generate(
     examples = range(batch) if examples is None else examples
     mask = attention_mask.long()
     rows = torch.arange(batch, device=mask.device)
-    # The last kept column of each row predicts its first word, wherever the padding is.
+    # The last kept column of each row predicts its first word, with padding on either side.
     last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
     output = decoder(inputs_embeds, mask, use_cache=use_cache, prefix_length=prefix_length)
     ended = torch.zeros(batch, dtype=torch.bool, device=mask.device)
@@ -134,9 +141,9 @@ def _check(
     if attention_mask.ndim != 2 or attention_mask.shape[0] != batch:
         raise ValueError(
             f"attention_mask has shape {tuple(attention_mask.shape)}, expected ({batch}, S): "
-            "generate one question a row"
+            "one question per row"
         )
     if not bool(attention_mask.bool().any(dim=1).all()):
-        raise ValueError("a row of attention_mask keeps no position; give every row a prompt")
+        raise ValueError("a row of attention_mask keeps no position; give each row a prompt")
     if examples is not None and len(examples) != batch:
-        raise ValueError(f"{len(examples)} examples for {batch} rows, expected one a row")
+        raise ValueError(f"found {len(examples)} examples for {batch} rows, expected one per row")

@@ -1,4 +1,4 @@
-"""The decoders by the names that `params.yaml` uses."""
+"""The built-in decoders by their names in `params.yaml`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A word tokenizer made from the training texts, for decoders trained from scratch.
+"""A word tokenizer built from the training texts, for decoders trained from scratch.
 
-It is an ordinary `PreTrainedTokenizerFast` with a chat template, so prompts are built by the same
-`apply_chat_template` call as for a decoder from the hub.
+It is an ordinary `PreTrainedTokenizerFast` with a chat template, so the same call of
+`apply_chat_template` builds the prompts of all decoders.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PAD, EOS, UNK, USER, ASSISTANT = "<pad>", "<eos>", "<unk>", "<user>", "<assistant>"
 SPECIAL_TOKENS = (PAD, EOS, UNK, USER, ASSISTANT)  # their ids are 0 to 4
 
-# "<user> question <assistant> answer <eos>": EOS closes an answer, so that it is taught.
+# "<user> question <assistant> answer <eos>": EOS ends each answer, so the model learns to stop.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}<user> {{ message['content'] }} "
@@ -29,17 +29,17 @@ CHAT_TEMPLATE = (
 
 
 def word_tokenizer(texts: Iterable[str], max_vocab: int) -> PreTrainedTokenizerFast:
-    """Makes a tokenizer of whole lower-case words and single punctuation marks.
+    """Builds a tokenizer of whole lower-case words and single punctuation marks.
 
-    The same texts in any order give the same tokenizer: words are ordered by count, most frequent
-    first, and equal counts by the word itself.
+    The same texts in any order give the same tokenizer: words are sorted by count, most frequent
+    first, and words of equal count alphabetically.
 
     Args:
         texts: Questions and answers of the training split.
-        max_vocab: Most entries to keep, special tokens included; rarer words become `<unk>`.
+        max_vocab: Limit of entries, special tokens included; rarer words become `<unk>`.
 
     Raises:
-        ValueError: `max_vocab` leaves no room for a word, or the texts hold none.
+        ValueError: `max_vocab` leaves no room for a word, or the texts contain none.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -56,7 +56,9 @@ def word_tokenizer(texts: Iterable[str], max_vocab: int) -> PreTrainedTokenizerF
         normal = normalizer.normalize_str(text)
         counts.update(word for word, _ in pre_tokenizer.pre_tokenize_str(normal))
     if not counts:
-        raise ValueError("the texts hold no word to build a vocabulary from; is the split empty?")
+        raise ValueError(
+            "the texts contain no word for a vocabulary; check that the split is not empty"
+        )
     words = sorted(counts, key=lambda word: (-counts[word], word))[:room]
     vocab = {word: index for index, word in enumerate((*SPECIAL_TOKENS, *words))}
 

@@ -1,21 +1,20 @@
 """TRM, the Tiny Recursive Model, as a causal language decoder.
 
-Unusual: depth comes from recursion and not from layers. One small shared block is applied again and
-again to two states of every position, an answer y and a latent z, beside the input x:
+Unusual: depth comes from recursion, not from layers. One small shared block is applied repeatedly
+to two states of every position, an answer y and a latent z. The input is x:
 
-    a cycle:              z <- block(x + y + z)   num_latent_updates times
-                          y <- block(y + z)
-    a supervision step:   num_cycles cycles, gradient through the last one only
-    a forward pass:       num_supervision_steps steps, each starting from the detached states of the
-                          one before, each with its own loss on y (deep supervision)
+    cycle:              z <- block(x + y + z)   num_latent_updates times
+                        y <- block(y + z)
+    supervision step:   num_cycles cycles, gradient through the last one only
+    forward pass:       num_supervision_steps steps; each starts from the detached states of the
+                        previous one and has its own loss on y (deep supervision)
 
-The input reaches y only through z. The states start from fixed random vectors, kept in the
-checkpoint, as in the authors' code: with gradient through the last cycle alone they could not
-learn.
+The input reaches y only through z. As in the authors' code, the states start from fixed random
+vectors that the checkpoint holds: with gradient through the last cycle only they could not learn.
 
 Adapted from Jolicoeur-Martineau, "Less is More: Recursive Reasoning with Tiny Networks", 2025,
-arXiv:2510.04871: causal self-attention instead of full, a cache of keys and values for each
-attention call, and no halting head (the number of steps is fixed).
+arXiv:2510.04871. Different here: causal self-attention instead of full, a cache of keys and values
+per attention call, and no halting head (the number of steps is fixed).
 """
 
 from __future__ import annotations
@@ -56,17 +55,17 @@ _COUNTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TinyRecursiveConfig:
-    """Options of the recursive decoder; these make one of half a million parameters."""
+    """Options of the recursive decoder; the defaults give half a million parameters."""
 
     width: int = 128
     num_layers: int = 2  # layers of the one shared block
     num_heads: int = 4
     intermediate_dim: int = 384  # SwiGLU's inner width
-    num_latent_updates: int = 2  # n: more thinks longer before each answer
+    num_latent_updates: int = 2  # n: more updates, more compute per answer
     num_cycles: int = 2  # T: the first T - 1 run without gradient
     num_supervision_steps: int = 1
     norm: Literal["pre", "post"] = "post"
-    bidirectional_prefix: bool = True  # visual prefix tokens see one another both ways
+    bidirectional_prefix: bool = True  # prefix tokens attend to each other in both directions
     tie_word_embeddings: bool = True
     dropout: float = 0.0
     rope_theta: float = 10_000.0
@@ -80,8 +79,8 @@ class TinyRecursiveConfig:
                 raise ValueError(f"trm: {name} is {getattr(self, name)}, expected 1 or more")
         if self.width % (2 * self.num_heads):
             raise ValueError(
-                f"trm: width {self.width} is no multiple of 2 * num_heads = {2 * self.num_heads}; "
-                "rotary positions need heads of an even width"
+                f"trm: width is {self.width}, expected a multiple of 2 * num_heads = "
+                f"{2 * self.num_heads}; rotary positions need heads of an even width"
             )
         if self.norm not in ("pre", "post"):
             raise ValueError(f"trm: norm is {self.norm!r}, expected 'pre' or 'post'")
@@ -89,16 +88,16 @@ class TinyRecursiveConfig:
             raise ValueError(f"trm: dropout is {self.dropout}, expected 0 <= dropout < 1")
 
     def build_tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerFast:
-        """Makes a word tokenizer of at most `max_vocab` entries from the training texts."""
+        """Builds a word tokenizer of at most `max_vocab` entries from the training texts."""
         return word_tokenizer(texts, max_vocab=self.max_vocab)
 
     def build(self, tokenizer: PreTrainedTokenizerFast) -> TinyRecursiveDecoder:
-        """Makes the decoder with one row a tokenizer entry."""
+        """Builds the decoder with one row per tokenizer entry."""
         return TinyRecursiveDecoder(self, vocab_size=len(tokenizer))
 
 
 class RecursiveLayer(nn.Module):
-    """Attention and SwiGLU, each with a residual; the norm before (pre) or after the sum (post)."""
+    """Attention and SwiGLU with residuals; norms before each (pre) or after each sum (post)."""
 
     def __init__(self, config: TinyRecursiveConfig) -> None:
         super().__init__()
@@ -117,7 +116,7 @@ class RecursiveLayer(nn.Module):
         cache: KeyValueCache | None,
         call: int,
     ) -> Tensor:
-        """(B, S, D) -> (B, S, D)."""
+        """Runs the layer, (B, S, D) -> (B, S, D)."""
         if self.post_norm:
             mixed = self.attention(x, bias, rotation, cache, call)
             x = self.attention_norm(x + self._drop(mixed))
@@ -131,12 +130,12 @@ class RecursiveLayer(nn.Module):
 
 
 class RecursiveBlock(nn.Module):
-    """The one block that all recursion steps share."""
+    """The block that all recursion steps share."""
 
     def __init__(self, config: TinyRecursiveConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(RecursiveLayer(config) for _ in range(config.num_layers))
-        # Pre-norm layers only ever add; without this norm the states would grow at each recursion.
+        # Pre-norm layers only add: without this norm the states would grow at each recursion.
         self.state_norm = (
             RMSNorm(config.width, config.rms_norm_eps) if config.norm == "pre" else nn.Identity()
         )
@@ -144,7 +143,7 @@ class RecursiveBlock(nn.Module):
     def forward(
         self, x: Tensor, bias: Tensor, rotation: Tensor, cache: KeyValueCache | None, call: int
     ) -> Tensor:
-        """(B, S, D) -> (B, S, D); `call` numbers the block's application in this forward pass."""
+        """Runs the block, (B, S, D) -> (B, S, D); `call` counts its runs in this forward pass."""
         for index, layer in enumerate(self.layers):
             x = layer(x, bias, rotation, cache, call * len(self.layers) + index)
         return self.state_norm(x)  # type: ignore[no-any-return]
@@ -152,10 +151,10 @@ class RecursiveBlock(nn.Module):
 
 @contextmanager
 def _without_gradient() -> Iterator[None]:
-    """Turns gradients off and leaves no trace in autocast's cache of cast weights.
+    """Turns gradients off, and clears autocast's cache of cast weights afterwards.
 
-    In releases of torch with its issue 158232, a weight cast here would serve the last cycle too,
-    without gradient, and the block would learn nothing.
+    In releases of torch with its issue 158232 the last cycle would reuse a weight that was cast
+    here without gradient, and the block would learn nothing.
     """
     with torch.no_grad():
         yield
@@ -163,7 +162,7 @@ def _without_gradient() -> Iterator[None]:
 
 
 class TinyRecursiveDecoder(Decoder):
-    """Causal decoder of one shared block, see the head of this file."""
+    """Causal decoder with one shared block, see the head of this file."""
 
     rotary: Tensor
     answer_init: Tensor
@@ -189,7 +188,7 @@ class TinyRecursiveDecoder(Decoder):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws all weights from torch's global generator, with deviation 1 / sqrt(fan in)."""
+        """Draws all weights from torch's global generator; standard deviation 1 / sqrt(fan in)."""
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 fan_in = parameter.shape[1]
@@ -199,22 +198,22 @@ class TinyRecursiveDecoder(Decoder):
         nn.init.normal_(self.answer_init)
         nn.init.normal_(self.latent_init)
 
-    def embed(self, input_ids: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
-        """Looks words up, scaled by sqrt(D): unit scale beside the unit states y and z."""
+    def embed(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        """Looks up tokens, scaled by sqrt(D) to the unit scale of the states y and z."""
         embedded: Tensor = self.embedding(input_ids)
         return embedded * math.sqrt(self.width)
 
-    def project(self, hidden: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch v"]:
-        """RMSNorm, then the (tied or own) vocabulary matrix."""
+    def project(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:
+        """Applies RMSNorm and the vocabulary matrix, which may be the embedding's (tied)."""
         weight = self.embedding.weight if self.output is None else self.output.weight
         logits: Tensor = F.linear(self.output_norm(hidden), weight)
         return logits
 
     def forward(
         self,
-        inputs_embeds: Float[Tensor, "b s d"],
-        attention_mask: Int[Tensor, "b total"] | Bool[Tensor, "b s total"],
-        position_ids: Int[Tensor, "b s"] | None = None,
+        inputs_embeds: Float[Tensor, "B S D"],
+        attention_mask: Int[Tensor, "B S_total"] | Bool[Tensor, "B S S_total"],
+        position_ids: Int[Tensor, "B S"] | None = None,
         cache: object | None = None,
         use_cache: bool = False,
         prefix_length: int = 0,
@@ -240,9 +239,9 @@ class TinyRecursiveDecoder(Decoder):
 
     def _recurse(
         self,
-        x: Float[Tensor, "b s d"],
-        bias: Float[Tensor, "b 1 s total"],
-        rotation: Complex[Tensor, "b s 1 e"],
+        x: Float[Tensor, "B S D"],
+        bias: Float[Tensor, "B 1 S S_total"],
+        rotation: Complex[Tensor, "B S 1 E"],
         memory: KeyValueCache | None,
     ) -> list[Tensor]:
         config = self.config

@@ -1,9 +1,9 @@
-"""Attention pooling: learned queries gather a picture's patch tokens into a few.
+"""Attention pooling: learned queries gather the patch tokens of an image into a few tokens.
 
 What is unusual: the queries start near zero, so that a fresh pooling is close to the mean over the
-patches, a good place to learn from; and with ``width`` None there are no value and output
-projections: each query is a weighted mean of the frozen features themselves, which keeps what they
-know of things that training never showed.
+patches, which is a good start for training. And if `width` is None, there are no value and output
+projections: each pooled token is a weighted mean of the frozen features, so that their knowledge of
+things that the training data never show is kept.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from edge_glass.encoders.base import Pooling
 from edge_glass.encoders.positions import sincos_positions
 
-# Uniform, not normal: the draw is plain arithmetic on the generator's bits, equal on every CPU.
+# Uniform, not normal: the draw is plain arithmetic on the generator's bits, the same on each CPU.
 QUERY_INIT = 0.02
 
 
 class AttentionPooling(Pooling):
-    """Learned queries over patch tokens, one multi-head attention."""
+    """One multi-head attention of learned queries to patch tokens."""
 
     positions: Tensor | None
 
@@ -33,7 +33,7 @@ class AttentionPooling(Pooling):
         """Draws the weights from torch's global generator.
 
         Raises:
-            ValueError: where the heads don't divide the width of the values.
+            ValueError: if `num_heads` does not divide the dim of the values.
         """
         super().__init__()
         narrow = config.width is not None
@@ -43,8 +43,8 @@ class AttentionPooling(Pooling):
         self.config = config
         self.input_width, self.width, self.num_tokens = input_width, width, config.num_queries
         self.grid = grid
-        # Without weights: what follows is linear or normalised again, and a gradient to every place
-        # of the frozen features would cost a tenth of a step.
+        # Without weights: the next operation is linear or normalises again, and a gradient with
+        # respect to all frozen features would cost a tenth of a step.
         self.input_norm = nn.LayerNorm(input_width, elementwise_affine=False)
         self.input_projection = nn.Linear(input_width, width) if narrow else nn.Identity()
         self.queries = nn.Parameter(torch.empty(config.num_queries, key_dim))
@@ -62,12 +62,12 @@ class AttentionPooling(Pooling):
         check_features(features, self.input_width, self.grid)
         heads = self.config.num_heads
         x = self.input_projection(self.dropout(self.input_norm(features)))  # (B, P, W)
-        # Positions tell where to look (keys), and stay out of what is seen (values).
+        # Positions choose the patches (keys); they are not part of the result (values).
         keys = self.key(x) if self.positions is None else self.key(x) + self.positions
         query = rearrange(self.queries, "n (h d) -> h n d", h=heads)
         key = rearrange(keys, "b p (h d) -> b h p d", h=heads)
         value = rearrange(self.value(x), "b p (h d) -> b h p d", h=heads)
-        # Written out: keys and values differ in width, and a query is the same for all pictures.
+        # Written out: keys and values have different dims, and a query is the same for all images.
         weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)  # (B, h, N, P)
         pooled = self.output(rearrange(weights @ value, "b h n d -> b n (h d)"))
         normed: Tensor = self.output_norm(pooled)
@@ -79,13 +79,13 @@ class AttentionPoolingConfig:
     """Shape of an attention pooling.
 
     Attributes:
-        num_queries: pooled tokens a picture (N); more keep more detail and cost the decoder more.
-        width: numbers a pooled token, a multiple of ``num_heads``. A number narrower than the
-            features is a bottleneck; None lets the normalised features pass as they are.
-        key_dim: numbers a key and a query, by which places are chosen; the width where None.
-        num_heads: attention heads, each with its own choice of places for its part of the width.
-        positions: adds fixed sines and cosines of row and column to the keys (key_dim then a
-            multiple of 4), so that a query can learn a place.
+        num_queries: pooled tokens per image (N); more keep more detail and cost the decoder more.
+        width: dim of a pooled token (W), a multiple of `num_heads`. Below the dim of the features
+            it is a bottleneck; None leaves the normalised features as they are.
+        key_dim: dim of keys and queries, which choose the patches; `width` if None.
+        num_heads: attention heads; each chooses patches for its own part of the token.
+        positions: adds fixed sines and cosines of row and column to the keys (`key_dim` is then a
+            multiple of 4), so that a query can learn a position.
         dropout: share of the normalised inputs that is zeroed in training.
     """
 
@@ -97,11 +97,6 @@ class AttentionPoolingConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        """Checks the fields.
-
-        Raises:
-            ValueError: where a field can't work.
-        """
         numbers = (self.num_queries, self.num_heads, self.width or 1, self.key_dim or 1)
         if min(numbers) < 1:
             raise ValueError(
@@ -120,35 +115,35 @@ class AttentionPoolingConfig:
 
 
 def check_features(features: Tensor, input_width: int, grid: tuple[int, int]) -> None:
-    """Checks patch tokens against what a pooling was built for.
+    """Checks that patch tokens have the number and the dim that a pooling was built for.
 
     Raises:
-        ValueError: where their number or width differs.
+        ValueError: if they have not.
     """
     expected = (grid[0] * grid[1], input_width)
     if features.ndim != 3 or tuple(features.shape[1:]) != expected:
         raise ValueError(
             f"features have shape {tuple(features.shape)}, expected (batch, {expected[0]}, "
             f"{expected[1]}) for a grid of {grid[0]} x {grid[1]}: "
-            "encode the pictures with the vision encoder that the model was built for"
+            "encode the images with the vision encoder that the model was built for"
         )
 
 
 def check_heads(width: int, num_heads: int) -> None:
-    """Checks that a width can be cut in heads.
+    """Checks that a dim can be split into heads.
 
     Raises:
-        ValueError: where it can't.
+        ValueError: if it can't.
     """
     if width % num_heads:
         raise ValueError(f"width is {width}, expected a multiple of num_heads, {num_heads}")
 
 
 def check_probability(name: str, value: float) -> None:
-    """Checks a probability that must stay below 1.
+    """Checks a probability that must be below 1.
 
     Raises:
-        ValueError: where it is out of range.
+        ValueError: if it is out of range.
     """
     if not 0.0 <= value < 1.0:
         raise ValueError(f"{name} is {value}, expected 0 up to but not including 1")

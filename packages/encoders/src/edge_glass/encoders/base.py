@@ -1,23 +1,25 @@
 """The three kinds of component that this package builds.
 
-What is unusual: encoders are frozen for good. Their weights take no gradient and ``train()`` leaves
-them in evaluation mode, so a trainer can't switch on their dropout or batch statistics by accident.
+What is unusual: encoders are always frozen. Their weights take no gradient and `train()` leaves
+them in evaluation mode, so that a trainer can't switch on their dropout or batch statistics by
+accident.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from edge_glass.encoders.towers.preprocessing import ImageTransform
+if TYPE_CHECKING:
+    from edge_glass.encoders.towers.preprocessing import ImageTransform
 
-# Not typing.Self: the checker that the tests run under does not know it in single methods.
+# Not typing.Self: beartype, which checks shapes in the tests, does not support it here.
 FrozenT = TypeVar("FrozenT", bound="FrozenModule")
 
 
@@ -25,24 +27,24 @@ class FrozenModule(nn.Module):
     """A module without trainable weights that is always in evaluation mode."""
 
     def freeze(self) -> None:
-        """Stops gradients and enters evaluation mode; call it once the weights are loaded."""
+        """Stops gradients and enters evaluation mode; call it after the weights are loaded."""
         self.requires_grad_(False)
         super().train(False)
 
     def train(self: FrozenT, mode: bool = True) -> FrozenT:
-        """Does nothing: a frozen encoder stays in evaluation mode, whatever its parent does."""
+        """Does nothing: a frozen encoder stays in evaluation mode, even if its parent trains."""
         del mode
         return self
 
 
 class VisionEncoder(FrozenModule, ABC):
-    """Pictures to patch tokens.
+    """Images to patch tokens.
 
     Attributes:
-        width: numbers in a token (D).
+        width: dim of a token (D).
         grid: rows and columns of tokens; P = rows * columns, row by row from the top left.
         image_size: side of the square input in pixels.
-        transform: what brings a PIL picture to the network's input.
+        transform: from a PIL image to the input of the network.
     """
 
     width: int
@@ -51,10 +53,10 @@ class VisionEncoder(FrozenModule, ABC):
     transform: ImageTransform
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "B 3 H W"]:
-        """Brings pictures of any size and mode to the network's input.
+        """Turns images of any size and mode into the input of the network.
 
         Raises:
-            ValueError: where a picture's mode can't be shown as RGB.
+            BadImageError: if an image can't be shown as RGB.
         """
         if not images:
             return torch.empty(0, 3, self.image_size, self.image_size)
@@ -62,15 +64,15 @@ class VisionEncoder(FrozenModule, ABC):
 
     @abstractmethod
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Encodes preprocessed pictures."""
+        """Encodes preprocessed images."""
 
 
 class TextEncoder(FrozenModule, ABC):
-    """Texts to one vector each.
+    """Texts to one vector per text.
 
     Attributes:
-        width: numbers in a vector (D).
-        max_tokens: a text's tokens after this many, special tokens included, are cut.
+        width: dim of a vector (D).
+        max_tokens: longer texts are cut to this number of tokens, special tokens included.
     """
 
     width: int
@@ -78,20 +80,20 @@ class TextEncoder(FrozenModule, ABC):
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "B D"]:
-        """Encodes texts; a text gets the same vector alone and in any batch, to 1e-5."""
+        """Encodes texts; the vector of a text is the same alone and in any batch, within 1e-5."""
 
     @abstractmethod
     def share_truncated(self, texts: Sequence[str]) -> float:
-        """Tells which share of the texts, 0 to 1, has more than ``max_tokens`` tokens."""
+        """Returns the share of the texts, 0 to 1, that have more than `max_tokens` tokens."""
 
 
 class Pooling(nn.Module, ABC):
     """Patch tokens to a few tokens.
 
     Attributes:
-        input_width: numbers in a patch token.
-        width: numbers in a pooled token.
-        num_tokens: pooled tokens a picture (N).
+        input_width: dim of a patch token (Din).
+        width: dim of a pooled token (W).
+        num_tokens: pooled tokens per image (N).
     """
 
     input_width: int
@@ -103,25 +105,23 @@ class Pooling(nn.Module, ABC):
         """Pools a batch of patch tokens."""
 
 
-@runtime_checkable
-class VisionEncoderConfig(Protocol):
-    """What every config of a vision encoder can do."""
+class TokenShape(NamedTuple):
+    """Rows and columns of patch tokens, and the width of a token."""
 
-    def build(self, image_size: int | None = None) -> VisionEncoder:
-        """Builds the frozen encoder, at another picture size where one is given."""
-
-
-@runtime_checkable
-class TextEncoderConfig(Protocol):
-    """What every config of a text encoder can do."""
-
-    def build(self) -> TextEncoder:
-        """Builds the frozen encoder."""
+    grid: tuple[int, int]
+    width: int
 
 
 @runtime_checkable
-class PoolingConfig(Protocol):
-    """What every config of a pooling can do."""
+class VisionEncoderShape(Protocol):
+    """What the config of a vision encoder may offer, so that mistakes show before any work."""
 
-    def build(self, input_width: int, grid: tuple[int, int]) -> Pooling:
-        """Builds the pooling for tokens of this width on this grid of rows and columns."""
+    def token_shape(self, image_size: int) -> TokenShape | None:
+        """Returns the shape of the tokens of an image, None if only the weights hold it.
+
+        Args:
+            image_size: pixels per side.
+
+        Raises:
+            ValueError: The encoder does not accept images of this size.
+        """

@@ -1,12 +1,13 @@
-"""The aligned dual encoder: pictures and texts in one space, at every Matryoshka dim.
+"""The aligned dual encoder: images and texts in one space, at each Matryoshka dim.
 
-    pictures -> vision (frozen) -> features (B, P, D) -> pooling (B, N, W) -> image_head (B, E)
-    texts    -> text (frozen)   -> features (B, Dt)                       -> text_head  (B, E)
+    images -> vision (frozen) -> features (B, P, D) -> pooling (B, N, W) -> image_head (B, E)
+    texts  -> text (frozen)   -> features (B, Dt)                       -> text_head  (B, E)
 
 What is unusual: the frozen encoders are optional. Training works on their cached features and needs
-the pooling and the heads only, and a checkpoint holds these only; ``from_pretrained`` builds the
-encoders from their configs, or ``add_encoders`` the one that is needed. And a picture or a text
-gets the same bits alone and in any company, because every network runs on batches of one size.
+only the pooling and the heads, and a checkpoint holds only these. `from_pretrained` builds the
+encoders from their configs, or `add_encoders` builds the one that is needed. And the embedding of
+an image or a text has the same bits whatever else is encoded with it, because each network runs on
+batches of one size.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class DualEncoder(nn.Module):
     """Pooling, two heads and a learned temperature, with or without the frozen encoders.
 
     Attributes:
-        config: what it was built from.
+        config: the config that it was built from.
         logit_scale: logarithm of the inverse temperature, learned; the loss clamps it.
     """
 
@@ -50,31 +51,31 @@ class DualEncoder(nn.Module):
         """Draws the weights of pooling and heads from torch's global generator.
 
         Args:
-            config: of the whole.
-            vision: the frozen encoder, which ``encode_image`` needs.
-            text: the frozen encoder, which ``encode_text`` needs.
+            config: of the whole model.
+            vision: the frozen encoder that `encode_image` needs.
+            text: the frozen encoder that `encode_text` needs.
 
         Raises:
-            ValueError: where an encoder's width or grid is not the config's.
+            ValueError: if an encoder has a different dim or grid than the config.
         """
         super().__init__()
         self.config = config
         config.check_encoders(vision, text)
         self.vision = vision
         self.text = text
-        self.pooling = config.pooling_config.build(config.image_width, config.grid)
+        self.pooling = config.pooling.config.build(config.image_width, config.grid)
         flat = self.pooling.num_tokens if config.token_reduction == "flatten" else 1
         self.image_head = config.build_head(self.pooling.width * flat, config.image_dropout)
         self.text_head = config.build_head(config.text_width, config.text_dropout)
         self.logit_scale = nn.Parameter(torch.tensor(config.init_logit_scale))
 
     def pool(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B N W"]:
-        """Pools a picture's patch tokens to a few visual tokens."""
+        """Pools the patch tokens of an image to a few visual tokens."""
         tokens: Tensor = self.pooling(features)
         return tokens
 
     def image_embeddings(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B E"]:
-        """Embeds pictures from the vision encoder's features; not normalised."""
+        """Embeds images from features of the vision encoder; not normalised."""
         tokens = self.pool(features)
         if self.config.token_reduction == "mean":
             pooled = tokens.mean(dim=1)
@@ -84,12 +85,12 @@ class DualEncoder(nn.Module):
         return embeddings
 
     def text_embeddings(self, features: Float[Tensor, "B Dt"]) -> Float[Tensor, "B E"]:
-        """Embeds texts from the text encoder's features; not normalised."""
+        """Embeds texts from features of the text encoder; not normalised."""
         if features.shape[1] != self.text_head.input_width:
             raise ValueError(
                 f"text features have width {features.shape[1]}, expected "
                 f"{self.text_head.input_width}: encode the texts with the text encoder that the "
-                f"model was built for, {self.config.text_encoder}"
+                f"model was built for, {self.config.text_encoder.name}"
             )
         embeddings: Tensor = self.text_head(features)
         return embeddings
@@ -102,19 +103,19 @@ class DualEncoder(nn.Module):
         truncate_dim: int | None = None,
         batch_size: int | None = None,
     ) -> Float[Tensor, "B d"]:
-        """Embeds pictures: normalised, on the CPU, the first ``truncate_dim`` numbers.
+        """Embeds images: the first `truncate_dim` numbers, normalised, on the CPU.
 
         Args:
             images: of any size and mode.
-            truncate_dim: a dim up to the largest Matryoshka dim; the largest where None.
-            batch_size: pictures encoded at once; where None 1 on a CPU and 32 elsewhere. The last
-                batch is filled up, so that a picture's bits depend on this number (kernels sum in
-                another order) and on no other picture.
+            truncate_dim: a dim up to the largest Matryoshka dim; the largest if None.
+            batch_size: images encoded at once; if None, 1 on a CPU and 32 elsewhere. The last batch
+                is filled up, so that the bits of an embedding depend on this number (kernels sum in
+                a different order) and on no other image.
 
         Raises:
-            RuntimeError: where the model was loaded without its encoders.
-            ValueError: where the dim or the batch size is out of range, or a picture can't be shown
-                as RGB.
+            RuntimeError: if the model was loaded without its encoders.
+            ValueError: if the dim or the batch size is out of range, or (`BadImageError`) an image
+                can't be shown as RGB.
         """
         if self.vision is None:
             raise RuntimeError(_without("vision", "encode_image"))
@@ -133,17 +134,17 @@ class DualEncoder(nn.Module):
     def encode_text(
         self, texts: Sequence[str], *, truncate_dim: int | None = None, batch_size: int = 1
     ) -> Float[Tensor, "B d"]:
-        """Embeds texts: normalised, on the CPU, the first ``truncate_dim`` numbers.
+        """Embeds texts: the first `truncate_dim` numbers, normalised, on the CPU.
 
         Args:
-            texts: cut by the text encoder's tokenizer where they are too long.
-            truncate_dim: a dim up to the largest Matryoshka dim; the largest where None.
-            batch_size: texts encoded at once. One by one a text's bits depend on no other text; in
-                batches they are equal to 1e-5, because texts are padded to the longest.
+            texts: longer ones are cut by the tokenizer of the text encoder.
+            truncate_dim: a dim up to the largest Matryoshka dim; the largest if None.
+            batch_size: texts encoded at once. With 1 the bits of an embedding depend on no other
+                text; with more they are equal within 1e-5, because texts are padded to the longest.
 
         Raises:
-            RuntimeError: where the model was loaded without its encoders.
-            ValueError: where the dim or the batch size is out of range.
+            RuntimeError: if the model was loaded without its encoders.
+            ValueError: if the dim or the batch size is out of range.
         """
         if self.text is None:
             raise RuntimeError(_without("text", "encode_text"))
@@ -157,33 +158,37 @@ class DualEncoder(nn.Module):
         return torch.cat(parts) if parts else self._no_embeddings(truncate_dim)
 
     def add_encoders(self, *, vision: bool = False, text: bool = False) -> None:
-        """Builds a frozen encoder that is not there yet, on the model's device.
+        """Builds a frozen encoder on the device of the model; one that exists is kept.
 
         Raises:
-            ValueError: where its width or grid is not the one that the model was built for.
+            ValueError: if its dim or grid is not the one that the model was built for.
         """
         device = self.logit_scale.device
         if vision and self.vision is None:
             self.vision = self.config.build_vision_encoder().to(device)
         if text and self.text is None:
-            self.text = self.config.text_encoder_config.build().to(device)
+            self.text = self.config.text_encoder.config.build().to(device)
         self.config.check_encoders(self.vision, self.text)
 
     def _no_embeddings(self, truncate_dim: int | None) -> Tensor:
         return torch.empty(0, truncate_dim or self.image_head.dims[0])
 
     def saved_state(self) -> dict[str, Tensor]:
-        """Gives what a checkpoint must hold: all but the frozen encoders."""
+        """Returns what a checkpoint holds: all tensors but those of the frozen encoders."""
         state = self.state_dict()
         return {name: value for name, value in state.items() if not name.startswith(FROZEN)}
 
     def load_saved_state(
         self, tensors: Mapping[str, Tensor], *, where: str = "the checkpoint"
     ) -> None:
-        """Loads what ``saved_state`` gave.
+        """Loads what `saved_state` returned.
+
+        Args:
+            tensors: name to tensor.
+            where: the place that errors name.
 
         Raises:
-            CheckpointError: lists every missing and extra name and every shape that differs.
+            CheckpointError: lists each missing and extra name and each shape that differs.
         """
         check_tensors(self.saved_state(), tensors, where=where)
         frozen = {n: v for n, v in self.state_dict().items() if n.startswith(FROZEN)}
@@ -197,22 +202,23 @@ class DualEncoder(nn.Module):
     def from_pretrained(
         cls: type[DualEncoderT], folder: str | os.PathLike[str], *, load_encoders: bool = True
     ) -> DualEncoderT:
-        """Loads what ``save_pretrained`` wrote, in evaluation mode.
+        """Loads what `save_pretrained` wrote, in evaluation mode.
 
         Args:
             folder: of the checkpoint.
-            load_encoders: also builds the frozen encoders, which ``encode_image`` and
-                ``encode_text`` need; without them it takes features, and ``add_encoders`` builds
-                one when it is needed.
+            load_encoders: also builds the frozen encoders, which `encode_image` and
+                `encode_text` need. Without them the model takes features, and `add_encoders` builds
+                one later.
 
         Raises:
-            CheckpointError: where a file is missing or broken, or names or shapes don't agree.
-            ValueError: where the config is not a dual encoder's, or an encoder has another width.
+            CheckpointError: if a file is missing or broken, or names or shapes don't agree.
+            ConfigError: if the config is not that of a dual encoder.
+            ValueError: if an encoder has a different dim or grid than the config.
         """
         values, tensors = load_checkpoint(folder)
-        config = DualEncoderConfig.from_dict(values)
+        config = DualEncoderConfig.from_dict(values, where=f"{folder}/config.json")
         vision, text = config.build_encoders() if load_encoders else (None, None)
-        # Fresh weights are drawn only to be overwritten: the caller's generator stays untouched.
+        # Fresh weights are drawn and then overwritten: the caller's generator must not change.
         with torch.random.fork_rng(devices=[]):
             model = cls(config, vision=vision, text=text)
         model.load_saved_state(tensors, where=str(folder))
@@ -221,7 +227,7 @@ class DualEncoder(nn.Module):
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Leaves dropout out for a moment, and puts the module back to the mode it was in."""
+    """Sets a module to evaluation mode during the block, and restores its mode afterwards."""
     training = module.training
     module.eval()
     try:
@@ -242,7 +248,7 @@ def _chunks(items: Sequence[ItemT], size: int) -> Iterator[Sequence[ItemT]]:
 
 
 def _filled(pixels: Float[Tensor, "b 3 H W"], size: int) -> Float[Tensor, "B 3 H W"]:
-    """Repeats the first picture until the batch is full; what it becomes there is thrown away."""
+    """Repeats the first image until the batch is full; the results for the copies are dropped."""
     missing = size - len(pixels)
     return torch.cat([pixels, pixels[:1].expand(missing, -1, -1, -1)]) if missing else pixels
 

@@ -1,7 +1,7 @@
 """Matryoshka embeddings (Kusupati et al. 2022, arXiv 2205.13147): every prefix is an embedding.
 
-An embedding at dimension d is the first d numbers, normalised. One projection makes them all; the
-loss over the dims (in the training package) is what makes the prefixes good.
+The embedding at dim d is the first d numbers of the largest one, normalised. One projection makes
+all of them; the loss over the dims (in the training package) makes the prefixes good.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ProjectionKind = Literal["linear", "mlp"]
 
 
 class MatryoshkaProjection(nn.Module):
-    """Projects a vector to the largest dim: linear, or linear plus a small MLP beside it."""
+    """Projects a vector to the largest dim: linear, or the sum of linear and a small MLP."""
 
     def __init__(
         self,
@@ -33,21 +33,21 @@ class MatryoshkaProjection(nn.Module):
         """Draws the weights from torch's global generator.
 
         Args:
-            input_width: numbers in the input (Din).
-            dims: strictly descending; the first is the width of the output (E).
-            kind: ``linear``; or ``mlp``, which adds a two-layer MLP that is zero at the start.
-            hidden_width: of the MLP; the largest dim where not given.
+            input_width: dim of the input (Din).
+            dims: strictly descending; the first is the dim of the output (E).
+            kind: `linear`, or `mlp`, which adds a two-layer MLP that is zero at the start.
+            hidden_width: dim inside the MLP; the largest of `dims` if None.
             dropout: share of the inputs that is zeroed in training.
 
         Raises:
-            ValueError: where the dims don't strictly descend to at least 1.
+            ValueError: if the dims don't strictly descend to at least 1.
         """
         super().__init__()
         self.dims = check_dims(dims)
         self.input_width = input_width
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(input_width, self.dims[0])
-        # Unit variance kept and no offset: at the start the angles are those of the encoder.
+        # Keeps the variance and has no offset: at the start the angles are those of the encoder.
         bound = (3.0 / input_width) ** 0.5
         nn.init.uniform_(self.linear.weight, -bound, bound)
         nn.init.zeros_(self.linear.bias)
@@ -65,17 +65,17 @@ class MatryoshkaProjection(nn.Module):
             )
 
     def forward(self, x: Float[Tensor, "B Din"]) -> Float[Tensor, "B E"]:
-        """Projects vectors to embeddings, not normalised."""
+        """Projects vectors to embeddings; they are not normalised."""
         x = self.dropout(x)
         embeddings: Tensor = self.linear(x)
         return embeddings if self.mlp is None else embeddings + self.mlp(x)
 
 
 def check_dims(dims: Sequence[int]) -> tuple[int, ...]:
-    """Checks Matryoshka dims.
+    """Checks Matryoshka dims, and returns them as a tuple.
 
     Raises:
-        ValueError: where they don't strictly descend to at least 1.
+        ValueError: if they don't strictly descend to at least 1.
     """
     dims = tuple(dims)
     ordered = all(first > second for first, second in pairwise(dims))
@@ -88,15 +88,17 @@ def check_dims(dims: Sequence[int]) -> tuple[int, ...]:
 
 
 def truncate(embeddings: Float[Tensor, "B E"], dim: int | None = None) -> Float[Tensor, "B d"]:
-    """Cuts embeddings to their first ``dim`` numbers (all where None) and normalises them.
+    """Cuts embeddings to their first `dim` numbers (all if None) and normalises them.
 
     Raises:
-        ValueError: where the embeddings have fewer numbers, or hold a NaN.
+        ValueError: if the embeddings have fewer numbers, or hold NaN or infinity.
     """
     width = embeddings.shape[1]
     dim = width if dim is None else dim
     if not 1 <= dim <= width:
         raise ValueError(f"dim is {dim}, expected 1 to {width}, the width of the embeddings")
     if not torch.isfinite(embeddings).all():
-        raise ValueError("the embeddings hold NaN or infinity: look at the features they come from")
+        raise ValueError(
+            "the embeddings hold NaN or infinity: check the features that they come from"
+        )
     return F.normalize(embeddings[:, :dim], dim=1)

@@ -1,9 +1,9 @@
 """The Perceiver resampler (Jaegle et al. 2021; Alayrac et al. 2022): latents gather patch tokens.
 
 What is unusual: each layer is cross-attention, self-attention and feed-forward, all pre-norm, with
-separate norms for latents and inputs. Self-attention and feed-forward start at nothing, so that a
-fresh resampler is a sum of attentions near the mean over the patches: it learns from there, where
-one that starts as deep noise sits at chance for long. And it need not have a bottleneck: with
+separate norms for latents and inputs. Self-attention and feed-forward start as zero, so that a
+fresh resampler is a sum of attentions near the mean over the patches, and learns from there; with
+the usual initialisation it stayed at chance for a long time. And it needs no bottleneck: with
 `width: null` the latents gather the frozen features as they are.
 """
 
@@ -30,8 +30,8 @@ from edge_glass.encoders.positions import sincos_positions
 class Attention(nn.Module):
     """Multi-head attention of queries to a context.
 
-    Without a bottleneck (`project_values` False) the heads average the context as it is, each its
-    own part of the width.
+    Without a bottleneck (`project_values` False) the heads average the context as it is; each head
+    averages its own part of the dims.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Attention(nn.Module):
             rearrange(part, "b n (h d) -> b h n d", h=self.num_heads)
             for part in (self.query(x), self.key(keys), self.value(values))
         )
-        # Written out: the fused kernels want keys and values of one width.
+        # Written out: the fused kernels need keys and values of the same dim.
         weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)  # (B, h, N, S)
         y: Tensor = self.output(rearrange(weights @ value, "b h n d -> b n (h d)"))
         return y
@@ -72,7 +72,7 @@ class PerceiverLayer(nn.Module):
         self.self_attention = Attention(
             width, config.num_heads, key_dim=key_dim, project_values=narrow
         )
-        # LayerScale (Touvron et al. 2021, arXiv 2103.17239): self-attention starts at nothing.
+        # LayerScale (Touvron et al. 2021, arXiv 2103.17239): self-attention starts as zero.
         self.self_scale = nn.Parameter(torch.zeros(width))
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward_in = nn.Linear(width, hidden)
@@ -94,7 +94,7 @@ class PerceiverLayer(nn.Module):
 
 
 class PerceiverResampler(Pooling):
-    """Learned latents, several layers over projected patch tokens."""
+    """Several layers of learned latents over projected patch tokens."""
 
     positions: Tensor | None
 
@@ -106,7 +106,7 @@ class PerceiverResampler(Pooling):
         self.config = config
         self.input_width, self.width, self.num_tokens = input_width, width, config.num_latents
         self.grid = grid
-        # without weights, as each layer normalises its inputs again, with its own
+        # Without weights: each layer normalises its inputs again, with weights of its own.
         self.input_norm = nn.LayerNorm(input_width, elementwise_affine=False)
         self.input_projection = nn.Linear(input_width, width) if narrow else nn.Identity()
         self.latents = nn.Parameter(torch.empty(config.num_latents, width))
@@ -133,17 +133,17 @@ class PerceiverConfig:
     """Shape of a Perceiver resampler.
 
     Attributes:
-        num_latents: pooled tokens a picture (N).
-        width: numbers a pooled token; a multiple of ``num_heads``. A number narrower than the
-            features is a bottleneck; None lets the latents average the normalised features.
-        key_dim: numbers a key and a query, by which places are chosen; the width where None.
+        num_latents: pooled tokens per image (N).
+        width: dim of a pooled token (W), a multiple of `num_heads`. Below the dim of the features
+            it is a bottleneck; None lets the latents average the normalised features.
+        key_dim: dim of keys and queries, which choose the patches; `width` if None.
         num_layers: each is cross-attention, self-attention and feed-forward.
         num_heads: attention heads.
-        feed_forward_ratio: width of the feed-forward's middle, in widths.
-        positions: adds fixed sines and cosines of row and column to the keys (width then a
+        feed_forward_ratio: dim inside the feed-forward, as a multiple of `width`.
+        positions: adds fixed sines and cosines of row and column to the keys (`width` is then a
             multiple of 4).
-        dropout: share of the normalised inputs, and of the feed-forward's middle, that is zeroed
-            in training.
+        dropout: share of the normalised inputs, and of the numbers inside the feed-forward, that is
+            zeroed in training.
     """
 
     num_latents: int = 4
@@ -156,11 +156,6 @@ class PerceiverConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        """Checks the fields.
-
-        Raises:
-            ValueError: where a field can't work.
-        """
         for name in ("num_latents", "width", "key_dim", "num_layers", "num_heads"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -173,7 +168,7 @@ class PerceiverConfig:
         check_probability("dropout", self.dropout)
 
     def hidden_width(self, width: int) -> int:
-        """Gives the width of the feed-forward's middle."""
+        """Returns the dim inside the feed-forward for tokens of this dim."""
         return max(1, round(width * self.feed_forward_ratio))
 
     def build(self, input_width: int, grid: tuple[int, int]) -> PerceiverResampler:

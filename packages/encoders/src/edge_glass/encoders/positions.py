@@ -8,17 +8,18 @@ from torch import Tensor
 
 
 def sincos_positions(grid: tuple[int, int], width: int) -> Float[Tensor, "P D"]:
-    """Computes a position for each cell of a grid, row by row.
+    """Computes a vector for each cell of a grid, row by row.
 
-    The first half of the numbers tells the row, the second the column, each as sines then cosines
-    of wavelengths from 2 pi to 2 pi * 10,000, as in "Attention is all you need".
+    The first half of its numbers encodes the row and the second half the column: sines, then
+    cosines, of wavelengths from 2 pi to 2 pi * 10,000, as in "Attention is all you need" (Vaswani
+    et al., 2017).
 
     Args:
-        grid: rows and columns.
-        width: numbers a position, a multiple of 4.
+        grid: rows and columns; P = rows * columns.
+        width: dim of a vector (D), a multiple of 4.
 
     Raises:
-        ValueError: where the width is no multiple of 4.
+        ValueError: if `width` is not a multiple of 4.
     """
     if width % 4:
         raise ValueError(f"width is {width}, expected a multiple of 4 for positions in the plane")

@@ -1,4 +1,8 @@
-"""The components of this package by name: plain tables of config classes."""
+"""The poolings of this package by name: a plain table of config classes.
+
+The frozen encoders have a table of their own, `towers/tables.py`: stage `encode` depends on it and
+must not run again when a pooling changes.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,7 @@ from typing import Any
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
 from edge_glass.encoders.perceiver import PerceiverConfig
-from edge_glass.encoders.towers.clip import ClipVisionConfig
-from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
-from edge_glass.encoders.towers.sentence import SentenceConfig
 
-VISION_ENCODERS: dict[str, type[Any]] = {
-    "clip_vit_l14_336": ClipVisionConfig,
-    "efficientnet_lite0": EfficientNetLite0Config,
-}
-TEXT_ENCODERS: dict[str, type[Any]] = {
-    "all_minilm_l6_v2": SentenceConfig,
-    "all_mpnet_base_v2": SentenceConfig,
-}
 POOLINGS: dict[str, type[Any]] = {
     "attention": AttentionPoolingConfig,
     "perceiver": PerceiverConfig,

@@ -1,1 +1,1 @@
-"""Fusion of visual tokens into a language decoder, and the vision-language model built of it."""
+"""Fusion of visual tokens into a language decoder, and the vision-language model made from it."""

@@ -1,4 +1,4 @@
-"""What every fusion is: visual tokens and word embeddings in, decoder inputs out."""
+"""The interface of a fusion: visual tokens and word embeddings in, decoder inputs out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class FusedInputs:
-    """What a decoder reads.
+    """Inputs of a decoder.
 
     Attributes:
         inputs_embeds: (B, S, D), the visual prefix (if any) followed by the text.
-        attention_mask: (B, S), 1 where a position is real, 0 where it is padding.
+        attention_mask: (B, S), 1 at real positions, 0 at padding.
         prefix_length: number of visual positions in front of the text (0 without a prefix).
     """
 
@@ -28,8 +28,8 @@ class FusedInputs:
 class Fusion(nn.Module, ABC):
     """Brings visual tokens (B, N, visual_width) into a decoder of width D.
 
-    A fusion keeps no state between calls: given the same visual tokens, a word gets the same
-    embedding whether it comes with the whole text or alone, so `extend` serves cached decoding.
+    A fusion keeps no state between calls. With the same visual tokens a word gets the same
+    embedding alone and within its text, so `extend` also serves cached decoding.
     """
 
     def __init__(self, visual_width: int, width: int) -> None:
@@ -39,13 +39,13 @@ class Fusion(nn.Module, ABC):
 
     @abstractmethod
     def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B K D"]:
-        """Returns the visual positions put in front of the text, (B, K, D); K may be 0."""
+        """Returns the visual positions in front of the text, (B, K, D); K may be 0."""
 
     @abstractmethod
     def extend(
         self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
     ) -> Float[Tensor, "B T D"]:
-        """Returns the word embeddings (B, T, D) with what the fusion adds to each word."""
+        """Returns the word embeddings (B, T, D), each with what the fusion adds to it."""
 
     def forward(
         self,
@@ -58,20 +58,20 @@ class Fusion(nn.Module, ABC):
         Args:
             visual: (B, N, visual_width) visual tokens.
             text_embeds: (B, T, D) word embeddings.
-            attention_mask: (B, T), 1 for words and 0 for padding on either side; all words if None.
+            attention_mask: (B, T), 1 for words, 0 for padding on either side; None means all words.
 
         Raises:
-            ValueError: where a width or the batch does not match.
+            ValueError: a width or the batch size does not match.
         """
         if visual.shape[-1] != self.visual_width:
             raise ValueError(
-                f"visual tokens are {visual.shape[-1]} wide, this fusion was built for "
-                f"{self.visual_width}: build it with visual_width={visual.shape[-1]}"
+                f"visual tokens are {visual.shape[-1]} wide, but this fusion was built for "
+                f"{self.visual_width}; build it with visual_width={visual.shape[-1]}"
             )
         if text_embeds.shape[-1] != self.width or text_embeds.shape[0] != visual.shape[0]:
             raise ValueError(
                 f"text_embeds is {tuple(text_embeds.shape)}, expected "
-                f"({visual.shape[0]}, T, {self.width}) to go with visual {tuple(visual.shape)}"
+                f"({visual.shape[0]}, T, {self.width}) for visual tokens {tuple(visual.shape)}"
             )
         if attention_mask is None:
             attention_mask = text_embeds.new_ones(text_embeds.shape[:2], dtype=torch.long)

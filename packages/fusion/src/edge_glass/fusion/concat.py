@@ -1,4 +1,4 @@
-"""Concat fusion: visual tokens go through an MLP and stand before the prompt (as in LLaVA).
+"""Concat fusion: visual tokens pass an MLP and stand in front of the prompt (as in LLaVA).
 
 Source: Liu et al. 2023, "Improved Baselines with Visual Instruction Tuning" (two-layer projector).
 """
@@ -18,7 +18,7 @@ class ConcatConfig:
     """Options of `concat`.
 
     Attributes:
-        hidden_dim: inner width of the MLP; None takes the decoder's width.
+        hidden_dim: inner width of the MLP; None means the decoder's width.
         dropout: probability of dropping a hidden unit of the MLP, in [0, 1).
     """
 
@@ -41,7 +41,7 @@ class ConcatFusion(Fusion):
             nn.GELU(),
             nn.Dropout(config.dropout),
             nn.Linear(hidden, width),
-            # brings pictures to the scale that RMS-normed decoders expect of word embeddings
+            # Brings the prefix to the scale that RMS-normed decoders expect of word embeddings.
             nn.LayerNorm(width),
         )
 
@@ -52,5 +52,5 @@ class ConcatFusion(Fusion):
     def extend(
         self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
     ) -> Float[Tensor, "B T D"]:
-        del visual  # it is all in the prefix
+        del visual  # The prefix holds all of it.
         return text_embeds

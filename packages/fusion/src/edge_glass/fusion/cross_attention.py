@@ -1,4 +1,7 @@
-"""Cross-attention fusion: every word asks the picture, and adds the answer to its embedding."""
+"""Cross-attention fusion: each word attends to the visual tokens and adds what it finds.
+
+The text keeps its length, so a decoder needs no extra positions for an image.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class CrossAttentionConfig:
     dropout: float = 0.0
 
     def build(self, *, visual_width: int, width: int) -> CrossAttentionFusion:
-        return CrossAttentionFusion(self.num_heads, self.dropout, visual_width, width)
+        return CrossAttentionFusion(self, visual_width, width)
 
 
 class CrossAttention(nn.Module):
@@ -34,7 +37,7 @@ class CrossAttention(nn.Module):
         super().__init__()
         if width % num_heads:
             raise ValueError(
-                f"num_heads is {num_heads}, which does not divide the decoder's width {width}: "
+                f"num_heads is {num_heads}, which does not divide the decoder's width {width}; "
                 "choose a divisor"
             )
         self.num_heads = num_heads
@@ -58,19 +61,24 @@ class CrossAttention(nn.Module):
         return mixed
 
 
-class CrossAttentionFusion(Fusion):
-    """text + dropout(attention(text, visual)), then a feed-forward; the text keeps its length."""
+def feed_forward(width: int) -> nn.Sequential:
+    """Builds the pre-norm feed-forward layer that follows an attention, twice as wide inside."""
+    return nn.Sequential(
+        nn.LayerNorm(width),
+        nn.Linear(width, 2 * width),
+        nn.GELU(),
+        nn.Linear(2 * width, width),
+    )
 
-    def __init__(self, num_heads: int, dropout: float, visual_width: int, width: int) -> None:
+
+class CrossAttentionFusion(Fusion):
+    """h = text + dropout(attention(text, visual)); returns h + dropout(feed_forward(h))."""
+
+    def __init__(self, config: CrossAttentionConfig, visual_width: int, width: int) -> None:
         super().__init__(visual_width, width)
-        self.attention = CrossAttention(num_heads, visual_width, width)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 2 * width),
-            nn.GELU(),
-            nn.Linear(2 * width, width),
-        )
-        self.dropout = nn.Dropout(dropout)
+        self.attention = CrossAttention(config.num_heads, visual_width, width)
+        self.feed_forward = feed_forward(width)
+        self.dropout = nn.Dropout(config.dropout)
 
     def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B 0 D"]:
         return visual.new_zeros(visual.shape[0], 0, self.width)

@@ -1,7 +1,7 @@
 """Gated fusion: cross-attention behind tanh gates that start shut (as in Flamingo).
 
-With both gates at 0 the decoder reads exactly the word embeddings, so training starts from the
-text-only decoder and opens its eyes by gradient.
+With both gates at 0 the decoder reads exactly the word embeddings. Training therefore starts as
+the text-only decoder and learns to open the gates.
 
 Source: Alayrac et al. 2022, "Flamingo", section 2.2 (gated xattn-dense layers).
 """
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edge_glass.fusion.base import Fusion
-from edge_glass.fusion.cross_attention import CrossAttention
+from edge_glass.fusion.cross_attention import CrossAttention, feed_forward
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class GatedConfig:
 
     Attributes:
         num_heads: attention heads; must divide the decoder's width.
-        gate_init: start of both gates before tanh; 0 begins at the text-only decoder.
+        gate_init: initial value of both gates before tanh; 0 starts as the text-only decoder.
         dropout: probability of dropping a feature of the injected signal, in [0, 1).
     """
 
@@ -37,17 +37,12 @@ class GatedConfig:
 
 
 class GatedFusion(Fusion):
-    """text + tanh(a) * attention(text, visual), then + tanh(b) * feed-forward."""
+    """h = text + tanh(a) * attention(text, visual); returns h + tanh(b) * feed_forward(h)."""
 
     def __init__(self, config: GatedConfig, visual_width: int, width: int) -> None:
         super().__init__(visual_width, width)
         self.attention = CrossAttention(config.num_heads, visual_width, width)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 2 * width),
-            nn.GELU(),
-            nn.Linear(2 * width, width),
-        )
+        self.feed_forward = feed_forward(width)
         self.dropout = nn.Dropout(config.dropout)
         self.attention_gate = nn.Parameter(torch.tensor(config.gate_init))
         self.feed_forward_gate = nn.Parameter(torch.tensor(config.gate_init))

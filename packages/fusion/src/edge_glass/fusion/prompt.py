@@ -1,4 +1,4 @@
-"""From questions and answers to token ids: one place for training and for use."""
+"""From questions and answers to token ids: the same functions for training and for use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100
+IGNORED = -100  # label of prompt, padding and visual prefix, as in transformers
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
@@ -29,7 +29,7 @@ def example_ids(
 ) -> tuple[list[int], list[int]]:
     """Returns (input_ids, labels) of one question and its answer.
 
-    Labels are -100 over the prompt; the answer and the end-of-sequence token are learned.
+    Labels are `IGNORED` over the prompt; the answer and the end-of-sequence token are learned.
     """
     prompt = prompt_ids(tokenizer, question)
     answer_ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
@@ -38,8 +38,15 @@ def example_ids(
 
 
 def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
-    """Returns (B, T) ids and (B, T) attention mask with padding on the left."""
+    """Returns (B, T) ids and their (B, T) attention mask, with padding on the left."""
     length = max(map(len, prompts))
     ids = [[pad_token_id] * (length - len(each)) + list(each) for each in prompts]
     mask = [[0] * (length - len(each)) + [1] * len(each) for each in prompts]
     return torch.tensor(ids), torch.tensor(mask)
+
+
+def check_questions(questions: Sequence[str]) -> None:
+    """Raises ValueError, with the question's number, if a question is empty."""
+    for number, question in enumerate(questions, start=1):
+        if not question.strip():
+            raise ValueError(f"question {number} of {len(questions)} is empty; write a question")

@@ -1,4 +1,4 @@
-"""The fusions that ship, by the name that `params.yaml` uses."""
+"""The built-in fusions by their names in `params.yaml`."""
 
 from __future__ import annotations
 

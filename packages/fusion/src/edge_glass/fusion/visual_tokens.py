@@ -1,7 +1,7 @@
-"""Visual tokens: what a decoder gets to see of a picture's features.
+"""Visual tokens: the part of an image's features that a decoder reads.
 
-`grid` keeps every place of the feature map and says where it is, so that position, colour and
-number survive; `pooled` takes the few tokens of the aligned pooling; `both` concatenates them.
+`grid` keeps every patch and adds its row and column, so that position, colour and number survive;
+`pooled` takes the few tokens of the aligned pooling; `both` concatenates them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class VisualTokensConfig:
         kind: "grid", "pooled" (the aligned pooling) or "both".
         width: width of a visual token.
         dropout: probability of dropping an input feature, in [0, 1).
-        train_pooling: whether the aligned pooling learns on; frozen otherwise.
+        train_pooling: whether the aligned pooling is trained further; otherwise it is frozen.
     """
 
     kind: Literal["grid", "pooled", "both"] = "grid"
@@ -34,7 +34,7 @@ class VisualTokensConfig:
 
 
 class GridTokens(nn.Module):
-    """Features (B, P, Din) of a grid to tokens (B, P, width) that carry their row and column."""
+    """Projects features (B, P, Din) to tokens (B, P, width) and adds row and column embeddings."""
 
     def __init__(self, input_width: int, width: int, grid: tuple[int, int]) -> None:
         super().__init__()
@@ -49,8 +49,8 @@ class GridTokens(nn.Module):
         rows, columns = self.grid
         if features.shape[1] != rows * columns:
             raise ValueError(
-                f"features hold {features.shape[1]} places, expected {rows} x {columns}: encode "
-                "the pictures at the size that the model was trained with"
+                f"features hold {features.shape[1]} patches, expected {rows} x {columns}; encode "
+                "the images at the size that the model was trained with"
             )
         position = (self.row + self.column).flatten(0, 1)  # (P, D)
         tokens: Tensor = self.projection(self.norm(features)) + position
@@ -58,7 +58,7 @@ class GridTokens(nn.Module):
 
 
 class VisualTokens(nn.Module):
-    """Features (B, P, Din) to visual tokens (B, N, width), by `VisualTokensConfig.kind`."""
+    """Turns features (B, P, Din) into visual tokens (B, N, width), see `VisualTokensConfig`."""
 
     def __init__(
         self,
@@ -69,11 +69,6 @@ class VisualTokens(nn.Module):
         pooling: Pooling | None,
     ) -> None:
         super().__init__()
-        if config.kind != "grid" and pooling is None:
-            raise ValueError(
-                f"visual tokens of kind {config.kind!r} need the aligned pooling and there is "
-                "none: run `align` first, or choose kind: grid"
-            )
         self.config = config
         self.width = config.width
         self.dropout = nn.Dropout(config.dropout)
@@ -82,7 +77,7 @@ class VisualTokens(nn.Module):
         if config.kind in ("grid", "both"):
             self.grid_tokens = GridTokens(input_width, config.width, grid)
         if config.kind in ("pooled", "both"):
-            assert pooling is not None
+            assert pooling is not None  # VlmConfig checks it
             self.pooling = pooling.requires_grad_(config.train_pooling)
             self.pooled_projection = nn.Sequential(
                 nn.LayerNorm(pooling.width), nn.Linear(pooling.width, config.width)

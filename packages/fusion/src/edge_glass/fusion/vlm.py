@@ -1,42 +1,42 @@
 """The vision-language model: features -> visual tokens -> fusion -> decoder -> answer.
 
-Unusual here: the frozen vision encoder is a neighbour, not a part. Training reads its features
-from a cache; `answer` runs it. Several questions over one picture share one visual prefix. And
-`answer` runs pictures and questions one by one, so that a question gets the same bits alone and in
-any company: kernels sum in another order for another number of rows, and padding moves sums too.
+Unusual: the frozen vision encoder is optional. Training reads its features from a cache; only
+`answer` runs it. Several questions about one image share one visual prefix. `answer` runs images
+and questions one by one, so a question gets the same bits alone and among others: kernels sum in a
+different order for a different number of rows, and padding changes sums too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from edge_glass.decoders.base import Decoder
-from edge_glass.decoders.sampling import generate
+from edge_glass.decoders.sampling import Sampling, generate
 from edge_glass.encoders.base import VisionEncoder
-from edge_glass.fusion.base import Fusion
+from edge_glass.encoders.checkpoint import check_tensors
+from edge_glass.fusion.checkpoint import load_vlm, save_vlm
 from edge_glass.fusion.packing import PADDING, packed_mask, packed_positions
-from edge_glass.fusion.prompt import left_padded, prompt_ids
-from edge_glass.fusion.visual_tokens import VisualTokens
+from edge_glass.fusion.prompt import IGNORED, check_questions, left_padded, prompt_ids
+from edge_glass.fusion.vlm_config import VlmConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True, kw_only=True)
 class VlmOutput:
-    """What a training step needs.
+    """Result of a training step's forward pass.
 
     Attributes:
-        hidden_states: one (B, S, D) a supervision step of the decoder, the last is the answer.
-        labels: (B, S), -100 where nothing is learned; the prefix is always -100.
+        hidden_states: one (B, S, D) per supervision step of the decoder; the last is the answer.
+        labels: (B, S), `IGNORED` at positions that are not learned, the whole prefix among them.
     """
 
     hidden_states: tuple[Tensor, ...]
@@ -44,38 +44,29 @@ class VlmOutput:
 
 
 class VisionLanguageModel(nn.Module):
-    """Answers questions about pictures.
+    """Answers questions about images.
 
     Args:
-        visual_tokens: features (B, P, Din) to (B, N, Dv).
-        fusion: brings the visual tokens into the decoder.
-        decoder: the language decoder.
+        config: what the model is made of.
         tokenizer: the decoder's tokenizer, with a chat template.
-        vision_encoder: only needed where pictures come in, not features.
-        max_new_tokens: limit of an answer's length.
-        config: what `save_pretrained` writes, as plain data.
+
+    Attributes:
+        vision_encoder: frozen; None until `add_vision_encoder` builds it. It is no part of
+            `saved_state`, and training works without it.
     """
 
-    def __init__(
-        self,
-        *,
-        visual_tokens: VisualTokens,
-        fusion: Fusion,
-        decoder: Decoder,
-        tokenizer: PreTrainedTokenizerBase,
-        vision_encoder: VisionEncoder | None = None,
-        max_new_tokens: int = 16,
-        config: dict[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, config: VlmConfig, tokenizer: PreTrainedTokenizerFast) -> None:
+        """Draws fresh weights from torch's global generator."""
         super().__init__()
-        self.visual_tokens = visual_tokens
-        self.fusion = fusion
-        self.decoder = decoder
+        self.config = config
         self.tokenizer = tokenizer
-        # a tuple hides the frozen encoder from parameters() and state_dict(): it is a neighbour
-        self._vision_encoder = (vision_encoder,)
-        self.max_new_tokens = max_new_tokens
-        self.config = config or {}
+        self.visual_tokens, self.fusion, self.decoder = config.build(tokenizer)
+        self.vision_encoder: VisionEncoder | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.parameters()).device
 
     def forward(
         self,
@@ -84,13 +75,13 @@ class VisionLanguageModel(nn.Module):
         segment_ids: Int[Tensor, "B T"],
         labels: Int[Tensor, "B T"],
     ) -> VlmOutput:
-        """Runs packed questions over their pictures.
+        """Runs packed questions with their images.
 
         Args:
             features: (B, P, Din) from the vision encoder, any float type.
-            input_ids: (B, T), the picture's questions and answers one after another.
-            segment_ids: (B, T), the number of the question at each position, -1 at padding.
-            labels: (B, T), the token where it is to be learned, -100 elsewhere.
+            input_ids: (B, T), the image's questions and answers one after the other.
+            segment_ids: (B, T), the number of the question at each position, `PADDING` at padding.
+            labels: (B, T), the token at positions that are learned, `IGNORED` elsewhere.
         """
         visual = self.visual_tokens(features.float())
         fused = self.fusion(visual, self.decoder.embed(input_ids), (segment_ids != PADDING).long())
@@ -100,7 +91,7 @@ class VisionLanguageModel(nn.Module):
             position_ids=packed_positions(segment_ids, fused.prefix_length),
             prefix_length=fused.prefix_length,
         )
-        ignored = labels.new_full((labels.shape[0], fused.prefix_length), -100)
+        ignored = labels.new_full((labels.shape[0], fused.prefix_length), IGNORED)
         return VlmOutput(
             hidden_states=output.hidden_states, labels=torch.cat([ignored, labels], dim=1)
         )
@@ -111,8 +102,19 @@ class VisionLanguageModel(nn.Module):
         features: Float[Tensor, "B P Din"],
         input_ids: Int[Tensor, "B T"],
         attention_mask: Int[Tensor, "B T"],
+        sampling: Sampling | None = None,
+        examples: Sequence[int] | None = None,
     ) -> Int[Tensor, "B M"]:
-        """Greedy cached generation from left-padded prompts; returns (B, <= max_new_tokens) ids."""
+        """Continues left-padded prompts with a cache; returns (B, M) ids, M <= max_new_tokens.
+
+        Args:
+            features: (B, P, Din) from the vision encoder.
+            input_ids: (B, T) prompts.
+            attention_mask: (B, T), 0 at padding.
+            sampling: how words are chosen; None is greedy.
+            examples: one number per row, which decides the row's noise if words are sampled; None
+                takes the number of the row.
+        """
         visual = self.visual_tokens(features.float())
         fused = self.fusion(visual, self.decoder.embed(input_ids), attention_mask)
 
@@ -124,103 +126,172 @@ class VisionLanguageModel(nn.Module):
             fused.inputs_embeds,
             fused.attention_mask,
             embed_next,
-            max_new_tokens=self.max_new_tokens,
+            max_new_tokens=self.config.max_new_tokens,
             eos_token_id=int(self.tokenizer.eos_token_id),
             prefix_length=fused.prefix_length,
+            sampling=sampling,
+            examples=examples,
         )
 
     @torch.no_grad()
     def answer_features(
-        self, features: Float[Tensor, "B P Din"], questions: Sequence[str]
+        self,
+        features: Float[Tensor, "B P Din"],
+        questions: Sequence[str],
+        *,
+        sampling: Sampling | None = None,
+        examples: Sequence[int] | None = None,
     ) -> list[str]:
-        """Answers one question a row of features, all in one batch.
+        """Answers one question per row of features, all in one batch; see `generate`.
 
-        In another batch an answer's logits are equal to float rounding, not bit by bit.
+        The logits of a question equal those in a different batch up to float rounding, not bit by
+        bit.
 
         Raises:
-            ValueError: where the counts differ, or a question is longer than the decoder's context.
+            ValueError: the counts differ, or a question is longer than the decoder's context.
         """
         if len(features) != len(questions):
-            raise ValueError(f"{len(features)} pictures but {len(questions)} questions: pair them")
+            raise ValueError(
+                f"found {len(features)} images and {len(questions)} questions; give one image "
+                "per question"
+            )
         if not questions:
             return []
-        device = next(self.parameters()).device
         prompts = [prompt_ids(self.tokenizer, question) for question in questions]
         pad = self.tokenizer.pad_token_id
         input_ids, attention_mask = left_padded(prompts, int(pad))
         answers = self.generate(
-            features.to(device), input_ids.to(device), attention_mask.to(device)
+            features.to(self.device),
+            input_ids.to(self.device),
+            attention_mask.to(self.device),
+            sampling,
+            examples,
         )
         texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
     def answer(
-        self, images: Sequence[Image], questions: Sequence[str], *, batch_size: int = 1
+        self,
+        images: Sequence[Image],
+        questions: Sequence[str],
+        *,
+        batch_size: int = 1,
+        sampling: Sampling | None = None,
     ) -> list[str]:
-        """Answers one question a picture.
+        """Answers one question per image.
 
         Args:
-            images: of any size and mode; give one object several times to ask it several questions,
-                and it is encoded once.
-            questions: as many.
-            batch_size: questions at once. One by one a question gets the same bits in any company;
-                more at once is faster, and logits are then equal to float rounding.
+            images: of any size and mode. Give the same object several times in succession to
+                ask several questions about it; it is then encoded once.
+            questions: as many as images.
+            batch_size: questions per batch. At 1 a question gets the same bits alone and among
+                others; larger batches are faster, and their logits are equal up to float rounding.
+            sampling: how words are chosen; None is greedy. The noise of an answer depends on the
+                seed and on the number of its question, counted from 0.
 
         Raises:
-            ValueError: where the counts differ, a question is empty or longer than the decoder's
-                context, or the model was loaded without its encoder.
+            ValueError: the counts differ, a question is empty or longer than the decoder's
+                context, or the model was loaded without its vision encoder.
         """
         check_questions(questions)
         if len(images) != len(questions):
-            raise ValueError(f"{len(images)} pictures but {len(questions)} questions: pair them")
+            raise ValueError(
+                f"found {len(images)} images and {len(questions)} questions; give one image "
+                "per question"
+            )
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected at least 1")
         answers: list[str] = []
         for start in range(0, len(questions), batch_size):
-            part = slice(start, start + batch_size)
-            answers += self.answer_features(self.encode(images[part]), questions[part])
+            numbers = range(len(questions))[start : start + batch_size]
+            part = slice(numbers.start, numbers.stop)
+            answers += self.answer_features(
+                self.encode(images[part]), questions[part], sampling=sampling, examples=numbers
+            )
         return answers
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image]) -> Float[Tensor, "B P Din"]:
-        """Returns the frozen encoder's features of pictures, (B, P, Din), each encoded alone.
+        """Returns the frozen encoder's features of images, (B, P, Din), each image encoded alone.
 
-        Of a picture that comes several times in succession the features are computed once.
+        If an image comes several times in succession, it is encoded once.
         """
-        (encoder,) = self._vision_encoder
+        encoder = self.vision_encoder
         if encoder is None:
             raise ValueError(
-                "this model was loaded without its vision encoder: load it with "
-                "VisionLanguageModel.from_pretrained(folder, load_vision_encoder=True)"
+                "this model was loaded without its vision encoder; load it with "
+                "VisionLanguageModel.from_pretrained(folder), or call add_vision_encoder()"
             )
-        device = next(self.parameters()).device
-        encoder.to(device)
         rows: list[Tensor] = []
-        for place, image in enumerate(images):
-            if place and image is images[place - 1]:
+        for number, image in enumerate(images):
+            if number and image is images[number - 1]:
                 rows.append(rows[-1])
             else:
-                rows.append(encoder(encoder.preprocess([image]).to(device)))
+                rows.append(encoder(encoder.preprocess([image]).to(self.device)))
         return torch.cat(rows)
 
+    def add_vision_encoder(self) -> None:
+        """Builds the frozen vision encoder on the model's device, unless it is there already."""
+        if self.vision_encoder is None:
+            self.vision_encoder = self.config.build_vision_encoder().to(self.device)
+
+    def saved_state(self) -> dict[str, Tensor]:
+        """Returns what a checkpoint holds: the trained parts, of the decoder only its own tensors.
+
+        The decoder's own tensors are the adapters of LoRA, or all weights of a model from scratch.
+        """
+        parts = {
+            "visual_tokens": self.visual_tokens.state_dict(),
+            "fusion": self.fusion.state_dict(),
+            "decoder": self.decoder.saved_state(),
+        }
+        return {
+            f"{name}.{key}": value for name, state in parts.items() for key, value in state.items()
+        }
+
+    def load_saved_state(self, tensors: Mapping[str, Tensor], *, where: str) -> None:
+        """Loads what `saved_state` returned, strictly.
+
+        Args:
+            tensors: by name.
+            where: name of their file, for errors.
+
+        Raises:
+            ValueError: a tensor is missing, unknown or has a different shape.
+        """
+        check_tensors(self.saved_state(), tensors, where=where)
+        for name, module in (("visual_tokens", self.visual_tokens), ("fusion", self.fusion)):
+            module.load_state_dict(_below(name, tensors), strict=True)
+        self.decoder.load_saved_state(_below("decoder", tensors))
+
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes config.json, model.safetensors and the tokenizer; atomic."""
-        from edge_glass.fusion.checkpoint import save_vlm
+        """Writes config.json, model.safetensors and the tokenizer; see `checkpoint.save_vlm`."""
+        save_vlm(Path(folder), self.config, self.tokenizer, self.saved_state())
 
-        save_vlm(self, Path(folder))
-
-    @staticmethod
+    @classmethod
     def from_pretrained(
-        folder: str | Path, *, load_vision_encoder: bool = True
+        cls, folder: str | Path, *, load_vision_encoder: bool = True
     ) -> VisionLanguageModel:
-        """Loads a folder written by `save_pretrained`, strictly, in eval mode."""
-        from edge_glass.fusion.checkpoint import load_vlm
+        """Loads a folder written by `save_pretrained`, strictly, in eval mode.
 
-        return load_vlm(Path(folder), load_vision_encoder=load_vision_encoder)
+        Args:
+            folder: of the model.
+            load_vision_encoder: whether to build the frozen encoder, which `answer` needs.
+
+        Raises:
+            ValueError: the folder holds no vision-language model, or a broken one.
+        """
+        config, tokenizer, tensors = load_vlm(Path(folder))
+        # Fresh weights are drawn and then overwritten: the caller's generator stays untouched.
+        with torch.random.fork_rng(devices=[]):
+            model = cls(config, tokenizer)
+        model.load_saved_state(tensors, where=str(Path(folder) / "model.safetensors"))
+        if load_vision_encoder:
+            model.add_vision_encoder()
+        return model.eval()
 
 
-def check_questions(questions: Sequence[str]) -> None:
-    """Raises ValueError, with its number, where a question is empty."""
-    for number, question in enumerate(questions, start=1):
-        if not question.strip():
-            raise ValueError(f"question {number} of {len(questions)} is empty; write a question")
+def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors of one part, by their names in it."""
+    start = f"{name}."
+    return {key.removeprefix(start): each for key, each in tensors.items() if key.startswith(start)}

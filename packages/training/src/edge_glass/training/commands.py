@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_glass.training.fetch.command import fetch
 from edge_glass.training.ingest.command import import_
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="The configuration file.")]
 SchedulerOption = Annotated[
@@ -16,22 +21,31 @@ SchedulerOption = Annotated[
     typer.Option(
         "--scheduler",
         envvar="EDGE_GLASS_SCHEDULER",
-        help="Where parts are worked on: a Dask scheduler's address, or processes:N. Same bytes.",
+        help="Run in parallel: a Dask scheduler's address, or processes:N. The output is the same.",
     ),
 ]
 DEFAULT_PARAMS = Path("params.yaml")
+NEXT = {
+    "prepare": "`edge-glass prepare-samples` draws a page of it, `edge-glass encode` encodes it",
+    "prepare_samples": "look at plots/prepare/*.png, then run `edge-glass encode`",
+    "encode": "`edge-glass align` trains the dual encoder",
+    "align": "`edge-glass evaluate-align` measures retrieval",
+    "evaluate_align": "look at plots/evaluate_align, or train on answers: `edge-glass vlm-qa`",
+    "vlm_qa": "`edge-glass evaluate-vlm-qa` measures the answers",
+    "evaluate_vlm_qa": "`edge-glass results` prints all results",
+}
 
 
 def register(app: typer.Typer) -> None:
     """Adds the stages to the command line."""
     stages = (prepare, prepare_samples, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa)
     app.command("import")(import_)
-    for command in (fetch, *stages, verify, compare):
+    for command in (fetch, *stages, results, verify, compare):
         app.command()(command)
 
 
 def prepare(params: ParamsOption = DEFAULT_PARAMS, scheduler: SchedulerOption = None) -> None:
-    """Clean PixMo files: drop broken rows, count why, split by picture.
+    """Clean PixMo files: drop broken rows, count the reasons, split by image.
 
     Example: edge-glass prepare --params params.yaml
     """
@@ -39,7 +53,7 @@ def prepare(params: ParamsOption = DEFAULT_PARAMS, scheduler: SchedulerOption = 
 
 
 def prepare_samples(params: ParamsOption = DEFAULT_PARAMS) -> None:
-    """Draw a page of what was prepared, pictures as the vision encoder gets them.
+    """Draw a page of the prepared data, with images as the vision encoder gets them.
 
     Example: edge-glass prepare-samples
     """
@@ -51,7 +65,7 @@ def encode(
     scheduler: SchedulerOption = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only hold the cache that is there against its checksums."),
+        typer.Option("--check", help="Verify the existing cache by its checksums; encode nothing."),
     ] = False,
 ) -> None:
     """Run the frozen encoders once and keep their features.
@@ -62,7 +76,7 @@ def encode(
         from edge_glass.training.features.cache import verify_features
 
         shards, size = verify_features()
-        typer.echo(f"encode: {shards} shards, {size} bytes, are as their checksums say")
+        typer.echo(f"encode: {shards} shards of {size} bytes match their checksums")
         return
     _run("encode", params, scheduler)
 
@@ -76,7 +90,7 @@ def align(params: ParamsOption = DEFAULT_PARAMS) -> None:
 
 
 def evaluate_align(params: ParamsOption = DEFAULT_PARAMS) -> None:
-    """Score retrieval, both ways and at every dimension.
+    """Measure retrieval in both directions and at every dim.
 
     Example: edge-glass evaluate-align
     """
@@ -84,45 +98,60 @@ def evaluate_align(params: ParamsOption = DEFAULT_PARAMS) -> None:
 
 
 def vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
-    """Train fusion and decoder to answer questions about pictures.
+    """Train fusion and decoder to answer questions about images.
 
     Example: edge-glass vlm-qa
 
-    In several processes as `launch` in params.yaml says, or under torchrun:
+    It starts the number of processes that `launch` in params.yaml names, or joins torchrun's:
     torchrun --standalone --nproc_per_node=4 --no-python edge-glass vlm-qa
     """
-    _run("vlm_qa", params)
+
+    def start_processes(parsed: Params) -> None:
+        from edge_glass.training.vlm_qa.torchrun import start_processes
+
+        start_processes(parsed.launch, parsed.num_threads)
+
+    _run("vlm_qa", params, before_lock=start_processes)
 
 
 def evaluate_vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
-    """Score answers by question type, with blind and shuffled-picture controls.
+    """Measure answers by question type, with blind and shuffled-image controls.
 
     Example: edge-glass evaluate-vlm-qa
     """
     _run("evaluate_vlm_qa", params)
 
 
+def results() -> None:
+    """Print the results of the evaluations, the folders of the plots, and what to try next.
+
+    Example: edge-glass results
+    """
+    from edge_glass.training.results import results_page
+
+    typer.echo(results_page(Path()))
+
+
 def verify(
     stages: Annotated[
-        list[str] | None, typer.Argument(help="Stages (default: all that have run here).")
+        list[str] | None, typer.Argument(help="Stages (default: all whose outputs exist).")
     ] = None,
     params: ParamsOption = DEFAULT_PARAMS,
 ) -> None:
-    """Run stages again, beside the project, and say whether every byte is equal.
+    """Run stages again in a temporary folder, and compare every byte.
 
-    Where not, the first step, the files and the tensors that differ are named, and the status is 1.
+    If a byte differs, the first step, the files and the tensors are named, and the status is 1.
 
     Example: edge-glass verify align
     """
-    from edge_glass.training.compare.verify import STAGE_FILES, count_files, verify_stage
-    from edge_glass.training.params import load_params
+    from edge_glass.training.compare.verify import count_files, stages_of, verify_stage
 
-    data_folder = load_params(params).data_folder
-    here = [name for name, files in STAGE_FILES.items() if Path(files.outputs[-1]).exists()]
+    known = stages_of(Path(), params)
+    done = [name for name, files in known.items() if all(Path(p).exists() for p in files.outputs)]
     failed = False
-    for stage in [name.replace("-", "_") for name in stages or here]:
-        lines = verify_stage(stage, Path.cwd(), params, data_folder)
-        verdict = "differs" if lines else f"equal, {count_files(stage, Path.cwd())} files"
+    for stage in [name.replace("-", "_") for name in stages or done]:
+        lines = verify_stage(stage, Path.cwd(), params)
+        verdict = "differs" if lines else f"equal, {count_files(Path.cwd(), known[stage])} files"
         typer.echo(f"verify {stage}: {verdict}")
         for line in lines:
             typer.echo(f"  {line}")
@@ -132,9 +161,9 @@ def verify(
 
 def compare(
     run_a: Annotated[Path, typer.Argument(help="Folder of a project that has run.")],
-    run_b: Annotated[Path, typer.Argument(help="Folder of another.")],
+    run_b: Annotated[Path, typer.Argument(help="Folder of a second one.")],
 ) -> None:
-    """Find where two runs part: parameters, then by stage step, tensor and environment.
+    """Find where two runs diverge: parameters, then per stage the step, tensor and environment.
 
     Example: edge-glass compare . ../other-checkout
     """
@@ -143,13 +172,13 @@ def compare(
         environment_differences,
         parameter_differences,
     )
-    from edge_glass.training.compare.verify import STAGE_FILES
+    from edge_glass.training.compare.verify import stages_of
 
     for run in (run_a, run_b):
         if not (run / "params.yaml").is_file():
             raise ValueError(f"{run}: no params.yaml there; expected the folder of a project")
     lines = parameter_differences(run_a, run_b)
-    for stage, files in STAGE_FILES.items():
+    for stage, files in stages_of(run_a, run_a / "params.yaml").items():
         found = describe(run_a, run_b, files.outputs)
         if found:
             found += environment_differences(run_a, run_b, stage)
@@ -158,39 +187,22 @@ def compare(
     raise typer.Exit(bool(lines))
 
 
-def _run(stage: str, path: Path, scheduler: str | None = None) -> None:
-    """Validates the whole configuration, settles the environment, then runs one stage."""
-    from importlib import import_module
+def _run(
+    stage: str,
+    path: Path,
+    scheduler: str | None = None,
+    before_lock: Callable[[Params], None] | None = None,
+) -> None:
+    """Runs one stage, then names the next command; under DVC the next stage follows without it."""
+    from edge_glass.training.runtime.progress import say
+    from edge_glass.training.runtime.run_stage import run_stage
 
-    from edge_glass.training.engine.determinism import environment, set_environment
-
-    reproducibility = _reproducibility(path)
-    set_environment(reproducibility, stage, restart=True)  # before torch is imported
-    from edge_glass.training.params import load_params
-    from edge_glass.training.runtime.executor import open_executor
-    from edge_glass.training.runtime.lock import stage_lock
-
-    params = load_params(path)
-    if stage == "vlm_qa":
-        from edge_glass.training.vlm_qa.launch_start import start_processes
-
-        start_processes(params.launch, params.num_threads)
-
-    with stage_lock(stage):
-        run = import_module(f"edge_glass.training.stages.{stage}").run
-        if not scheduler:
-            run(params)
-            return
-        with open_executor(scheduler, environment(reproducibility, stage)) as executor:
-            run(params, executor)
+    run_stage(stage, path, _parse, scheduler=scheduler or None, before_lock=before_lock)
+    if "DVC_STAGE" not in os.environ:
+        say(f"next: {NEXT[stage]}")
 
 
-def _reproducibility(path: Path) -> str:
-    """Reads the one choice that matters before torch loads; `load_params` says what is wrong."""
-    import yaml
+def _parse(raw: Mapping[str, Any], where: str) -> Params:
+    from edge_glass.training.params import parse_params
 
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError):
-        raw = None
-    return str(raw.get("reproducibility")) if isinstance(raw, dict) else "portable"
+    return parse_params(raw, where=where)

@@ -1,4 +1,4 @@
-"""Where the stages write, seen from the project's folder; `dvc.yaml` names the same places."""
+"""Where the stages write, relative to the project's folder; `dvc.yaml` names the same paths."""
 
 from __future__ import annotations
 
@@ -10,6 +10,4 @@ STATE = Path("artifacts/state")
 ALIGNED = Path("models/align")
 VLM = Path("models/vlm_qa")
 
-LOGS = Path("logs")  # beside the pipeline: what differs from machine to machine is no output
-CHAIN = "chain.json"  # of hashes, in the folder of a stage that trains: an output
-CERTIFICATE = "certificate.json"  # the chain with the machine's facts, in `LOGS / stage`
+LOGS = Path("logs")  # what differs from machine to machine: no stage has it as an output

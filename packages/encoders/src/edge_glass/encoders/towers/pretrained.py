@@ -1,53 +1,55 @@
-"""Where pretrained weights lie: an installed Python package, a folder or file, or the hub.
+"""The places of pretrained weights: an installed Python package, a folder or file, or the hub.
 
-A reference is ``package:NAME`` (the package's own folder, found without importing it), a path, or
-a hub id (``owner/name``) with its revision, which is a commit: a branch moves, and with it the
-result.
+A reference is `package:NAME` (the folder of the package, found without importing it), a path, or a
+hub id (`owner/name`) with a revision. The revision must be a commit, because a branch moves, and
+then the results change.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "package:"
 
 
 def model_path(reference: str, pattern: str) -> Path:
-    """Finds the one file that matches ``pattern`` under a package or a path.
+    """Finds the one file that matches `pattern` under a package or a path.
 
     Args:
-        reference: ``package:NAME`` or the path of a file or folder.
-        pattern: of the file's name, as for ``Path.glob``.
+        reference: `package:NAME` or the path of a file or folder.
+        pattern: of the file name, as for `Path.glob`; the file nearest to the top counts.
 
     Raises:
-        FileNotFoundError: where there is no such package, path or file.
-        ValueError: where several files match equally well.
+        FileNotFoundError: if there is no such package, path or file.
+        ValueError: if several files at the same depth match.
     """
     root = package_folder(reference) if reference.startswith(PACKAGE) else Path(reference)
     if root.is_file():
         return root
     if not root.is_dir():
-        raise FileNotFoundError(f"{reference} is no file or folder: give a path that exists")
+        raise FileNotFoundError(f"{reference} is not a file or folder: give a path that exists")
     found = sorted(root.rglob(pattern), key=lambda path: (len(path.parts), path))
     if not found:
-        raise FileNotFoundError(f"{reference} holds no {pattern}: looked under {root}")
+        raise FileNotFoundError(f"{reference} holds no {pattern}: searched in {root}")
     depth = len(found[0].parts)
     if len(found) > 1 and len(found[1].parts) == depth:
         raise ValueError(
-            f"{reference} holds several {pattern}: {[str(p) for p in found]}; give one's path"
+            f"{reference} holds several {pattern}: {[str(p) for p in found]}; give the path of one"
         )
     return found[0]
 
 
 def package_folder(reference: str) -> Path:
-    """Finds the folder of the Python package that ``package:NAME`` means.
+    """Finds the folder of the Python package of a reference `package:NAME`.
 
     Raises:
-        FileNotFoundError: where it is not installed.
+        FileNotFoundError: if it is not installed.
     """
     name = reference.removeprefix(PACKAGE)
     spec = find_spec(name) if name.isidentifier() else None
@@ -60,37 +62,57 @@ def package_folder(reference: str) -> Path:
 
 
 def locate_model(model: str, revision: str | None) -> tuple[str, bool]:
-    """Turns a model's reference into what ``from_pretrained`` takes.
+    """Turns the reference of a model into the argument of `from_pretrained`.
 
     Args:
-        model: ``package:NAME``, a folder with a config.json, or a hub id.
-        revision: the commit, 40 hexadecimal digits: needed for a hub id, meaningless otherwise.
+        model: `package:NAME`, a folder with a config.json, or a hub id.
+        revision: the commit, 40 hexadecimal digits; a hub id needs it, a folder ignores it.
 
     Returns:
-        The folder or hub id, and whether it is a folder, that is, needs no network.
+        The folder or hub id, and whether it is a folder, which needs no network.
 
     Raises:
-        FileNotFoundError: where a package or a folder does not exist.
-        ValueError: where a hub id has no commit as its revision.
+        FileNotFoundError: if a package or a folder does not exist.
+        ValueError: if a hub id has no commit as its revision.
     """
     is_path = model.startswith((PACKAGE, ".", "/", "~")) or Path(model).is_dir()
     if is_path:
         return str(model_path(str(Path(model).expanduser()), "config.json").parent), True
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
-        raise FileNotFoundError(
-            f"{model!r} is no folder, no hub id (owner/name) and no package:NAME"
-        )
+        raise FileNotFoundError(f"{model!r} is not a folder, a hub id (owner/name) or package:NAME")
     if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
         raise ValueError(
             f"revision of {model} is {revision!r}, expected a commit of 40 hexadecimal digits: "
-            "a branch moves, and with it the results"
+            "a branch moves, and then the results change"
         )
     return model, False
 
 
+def local_config(model: str, revision: str | None) -> dict[str, Any] | None:
+    """Returns a model's config.json if it is on this machine; downloads nothing.
+
+    Args:
+        model: ``package:NAME``, a folder with a config.json, or a hub id.
+        revision: the commit of a hub id.
+    """
+    try:
+        place, is_local = locate_model(model, revision)
+    except (FileNotFoundError, ValueError):
+        return None  # the stage that loads the model reports what is wrong
+    path: object = Path(place) / "config.json"
+    if not is_local:
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(place, "config.json", revision=revision)
+    if not isinstance(path, str | Path):
+        return None
+    config: dict[str, Any] = json.loads(Path(path).read_text())
+    return config
+
+
 @contextmanager
 def no_progress_bar() -> Iterator[None]:
-    """Keeps transformers from drawing a bar over a load of some seconds."""
+    """Turns off the progress bar of transformers during the block: loading takes seconds."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

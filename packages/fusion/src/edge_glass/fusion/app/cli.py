@@ -1,15 +1,17 @@
 """The command `edge-glass`: runs models; other packages add subcommands by entry point.
 
-Nothing heavy is imported here: `edge-glass --help` must answer at once, so each command imports
-what it needs when it runs.
+Nothing heavy is imported at the top, because `edge-glass --help` must answer at once: each command
+imports what it needs when it runs.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +19,11 @@ from typing import Annotated
 import typer
 
 COMMANDS_GROUP = "edge_glass.commands"
-MOST_NAMED = 10  # unreadable pictures that are named one by one
+MAX_NAMED = 10  # images left out that are listed one by one
 
 app = typer.Typer(
     name="edge-glass",
-    help="Align pictures with text, and answer questions about pictures.",
+    help="Align images with text, and answer questions about images.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -31,26 +33,37 @@ app = typer.Typer(
 
 @app.callback()
 def root() -> None:
-    """Keeps `edge-glass` a group of subcommands, however few are installed."""
+    """Keeps `edge-glass` a group of subcommands, even if only one is installed."""
 
 
 @app.command()
 def ask(
-    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    image: Annotated[Path, typer.Argument(help="An image file.")],
     questions: Annotated[list[str], typer.Argument(help="One or more questions.")],
     model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/vlm_qa"),
+    temperature: Annotated[
+        float, typer.Option(help="Draw words at random; higher varies more. 0 is greedy.")
+    ] = 0.0,
+    top_p: Annotated[
+        float, typer.Option(help="Draw from the most probable words of this total probability.")
+    ] = 1.0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the draws; the same seed gives the same answers.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
-    """Answer questions about a picture.
+    """Answer questions about an image.
 
     Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
     """
-    from edge_glass.fusion.app.ask import ask_picture
+    from edge_glass.decoders.sampling import Sampling
+    from edge_glass.fusion.app.ask import ask_image
 
-    answers = ask_picture(picture, questions, model)
+    sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed)
+    answers = ask_image(image, questions, model, sampling)
     for question, answer in zip(questions, answers, strict=True):
         if as_json:
-            row = {"picture": str(picture), "question": question, "answer": answer}
+            row = {"image": str(image), "question": question, "answer": answer}
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
             typer.echo(f"{question} {answer}")
@@ -58,27 +71,27 @@ def ask(
 
 @app.command()
 def chat(
-    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    image: Annotated[Path, typer.Argument(help="An image file.")],
     model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/vlm_qa"),
 ) -> None:
-    """Answer questions about a picture, one a line, until Ctrl-D or /quit.
+    """Answer questions about an image, one per line, until Ctrl-D or /quit.
 
-    /picture FILE changes the picture. In a pipe it prints one answer a line, and an error ends it.
+    /image FILE changes the image. In a pipe the command prints one answer per line, and stops at
+    the first error.
 
     Example: edge-glass chat scene.png
     """
-    from edge_glass.fusion.app.ask import Chat, load_model, read_picture, run_chat
-    from edge_glass.fusion.app.terminal import terminal_lines
+    from edge_glass.fusion.app.ask import Chat, load_model, read_image, run_chat
 
-    read_picture(picture)  # a wrong path shows before the model takes its time
-    conversation = Chat(load_model(model), picture)
+    read_image(image)  # report a wrong path before the model takes time to load
+    conversation = Chat(load_model(model), image)
     if not sys.stdin.isatty():
         run_chat(conversation, sys.stdin, typer.echo)
         return
-    typer.echo("One question a line. /picture FILE changes the picture, /quit or Ctrl-D ends.")
+    typer.echo("One question per line. /image FILE changes the image, /quit or Ctrl-D ends.")
     run_chat(
         conversation,
-        terminal_lines("> "),
+        typed_lines("> "),
         lambda answer: typer.echo(answer or "(no answer)"),
         lambda message: typer.echo(f"edge-glass: {message}", err=True),
     )
@@ -86,13 +99,14 @@ def chat(
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="A text, or the path of a picture.")],
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures, subfolders included.")],
+    query: Annotated[str, typer.Argument(help="A text, or the path of an image.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of images; subfolders are included.")],
     model: Annotated[Path, typer.Option(help="Folder of the dual encoder.")] = Path("models/align"),
     dim: Annotated[
-        int | None, typer.Option(help="Numbers compared: one of the model's dims; default all.")
+        int | None,
+        typer.Option(help="Numbers to compare, one of the model's Matryoshka dims; default all."),
     ] = None,
-    top: Annotated[int, typer.Option(help="How many pictures to show.")] = 5,
+    top: Annotated[int, typer.Option(help="How many images to show.")] = 5,
     sheet: Annotated[
         Path | None, typer.Option(help="Also draw a contact sheet into this PNG file.")
     ] = None,
@@ -101,11 +115,11 @@ def search(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
-    """Find the pictures of a folder that are most like a text or a picture.
+    """Find the images of a folder that are most like a text or an image.
 
-    The folder is indexed once; later only new and changed pictures are encoded.
+    The first search encodes the folder; later ones encode only new and changed images.
 
-    Example: edge-glass search "a red car" pictures --top 10 --sheet found.png
+    Example: edge-glass search "a red car" images --top 10 --sheet found.png
     """
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise ValueError(f"--sheet is {sheet}, expected a name that ends in .png")
@@ -117,15 +131,15 @@ def search(
     result = search_folder(
         query, folder, model_folder=model, dim=dim, top=top, index_folder=index, notify=notify
     )
-    if result.unreadable:
-        notify(f"{len(result.unreadable)} unreadable pictures are left out:")
-        for path, fault in list(result.unreadable.items())[:MOST_NAMED]:
+    if result.left_out:
+        notify(f"images left out: {len(result.left_out)}")
+        for path, fault in list(result.left_out.items())[:MAX_NAMED]:
             typer.echo(f"  {path}: {fault}", err=True)
-        if len(result.unreadable) > MOST_NAMED:
-            typer.echo(f"  and {len(result.unreadable) - MOST_NAMED} more", err=True)
+        if len(result.left_out) > MAX_NAMED:
+            typer.echo(f"  and {len(result.left_out) - MAX_NAMED} more", err=True)
     for each in result.found:
         if as_json:
-            row = {"rank": each.rank, "score": each.score, "picture": str(each.path)}
+            row = {"rank": each.rank, "score": each.score, "image": str(each.path)}
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
             typer.echo(f"{each.rank:3}  {each.score:.4f}  {each.path}")
@@ -133,13 +147,29 @@ def search(
         draw_search(sheet, query, folder, result)
 
 
+def typed_lines(prompt: str) -> Iterator[str]:
+    """Yields the lines that a person types in a terminal, until Ctrl-D or Ctrl-C.
+
+    If Python has readline, the arrow keys edit a line and bring back earlier ones.
+    """
+    if importlib.util.find_spec("readline") is not None:
+        import readline  # noqa: F401 - input() uses it once it is loaded
+    while True:
+        try:
+            line = input(prompt)
+        except (EOFError, KeyboardInterrupt):
+            sys.stdout.write("\n")  # the shell's prompt then begins on its own line
+            return
+        yield line
+
+
 def main() -> None:
     """Runs the command line.
 
-    An error that a user can put right prints one message and exits with status 1; with
-    EDGE_GLASS_TRACEBACK=1 in the environment it comes with its traceback.
+    An error that a user can correct prints one message and exits with status 1. If the environment
+    has EDGE_GLASS_TRACEBACK=1, the traceback is printed too.
     """
-    # where it is installed, it complains at import about an optional kernel that nobody asked for
+    # At import bitsandbytes, if it is installed, complains about an optional kernel.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for plugin in sorted(entry_points(group=COMMANDS_GROUP), key=lambda each: each.name):
         plugin.load()(app)

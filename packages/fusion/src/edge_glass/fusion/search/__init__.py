@@ -1,1 +1,1 @@
-"""An index of the images in a folder, and queries to it."""
+"""Search in a folder of images: an index of their embeddings, and queries to it."""

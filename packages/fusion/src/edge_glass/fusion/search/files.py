@@ -1,11 +1,12 @@
-"""Files as an index knows them: a stamp that tells cheaply, and surely, whether one has changed.
+"""Files as an index knows them: which images a folder holds, and which files have changed.
 
-A file of the size and the time that were seen is taken as unchanged; where these differ its
+A file is taken as unchanged if its size and time are those of its stamp. If they differ, its
 content decides.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -18,32 +19,43 @@ from edge_glass.encoders.checkpoint import CONFIG_FILE, TENSORS_FILE
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.towers.pretrained import PACKAGE, package_folder
 
-PICTURE_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg"),
-    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+# The last line holds formats that may not be readable: such files are listed with the reason.
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+    *(".heic", ".heif", ".hif", ".ico", ".jp2", ".jxl", ".svg"),
 )
 WEIGHT_SUFFIXES = (".bin", ".json", ".pt", ".pth", ".safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileStamp:
-    """What was seen of a file: its size in bytes, time of change in ns, and hash of its content."""
+    """State of a file: its size in bytes, time of change in ns, and hash of its content."""
 
     size: int
     mtime_ns: int
     sha256: str
 
     def matches(self, found: os.stat_result) -> bool:
-        """Tells whether size and time are those that were seen."""
+        """Returns whether size and time are those of the stamp."""
         return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
 
 
-def stamp_file(path: Path, known: FileStamp | None = None) -> FileStamp:
-    """Stamps a file; its content is read only where size or time differ from the known stamp.
+@dataclass(frozen=True, kw_only=True)
+class FolderImages:
+    """Image files of a folder and its subfolders.
 
-    Raises:
-        OSError: where it can't be read.
+    Attributes:
+        found: status of each file, by its path in the folder, in order.
+        left_out: why a file or subfolder can't be used, by its path in the folder.
     """
+
+    found: dict[str, os.stat_result]
+    left_out: dict[str, str]
+
+
+def stamp_file(path: Path, known: FileStamp | None = None) -> FileStamp:
+    """Stamps a file; reads its content only if size or time differ from the known stamp."""
     found = path.stat()
     if known is not None and known.matches(found):
         return known
@@ -52,45 +64,71 @@ def stamp_file(path: Path, known: FileStamp | None = None) -> FileStamp:
     return FileStamp(size=found.st_size, mtime_ns=found.st_mtime_ns, sha256=sha256)
 
 
-def picture_files(folder: Path) -> dict[str, os.stat_result]:
-    """Finds the files with a picture's suffix under a folder, by path in it, in order.
+def folder_images(folder: Path) -> FolderImages:
+    """Finds the files with an image's suffix in a folder and its subfolders.
 
-    Hidden files and folders are left out, and folders behind symbolic links.
+    Hidden files and folders are skipped, and symbolic links to folders are not followed.
 
     Raises:
-        NotADirectoryError: where the folder does not exist.
+        NotADirectoryError: the folder does not exist.
     """
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: no such folder; give a folder of pictures")
+        raise NotADirectoryError(f"{folder}: no such folder; give a folder of images")
     found: dict[str, os.stat_result] = {}
+    left_out: dict[str, str] = {}
     waiting = [folder]
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
+        current = waiting.pop()
+        try:
+            with os.scandir(current) as listing:
+                entries = list(listing)
+        except OSError as error:
+            if current == folder:
+                raise
+            left_out[current.relative_to(folder).as_posix()] = read_fault(error)
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif is_image_name(entry.name):
+                name = path.relative_to(folder).as_posix()
+                try:
+                    status = path.stat()
+                except OSError as error:
+                    left_out[name] = read_fault(error)
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
-                elif is_picture_name(entry.name) and entry.is_file():
-                    found[Path(entry.path).relative_to(folder).as_posix()] = entry.stat()
-    return dict(sorted(found.items()))
+                if path.is_file():
+                    found[name] = status
+    return FolderImages(found=dict(sorted(found.items())), left_out=left_out)
 
 
-def is_picture_name(name: str) -> bool:
-    """Tells whether a name ends as a picture's does."""
-    return name.lower().endswith(PICTURE_SUFFIXES)
+def read_fault(error: OSError) -> str:
+    """Returns in words why a file could not be read."""
+    if error.errno == errno.ELOOP:
+        return "a link that leads back to itself"
+    if error.errno == errno.ENOENT:
+        return "a link to a file that does not exist, or a file that was just deleted"
+    return f"can't be read ({error.strerror})"
+
+
+def is_image_name(name: str) -> bool:
+    """Returns whether a name has an image's suffix."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def model_stamp(
     folder: Path, config: DualEncoderConfig, device: str, known: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Describes all that a picture's embedding depends on beside the picture.
+    """Describes all that an image's embedding depends on, except the image.
 
     Args:
         folder: of the dual encoder.
-        config: what it holds.
-        device: "cpu" or "cuda": each sums in its own order.
-        known: what this function gave before, or {}; it saves reading unchanged files again.
+        config: of the dual encoder.
+        device: "cpu" or "cuda"; each sums in its own order.
+        known: an earlier result of this function, or {}; unchanged files are not read again.
     """
     files = {name: folder / name for name in (CONFIG_FILE, TENSORS_FILE)}
     files |= _vision_files(config)
@@ -108,7 +146,7 @@ def model_stamp(
 
 
 def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tells whether two stamps are of one model, by content."""
+    """Returns whether two stamps describe the same model, by content."""
 
     def content(stamp: Mapping[str, Any]) -> dict[str, Any]:
         hashes = {name: file["sha256"] for name, file in stamp.get("files", {}).items()}
@@ -118,12 +156,12 @@ def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _vision_files(config: DualEncoderConfig) -> dict[str, Path]:
-    """The frozen vision encoder's weights, where its options name a package or a path.
+    """Returns the weights of the frozen vision encoder, if its options name a package or a path.
 
-    A hub id needs none: its revision is a commit.
+    A model from the hub needs none, because its revision is a commit.
     """
     files: dict[str, Path] = {}
-    for value in vars(config.vision_encoder_config).values():
+    for value in vars(config.vision_encoder.config).values():
         if not isinstance(value, str):
             continue
         root = package_folder(value) if value.startswith(PACKAGE) else Path(value).expanduser()

@@ -1,9 +1,11 @@
-"""Where a folder's index lies: in it, or in the user's cache where it can't be written."""
+"""Location of an index: in the folder of images, or in the user's cache; one writer at a time."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,29 +15,66 @@ INDEX_FOLDER = ".edge_glass_index"
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexPlace:
-    """Folders of an index: where it is read, where it is written, and whether that is the cache."""
+class IndexLocation:
+    """Folders of an index.
+
+    Attributes:
+        read: folder that it is read from.
+        write: folder that it is written to.
+        is_cache: whether `write` is in the user's cache.
+    """
 
     read: Path
     write: Path
     is_cache: bool
 
 
-def index_place(pictures: Path, chosen: Path | None = None) -> IndexPlace:
-    """Finds the place of the index of a folder of pictures.
+def index_location(images: Path, chosen: Path | None = None) -> IndexLocation:
+    """Finds the folders of the index for a folder of images.
 
-    An index that somebody left in a folder that can't be written is read all the same.
+    If the folder of images can't be written, the index goes to the user's cache. An index that is
+    in the folder already is still read.
     """
     if chosen is not None:
-        return IndexPlace(read=chosen, write=chosen, is_cache=False)
-    beside = pictures / INDEX_FOLDER
-    if _writable(beside if beside.is_dir() else pictures):
-        return IndexPlace(read=beside, write=beside, is_cache=False)
-    name = hashlib.sha256(os.fsencode(pictures.resolve())).hexdigest()[:16]
+        return IndexLocation(read=chosen, write=chosen, is_cache=False)
+    inside = images / INDEX_FOLDER
+    if _writable(inside if inside.is_dir() else images):
+        return IndexLocation(read=inside, write=inside, is_cache=False)
+    name = hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    place = cache / "edge-glass" / "index" / name
-    read = place if (place / TENSORS_FILE).is_file() else beside
-    return IndexPlace(read=read, write=place, is_cache=True)
+    cached = cache / "edge-glass" / "index" / name
+    read = cached if (cached / TENSORS_FILE).is_file() else inside
+    return IndexLocation(read=read, write=cached, is_cache=True)
+
+
+@contextmanager
+def index_lock(folder: Path, notify: Callable[[str], None]) -> Iterator[None]:
+    """Holds the lock of an index; waits while a different search updates it.
+
+    The lock is on the folder itself, so no lock file stays behind, and the kernel releases it when
+    the process ends. Without file locks (Windows, some network disks, a folder that can't be
+    created) there is no waiting: files are still replaced one by one, and an index whose files do
+    not belong together is built again.
+    """
+    try:
+        import fcntl
+
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            notify("a different search updates the index of this folder; waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # this disk has no locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _writable(folder: Path) -> bool:

@@ -1,32 +1,29 @@
-"""Search in a folder of pictures, by a text or by another picture."""
+"""Search in a folder of images, by a text or by an image."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from edge_glass.encoders.checkpoint import CheckpointError
+from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.fusion.search.files import is_picture_name, model_stamp, same_model
-from edge_glass.fusion.search.index import PictureIndex, Vector
-from edge_glass.fusion.search.location import index_place
-from edge_glass.fusion.search.update import (
-    IndexUpdater,
-    UnreadablePictureError,
-    decode_picture,
-    one_torch_thread,
-)
-from edge_glass.fusion.sheets.contact_sheet import FoundPicture, search_sheet
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.fusion.search.files import is_image_name, model_stamp, read_fault, same_model
+from edge_glass.fusion.search.index import ImageIndex, Vector
+from edge_glass.fusion.search.location import index_location, index_lock
+from edge_glass.fusion.search.update import IndexUpdater, one_torch_thread
+from edge_glass.fusion.sheets.contact_sheet import FoundImage, search_sheet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A picture that was found: its place from 1, its path and its cosine with the query."""
+    """An image that was found: its rank from 1, its path and its cosine with the query."""
 
     rank: int
     path: Path
@@ -35,19 +32,19 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search found, best first.
+    """Result of a search.
 
     Attributes:
-        found: of equal scores the path that sorts first comes first.
-        num_pictures: that were compared.
-        num_encoded: that were new or changed, and went through the vision encoder.
-        unreadable: what is wrong with each picture that was left out, by path in the folder.
+        found: best first; images of equal score are sorted by path.
+        num_images: how many were compared.
+        num_encoded: how many were new or changed, and went through the vision encoder.
+        left_out: why an image was left out, by path in the folder.
     """
 
     found: list[Found]
-    num_pictures: int
+    num_images: int
     num_encoded: int
-    unreadable: dict[str, str]
+    left_out: dict[str, str]
 
 
 def search_folder(
@@ -60,32 +57,32 @@ def search_folder(
     index_folder: Path | None = None,
     notify: Callable[[str], None] = lambda _message: None,
 ) -> SearchResult:
-    """Ranks a folder's pictures by their likeness to a query; encodes what the index lacks.
+    """Ranks the images of a folder by their likeness to a query; encodes what the index lacks.
 
     Args:
-        query: a text, or the path of a picture.
-        folder: of pictures, with its subfolders.
+        query: a text, or the path of an image.
+        folder: of images, subfolders included.
         model_folder: of a dual encoder.
-        dim: numbers of an embedding that are compared, one of the model's Matryoshka dims; all
-            where None.
-        top: how many pictures to give at most.
-        index_folder: of the index; in the folder, or in the user's cache where None.
-        notify: takes messages for people.
+        dim: how many numbers of an embedding are compared, one of the model's Matryoshka dims;
+            None compares all.
+        top: limit of images in the result.
+        index_folder: of the index; None puts it in `folder`, or in the user's cache.
+        notify: receives messages for people.
 
     Raises:
-        OSError: where a folder or file is not there, or the index can't be written.
-        ValueError: where an argument can't be, the model does not load, or no picture is readable.
+        OSError: a folder or file does not exist or can't be read.
+        ValueError: an argument is wrong, the model does not load, or no image is readable.
     """
     image = _query_image(query)
     if top < 1:
-        raise ValueError(f"top is {top}, expected at least 1 picture")
+        raise ValueError(f"top is {top}, expected at least 1 image")
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: no such folder; give a folder of pictures")
+        raise NotADirectoryError(f"{folder}: no such folder; give a folder of images")
     model = DualEncoder.from_pretrained(model_folder, load_encoders=False)
     dims = model.config.matryoshka_dims
     if dim is not None and dim not in dims:
         raise ValueError(f"dim is {dim}, expected one that the model was trained at: {list(dims)}")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    place_model(model)
     index, updater = update_folder(
         folder, model, model_folder, index_folder=index_folder, notify=notify
     )
@@ -94,14 +91,14 @@ def search_folder(
     paths, scores = index.paths(), index.scores(vector, dim)
     best = np.argsort(-scores, kind="stable")[:top]
     found = [
-        Found(rank=place + 1, path=folder / paths[row], score=float(scores[row]))
-        for place, row in enumerate(best)
+        Found(rank=rank, path=folder / paths[row], score=float(scores[row]))
+        for rank, row in enumerate(best, start=1)
     ]
     return SearchResult(
         found=found,
-        num_pictures=len(paths),
+        num_images=len(paths),
         num_encoded=updater.num_encoded,
-        unreadable=updater.unreadable,
+        left_out=updater.left_out,
     )
 
 
@@ -112,93 +109,106 @@ def update_folder(
     *,
     index_folder: Path | None = None,
     notify: Callable[[str], None] = lambda _message: None,
-) -> tuple[PictureIndex, IndexUpdater]:
-    """Brings the index of a folder of pictures up to date.
+) -> tuple[ImageIndex, IndexUpdater]:
+    """Brings the index of a folder of images up to date; one search at a time, others wait.
+
+    An index that can't be saved is reported, and the search goes on without it.
 
     Raises:
-        OSError: where the folder is not there, or the index can't be written.
-        ValueError: where the folder holds no readable picture.
+        OSError: the folder does not exist.
+        ValueError: the folder holds no readable image.
     """
-    place = index_place(folder, index_folder)
-    try:
-        index = PictureIndex.load(place.read)
-    except CheckpointError as error:
-        notify(f"the index is built anew: {error}")
-        index = None
-    device = model.logit_scale.device.type
-    stamp = model_stamp(model_folder, model.config, device, index.model if index else {})
-    if index is None or not same_model(index.model, stamp):
-        if index is not None:
-            notify("the index is of another model: all pictures are encoded again")
-        index = PictureIndex(model=stamp)
-    restamped = index.model != stamp  # the same files at another time: they need no hashing again
-    index.model = stamp
-    told = False
+    location = index_location(folder, index_folder)
+    with index_lock(location.write, notify):
+        try:
+            index = ImageIndex.load(location.read)
+        except CheckpointError as error:
+            notify(f"the index is built again: {error}")
+            index = None
+        device = model.logit_scale.device.type
+        stamp = model_stamp(model_folder, model.config, device, index.model if index else {})
+        if index is None or not same_model(index.model, stamp):
+            if index is not None:
+                notify("the index is of a different model: all images are encoded again")
+            index = ImageIndex(model=stamp)
+        restamped = index.model != stamp  # the same files with new times: save these
+        index.model = stamp
+        reported: set[str] = set()
 
-    def save(changed: PictureIndex) -> None:
-        nonlocal told
-        if place.is_cache and not told:
-            notify(
-                f"{folder} can't be written: its index is kept in {place.write} "
-                "(choose another folder with --index)"
-            )
-            told = True
-        changed.save(place.write)
+        def report(message: str) -> None:
+            if message not in reported:
+                notify(message)
+            reported.add(message)
 
-    updater = IndexUpdater(index, folder, model, save)
-    updater.run(save_anyway=restamped)
+        def save(changed: ImageIndex) -> None:
+            if location.is_cache:
+                report(
+                    f"{folder} can't be written: its index is kept in {location.write} "
+                    "(choose a different folder with --index)"
+                )
+            try:
+                changed.save(location.write)
+            except OSError as error:
+                report(f"the index is not saved, the next search encodes again: {error}")
+
+        updater = IndexUpdater(index, folder, model, save)
+        updater.run(save_anyway=restamped)
     if not index.paths():
-        seen = len(updater.unreadable)
-        example = next((f": {path}: {why}" for path, why in updater.unreadable.items()), "")
-        raise ValueError(f"{folder} holds no readable picture (of {seen} found{example})")
+        example = next((f": {path}: {why}" for path, why in updater.left_out.items()), "")
+        raise ValueError(
+            f"{folder} holds no readable image (of {len(updater.left_out)} found{example})"
+        )
     return index, updater
 
 
-def query_picture(query: str) -> Path | None:
-    """Tells whether a query is the path of a picture; a text gives None.
+def query_image_path(query: str) -> Path | None:
+    """Returns the path of the image that a query names; None if the query is a text.
 
-    A picture is a file whose name ends as a picture's, or any file named with its folder.
+    Every existing file is an image query: a file name is never searched as a text.
 
     Raises:
-        FileNotFoundError: where it is named like a picture and is not there.
-        ValueError: where it is empty.
+        FileNotFoundError: the query is named like an image, and there is no such file.
+        ValueError: the query is empty.
     """
     if not query.strip():
-        raise ValueError("the query is empty; give a text, or the path of a picture")
-    path = Path(query)
-    named = is_picture_name(query)
-    if ("/" in query or named) and path.is_file():
-        return path
-    if named and len(query.split()) == 1:
-        raise FileNotFoundError(f"{query}: no such picture; give its path, or a text to look for")
+        raise ValueError("the query is empty; give a text, or the path of an image")
+    # Path.is_file fails on a text that is too long for a file name.
+    if os.path.isfile(query):  # noqa: PTH113
+        return Path(query)
+    if is_image_name(query) and len(query.split()) == 1:
+        raise FileNotFoundError(f"{query}: no such image; give its path, or a text to search for")
     return None
 
 
 def draw_search(path: Path, query: str, folder: Path, result: SearchResult) -> None:
-    """Writes a contact sheet of what a search found, as PNG."""
-    picture = query_picture(query)
-    count = f"{len(result.found)} of {result.num_pictures:,} pictures in {folder}"
+    """Writes a contact sheet of a search's result, as PNG."""
+    queried = query_image_path(query)
+    count = f"{len(result.found)} of {result.num_images:,} images in {folder}"
     search_sheet(
         path,
         _query_image(query) or query,
         [
-            FoundPicture(
-                picture=decode_picture(each.path.read_bytes()),
+            FoundImage(
+                image=to_rgb(decode_image(each.path.read_bytes())),
                 name=each.path.relative_to(folder).as_posix(),
                 score=each.score,
             )
             for each in result.found
         ],
-        note=count if picture is None else f"{picture.name}: {count}",
+        note=count if queried is None else f"{queried.name}: {count}",
     )
 
 
 def _query_image(query: str) -> Image.Image | None:
-    path = query_picture(query)
+    path = query_image_path(query)
+    if path is None:
+        return None
     try:
-        return None if path is None else decode_picture(path.read_bytes())
-    except UnreadablePictureError as error:
-        raise ValueError(f"{path}: not a readable picture ({error})") from None
+        return to_rgb(decode_image(path.read_bytes()))
+    except BadImageError as error:
+        raise ValueError(f"{path}: not a readable image ({error.detail})") from None
+    except OSError as error:
+        raise ValueError(f"{path}: {read_fault(error)}") from None
 
 
 def _encode(query: str | Image.Image, model: DualEncoder) -> Vector:

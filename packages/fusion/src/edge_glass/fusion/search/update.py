@@ -1,15 +1,13 @@
-"""Bringing a picture index up to date: only new and changed pictures are encoded.
+"""Brings an image index up to date: only new and changed images are encoded.
 
-What is unusual: each worker thread encodes by itself with one torch thread, so the embeddings are
-the same bits on any number of cores, and small networks keep all cores busy.
+Unusual: each worker thread encodes its own images with one torch thread. The embeddings are
+therefore the same bits on any number of cores, and small networks keep all cores busy.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,45 +18,48 @@ from pathlib import Path
 from threading import Lock
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.encoders.towers.preprocessing import rgb
-from edge_glass.fusion.search.files import FileStamp, picture_files
-from edge_glass.fusion.search.index import IndexedPicture, PictureIndex, Vector
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.fusion.search.files import FileStamp, folder_images, read_fault
+from edge_glass.fusion.search.index import ImageIndex, IndexedImage, Vector
 
 SAVE_SECONDS = 5.0
 _GPU_BATCH = 16
 
 
-class UnreadablePictureError(ValueError):
-    """Bytes that are no picture, or a picture that can't be shown."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """What became of a picture file; without ``picture`` it could not even be read."""
+    """Result for one image file.
+
+    Attributes:
+        path: in the folder.
+        image: entry for the index; None if the file could not be read at all.
+        vector: its embedding; None if the index has it already, or the image has a fault.
+        fault: why the file could not be read.
+    """
 
     path: str
-    picture: IndexedPicture | None = None
+    image: IndexedImage | None = None
     vector: Vector | None = None
     fault: str | None = None
 
 
 class IndexUpdater:
-    """Updates one index of one folder of pictures.
+    """Updates the index of a folder of images.
 
     Attributes:
-        unreadable: after ``run``, what is wrong with each picture that has no embedding, by path.
-        num_encoded: after ``run``, how many pictures went through the vision encoder.
+        left_out: after `run`, why an image has no embedding, by path.
+        num_encoded: after `run`, how many images went through the vision encoder.
     """
 
     def __init__(
         self,
-        index: PictureIndex,
+        index: ImageIndex,
         folder: Path,
         model: DualEncoder,
-        save: Callable[[PictureIndex], None],
+        save: Callable[[ImageIndex], None],
         *,
         save_seconds: float = SAVE_SECONDS,
         num_workers: int | None = None,
@@ -67,39 +68,40 @@ class IndexUpdater:
 
         Args:
             index: is changed in place.
-            folder: of the pictures.
-            model: its vision encoder is built where a picture needs it, and not before.
-            save: writes the index, also now and then while pictures are encoded.
-            save_seconds: encoding time between two savings, at most this much is lost by a kill.
-            num_workers: threads, one a core where None; changes no bit.
+            folder: of the images.
+            model: its vision encoder is built only if an image needs it.
+            save: writes the index; it is also called from time to time during encoding.
+            save_seconds: encoding time between two calls of `save`; a kill loses at most this.
+            num_workers: threads; None starts one per core. Changes no bit.
         """
         self.index, self.folder, self.model, self.save = index, folder, model, save
         self.save_seconds = save_seconds
         self.num_workers = num_workers or _num_cores()
-        self.unreadable: dict[str, str] = {}
+        self.left_out: dict[str, str] = {}
         self.num_encoded = 0
         self._faults = {
-            each.stamp.sha256: each.fault for each in index.pictures.values() if each.fault
+            each.stamp.sha256: each.fault for each in index.images.values() if each.fault
         }
         self._building = Lock()
 
     def run(self, *, save_anyway: bool = False) -> None:
-        """Drops what has vanished, encodes what is new or changed, and saves if anything was."""
-        found = picture_files(self.folder)
-        pictures = self.index.pictures
-        vanished = pictures.keys() - found.keys()
+        """Drops deleted files, encodes new and changed ones, and saves if anything changed."""
+        files = folder_images(self.folder)
+        self.left_out = dict(files.left_out)
+        images = self.index.images
+        vanished = images.keys() - files.found.keys()
         for path in vanished:
-            del pictures[path]
+            del images[path]
         waiting = [
             path
-            for path, status in found.items()
-            if path not in pictures or not pictures[path].stamp.matches(status)
+            for path, status in files.found.items()
+            if path not in images or not images[path].stamp.matches(status)
         ]
         if waiting:
             self._encode_all(waiting)
         if waiting or vanished or save_anyway:
             self.save(self.index)
-        self.unreadable |= self.index.faults()
+        self.left_out |= self.index.faults()
 
     def _encode_all(self, waiting: list[str]) -> None:
         size = 1 if self.model.logit_scale.device.type == "cpu" else _GPU_BATCH
@@ -127,27 +129,27 @@ class IndexUpdater:
                 raise
 
     def _keep(self, each: Encoded) -> None:
-        if each.picture is None:  # not remembered: the next run tries again
-            self.index.pictures.pop(each.path, None)
-            self.unreadable[each.path] = each.fault or "can't be read"
+        if each.image is None:  # not kept in the index: the next run tries again
+            self.index.images.pop(each.path, None)
+            self.left_out[each.path] = each.fault or "can't be read"
             return
-        self.index.pictures[each.path] = each.picture
+        self.index.images[each.path] = each.image
         if each.vector is not None:
-            self.index.vectors[each.picture.stamp.sha256] = each.vector
+            self.index.vectors[each.image.stamp.sha256] = each.vector
             self.num_encoded += 1
 
     def _encode(self, paths: list[str]) -> list[Encoded]:
-        """Reads, hashes, decodes and encodes pictures, in a worker thread."""
+        """Reads, hashes, decodes and encodes images, in a worker thread."""
         done: list[Encoded] = []
         images: list[Image.Image] = []
         encoding: list[tuple[str, FileStamp]] = []
         for path in paths:
             try:
-                # The time is that before the reading: a file changed meanwhile is seen next time.
+                # Stat before reading: if the file changes in between, the next run sees a new time.
                 status = (self.folder / path).stat()
                 content = (self.folder / path).read_bytes()
             except OSError as error:
-                done.append(Encoded(path=path, fault=f"can't be read ({error.strerror})"))
+                done.append(Encoded(path=path, fault=read_fault(error)))
                 continue
             stamp = FileStamp(
                 size=status.st_size,
@@ -157,56 +159,30 @@ class IndexUpdater:
             fault = self._faults.get(stamp.sha256)
             if fault is None and stamp.sha256 not in self.index.vectors:
                 try:
-                    images.append(decode_picture(content))
+                    images.append(to_rgb(decode_image(content)))
                     encoding.append((path, stamp))
                     continue
-                except UnreadablePictureError as error:
-                    fault = str(error)
-            done.append(Encoded(path=path, picture=IndexedPicture(stamp=stamp, fault=fault)))
+                except BadImageError as error:
+                    fault = error.detail
+            done.append(Encoded(path=path, image=IndexedImage(stamp=stamp, fault=fault)))
         if images:
             with self._building:
                 self.model.add_encoders(vision=True)
             size = _GPU_BATCH if self.model.logit_scale.device.type != "cpu" else None
             vectors = self.model.encode_image(images, batch_size=size).numpy()
             for (path, stamp), vector in zip(encoding, vectors, strict=True):
-                picture = IndexedPicture(stamp=stamp)
-                done.append(Encoded(path=path, picture=picture, vector=vector))
+                done.append(Encoded(path=path, image=IndexedImage(stamp=stamp), vector=vector))
         return done
 
 
-def decode_picture(content: bytes) -> Image.Image:
-    """Decodes a picture whole, as upright RGB.
-
-    Raises:
-        UnreadablePictureError: says what is wrong with it.
-    """
-    if not content:
-        raise UnreadablePictureError("the file is empty")
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            opened.load()
-            return rgb(opened)
-    except UnidentifiedImageError:
-        raise UnreadablePictureError(f"no picture: it begins with {content[:8]!r}") from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        raise UnreadablePictureError(str(error)) from None
-
-
 def _num_cores() -> int:
-    # what a container may use, where the system can tell
+    # The cores that a container may use, if the system knows them.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Lets torch use one thread for a moment: another number may give other bits."""
+    """Limits torch to one thread in the block, because a different number may give other bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -217,7 +193,7 @@ def one_torch_thread() -> Iterator[None]:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Draws a bar on a terminal, and nothing elsewhere; yields what moves it on."""
+    """Shows a progress bar if stderr is a terminal; yields a function that advances it."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

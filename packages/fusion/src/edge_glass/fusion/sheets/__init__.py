@@ -1,1 +1,1 @@
-"""Contact sheets: images in a grid, with captions."""
+"""Sheets: images in a grid with texts, as PNG."""

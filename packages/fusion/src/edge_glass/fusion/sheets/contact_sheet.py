@@ -1,6 +1,6 @@
-"""Contact sheets: pictures in cells with lines of text, as PNG; and the sheet of a search.
+"""Contact sheets: images in cells with lines of text, as PNG; and the sheet of a search.
 
-Drawn with PIL alone and its own font, so that the same pictures give the same bytes.
+Drawn only with PIL and its built-in font, so that the same images give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from edge_glass.encoders.checkpoint import write_atomic
+from edge_glass.encoders.files import write_atomic
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -23,34 +23,31 @@ INK, FAINT, RULE, PAPER = "#1f1f1f", "#6b6b6b", "#dddddd", "#f3f3f3"
 _CELL = 176
 _COLUMNS = 5
 _TOP = 82
-_CAPTION = 48  # room below a picture: its name and its score
+_CAPTION = 48  # room below an image for its name and its score
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundPicture:
-    """A picture that a search found, its name and its score."""
+class FoundImage:
+    """An image that a search found, its name and its score."""
 
-    picture: Image.Image
+    image: Image.Image
     name: str
     score: float
 
 
 def search_sheet(
-    path: Path, query: str | Image.Image, found: Sequence[FoundPicture], note: str = ""
+    path: Path, query: str | Image.Image, found: Sequence[FoundImage], note: str = ""
 ) -> None:
-    """Write the pictures that a search found, best first, under the query.
+    """Writes the images that a search found, best first, below the query.
 
     Args:
-        path: PNG to write.
-        query: a text, or the picture whose like were looked for.
-        found: the pictures, best first.
-        note: a line below the query, such as where was searched.
-
-    Raises:
-        ValueError: where there is nothing to draw.
+        path: PNG file to write.
+        query: a text, or an image.
+        found: the images, best first; at least one.
+        note: a line below the query, such as the folder that was searched.
     """
     if not found:
-        raise ValueError(f"found no pictures for {path.name}; expected at least one")
+        raise ValueError(f"no images for {path.name}, expected at least one")
     columns = min(len(found), _COLUMNS)
     rows = -(-len(found) // columns)
     width = GAP + max(columns, 3) * (_CELL + GAP)
@@ -60,21 +57,21 @@ def search_sheet(
         side = _TOP - 2 * GAP
         paste(sheet, query, (GAP, GAP, GAP + side, GAP + side))
         left += side + GAP
-    title = query if isinstance(query, str) else "Pictures like this one"
+    title = query if isinstance(query, str) else "Images like this one"
     write(draw, (left, 16, width - GAP, 42), title, 21, INK)
     write(draw, (left, 46, width - GAP, 64), note, 14, FAINT)
-    for place, each in enumerate(found):
-        x = GAP + place % columns * (_CELL + GAP)
-        y = _TOP + place // columns * (_CELL + _CAPTION + GAP)
-        paste(sheet, each.picture, (x, y, x + _CELL, y + _CELL))
+    for number, each in enumerate(found):
+        x = GAP + number % columns * (_CELL + GAP)
+        y = _TOP + number // columns * (_CELL + _CAPTION + GAP)
+        paste(sheet, each.image, (x, y, x + _CELL, y + _CELL))
         draw.rectangle((x, y, x + _CELL - 1, y + _CELL - 1), outline=RULE, width=1)
         write(draw, (x, y + _CELL + 6, x + _CELL, y + _CELL + 24), each.name, 14, INK)
-        draw.text((x, y + _CELL + 25), f"{place + 1}.  {each.score:.3f}", FAINT, font(13))
+        draw.text((x, y + _CELL + 25), f"{number + 1}.  {each.score:.3f}", FAINT, font(13))
     save_sheet(sheet, path)
 
 
 def new_sheet(width: int, height: int, title: str = "") -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """Make a white sheet of that many pixels, with a headline where one is given."""
+    """Creates a white sheet of width x height pixels, with a headline if `title` is not empty."""
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     write(draw, (GAP, 14, width - GAP, 46), title, 20, INK)
@@ -82,27 +79,27 @@ def new_sheet(width: int, height: int, title: str = "") -> tuple[Image.Image, Im
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> None:
-    """Write a sheet as PNG, whole or not at all."""
+    """Writes a sheet as PNG; a kill leaves the old file or the new one."""
     content = io.BytesIO()
     sheet.save(content, "PNG", optimize=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content.getvalue())
 
 
-def paste(sheet: Image.Image, picture: Image.Image, box: Box) -> None:
-    """Fit a picture into a box, in the middle on light grey, its aspect kept."""
+def paste(sheet: Image.Image, image: Image.Image, box: Box) -> None:
+    """Fits an image into a box, centred on light grey, and keeps its aspect ratio."""
     width, height = box[2] - box[0], box[3] - box[1]
     sheet.paste(PAPER, box)
-    image = picture.convert("RGBA")
+    with_alpha = image.convert("RGBA")
     scale = min(width / image.width, height / image.height)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    fitted = image.resize(size, Image.Resampling.LANCZOS)
+    fitted = with_alpha.resize(size, Image.Resampling.LANCZOS)
     corner = (box[0] + (width - size[0]) // 2, box[1] + (height - size[1]) // 2)
     sheet.paste(fitted, corner, fitted)
 
 
 def write(draw: ImageDraw.ImageDraw, box: Box, text: str, size: int, colour: str) -> int:
-    """Write text wrapped into a box, cut with an ellipsis where it is full; return its bottom."""
+    """Writes text wrapped into a box, cut with an ellipsis if too long; returns its bottom."""
     face = font(size)
     height = size + 4
     lines = _wrapped(text, face, box[2] - box[0])
@@ -115,7 +112,7 @@ def write(draw: ImageDraw.ImageDraw, box: Box, text: str, size: int, colour: str
 
 
 def font(size: int) -> Font:
-    """Return PIL's own font, which is the same everywhere."""
+    """Returns PIL's built-in font, which is the same everywhere."""
     return ImageFont.load_default(size)
 
 

@@ -1,4 +1,4 @@
-"""A page of prepared pictures with their texts, as PNG; the same samples give the same bytes."""
+"""A page of prepared images with their texts, as PNG; the same samples give the same bytes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from edge_glass.fusion.sheets.contact_sheet import (
     write,
 )
 
-_SIDE = 208  # of a picture, in pixels
-_TEXT = 360  # width of the texts beside it
+_SIDE = 208  # of an image, in pixels
+_TEXT = 360  # width of the texts next to it, in pixels
 _COLUMNS = 2
 _ANSWER = "#1a5a96"
 _TOP = 50
@@ -29,13 +29,12 @@ _LINE = 18
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A picture as the model gets it, and its texts.
+    """An image as the model receives it, and its texts.
 
     Attributes:
-        image: the picture after preprocessing.
+        image: after preprocessing.
         note: a line about it, such as its split and its size.
-        texts: pairs of a text and what belongs to it: a caption and a transcript, or a question and
-            its answer.
+        texts: pairs of texts: a caption and its transcript, or a question and its answer.
     """
 
     image: Image.Image
@@ -44,19 +43,16 @@ class Sample:
 
 
 def sample_sheet(path: Path, samples: Sequence[Sample], title: str, notes: Sequence[str]) -> None:
-    """Writes the page: a card a sample, its texts beside the picture.
+    """Writes the page: one card per sample, with its texts next to the image.
 
     Args:
-        path: PNG to write.
-        samples: in order, two in a line.
+        path: PNG file to write.
+        samples: in order, two per line; at least one.
         title: headline.
-        notes: lines below it, each cut where it is wider than two lines.
-
-    Raises:
-        ValueError: where there is nothing to draw.
+        notes: lines below it; each is cut after two lines.
     """
     if not samples:
-        raise ValueError(f"found no samples for {path.name}; expected at least one")
+        raise ValueError(f"no samples for {path.name}, expected at least one")
     card = (_SIDE + GAP + _TEXT, _SIDE + 2 * GAP)
     lines = -(-len(samples) // _COLUMNS)
     top = _TOP + 2 * _LINE * len(notes) + GAP
@@ -65,17 +61,17 @@ def sample_sheet(path: Path, samples: Sequence[Sample], title: str, notes: Seque
     y = _TOP
     for note in notes:
         y = write(draw, (GAP, y, width - GAP, y + 2 * _LINE), note, 14, FAINT) + 2
-    for place, sample in enumerate(samples):
-        x = GAP + place % _COLUMNS * (card[0] + 2 * GAP)
-        y = top + place // _COLUMNS * card[1]
+    for position, sample in enumerate(samples):
+        x = GAP + position % _COLUMNS * (card[0] + 2 * GAP)
+        y = top + position // _COLUMNS * card[1]
         paste(sheet, sample.image, (x, y, x + _SIDE, y + _SIDE))
-        # outside of the picture, whose edge may be white
+        # The frame is outside the image, whose edge may be white.
         draw.rectangle((x - 1, y - 1, x + _SIDE, y + _SIDE), outline=RULE)
         left = x + _SIDE + GAP
         note_box = (left, y, left + _TEXT, y + _LINE)
         bottom = write(draw, note_box, sample.note, 13, FAINT) + 4
         for number, (text, reply) in enumerate(sample.texts):
-            # each text gets an equal share of what is left, and leaves what it does not need
+            # Each text gets an equal share of the room that is left; later ones get its rest.
             left_over = len(sample.texts) - number
             room = (y + _SIDE - bottom) // left_over
             end = bottom + room

@@ -15,8 +15,8 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "split": ("", "which pictures and captions; empty: the last of those that begin with val"),
     "ks": ((1, 5, 10), "K of Recall@K"),
     "dim": (0, "numbers of an embedding used in the pictures below; 0: all"),
-    "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
-    "num_threads": (2, "CPU threads, as in params.yaml; another number may change last digits"),
+    "device": ("cpu", "the device of the model: cpu, cuda, or one GPU such as cuda:1"),
+    "num_threads": (2, "CPU threads, as in params.yaml; the number may change last digits"),
     "reproducibility": ("portable", "portable or native, as in params.yaml"),
     "tsne_points": (120, "pairs drawn in the map of the shared space"),
     "heat_map_pairs": (16, "pairs in the similarity heat map"),
@@ -39,33 +39,29 @@ Features come from the cache that `dvc repro encode` wrote: the frozen encoders 
 is embedded by the code of `evaluate_align` itself, so the numbers below are its numbers.
 
 # %%
-from edge_glass.training.engine.determinism import make_deterministic, set_environment
+from pathlib import Path
 
+from edge_glass.training.engine.determinism import make_deterministic, set_environment
+from edge_glass.training.runtime.own_sources import check_own_sources
+
+check_own_sources(Path(project), "notebooks")  # not the code of a different checkout
 set_environment(reproducibility)  # before torch loads
 make_deterministic(num_threads, reproducibility)
 
 # %%
 from contextlib import chdir
-from pathlib import Path
 
+from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.training.features.captions import caption_rows
+from edge_glass.training.features.captions import caption_rows, first_rows
 from edge_glass.training.features.cache import read_index
 from edge_glass.training.folders import PREPARED
 from edge_glass.training.stages.evaluate_align import embed_split
 
-
-class OnDevice(DualEncoder):  # cached features come from the CPU, embeddings go back there
-    def image_embeddings(self, features):
-        return super().image_embeddings(features.to(device)).cpu()
-
-    def text_embeddings(self, features):
-        return super().text_embeddings(features.to(device)).cpu()
-
-
 root = Path(project)
-model = OnDevice.from_pretrained(root / model_folder, load_encoders=False).to(device)
-with chdir(root / data):  # a stage's paths begin there
+model = DualEncoder.from_pretrained(root / model_folder, load_encoders=False)
+model = place_model(model, device)
+with chdir(root / data):  # the paths of a stage are relative to this folder
     names = [name for name in read_index().splits["captions"] if name.startswith("val")]
     split = split or names[-1]
     embedded = embed_split(model, split, caption_rows("train", PREPARED))
@@ -167,7 +163,8 @@ the brightest of its row and column.
 # %%
 every = max(1, len(captions) // heat_map_pairs)
 shown = list(range(0, len(captions), every))[:heat_map_pairs]
-first = [int((embedded.image_groups == group).nonzero()[0]) for group in shown]
+by_group = first_rows(embedded.image_groups)
+first = [by_group[group] for group in shown]
 similarity = image[first] @ text[shown].T
 
 names = [captions[c].split(".")[0][:28] for c in shown]

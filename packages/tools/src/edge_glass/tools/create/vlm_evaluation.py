@@ -13,8 +13,8 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "model_folder": ("models/vlm_qa", "what `dvc repro vlm_qa` wrote"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` left pictures and features"),
     "split": ("", "which pictures and questions; empty: the first of those that begin with val"),
-    "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
-    "num_threads": (2, "CPU threads, as in params.yaml; another number may change last digits"),
+    "device": ("cpu", "the device of the model: cpu, cuda, or one GPU such as cuda:1"),
+    "num_threads": (2, "CPU threads, as in params.yaml; the number may change last digits"),
     "reproducibility": ("portable", "portable or native, as in params.yaml"),
     "batch_size": (128, "questions answered at once; changes no answer"),
     "examples": (8, "questions shown with their pictures, right and wrong"),
@@ -26,8 +26,8 @@ CELLS = """
 # %% [markdown]
 # Questions about pictures: how often is the answer right, and is it the picture?
 
-A model can guess: so each number stands beside what the same model says with *another*
-picture (shuffled) and with none (blind), and beside the most frequent answer (majority).
+A model can guess. So each number stands beside that of the same model with a *different*
+picture (shuffled) and without one (blind), and beside the most frequent answer (majority).
 
 # %% parameters
 # %% [markdown]
@@ -55,17 +55,20 @@ picture half-way round the split, never its own. Blind: features of zeros.
 
 # %%
 from edge_glass.training.engine.determinism import make_deterministic, set_environment
+from edge_glass.training.runtime.own_sources import check_own_sources
 
+check_own_sources(root, "notebooks")  # not the code of a different checkout
 set_environment(reproducibility)  # before torch loads
 make_deterministic(num_threads, reproducibility)
 
 # %%
+from edge_glass.encoders.device import place_model
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.features.cache import gather, prepared_rows, read_index, vision_features
+from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import FEATURES, PREPARED
 
 model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
-model = model.to(device)
+model = place_model(model, device)
 splits = read_index(root / data / FEATURES).splits["questions"]
 split = split or next(name for name in splits if name.startswith("val"))
 rows = prepared_rows("questions", split, root / data / PREPARED)
@@ -73,39 +76,26 @@ vision = vision_features("questions", split, root / data / FEATURES)
 print(f"{split}: {len(rows)} questions over {len(vision)} pictures")
 
 # %%
-import numpy as np
-import torch
+from edge_glass.training.evaluation.answers.controls import answer_with_controls
 
-
-def answers(image_of, scale=1.0):
-    found = []
-    for start in range(0, len(rows), batch_size):
-        part = rows[start : start + batch_size]
-        features = scale * gather(vision, np.array([image_of(row) for row in part])).to(device)
-        with torch.device(device):  # where the questions' tokens are made
-            found += model.answer_features(features, [row["question"] for row in part])
-    return found
-
-
-predictions = answers(lambda row: row["image"])
-shuffled = answers(lambda row: (row["image"] + len(vision) // 2) % len(vision))
-blind = answers(lambda row: row["image"], scale=0.0)
+answers = answer_with_controls(model, rows, vision, batch_size, split)
+predictions = answers["model"]
 
 # %% [markdown]
 ## Accuracy by type of question
 
 # %%
-from edge_glass.training.evaluation.answers.scores import majority_answers, majority_predictions, vqa_metrics
+from edge_glass.training.evaluation.answers.scores import (
+    majority_answers,
+    majority_predictions,
+    vqa_metrics,
+)
 
 truths, types = [row["answer"] for row in rows], [row["type"] for row in rows]
 train = prepared_rows("questions", "train", root / data / PREPARED)
 majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
-scored = {
-    "model": vqa_metrics(predictions, truths, types),
-    "shuffled": vqa_metrics(shuffled, truths, types),
-    "blind": vqa_metrics(blind, truths, types),
-    "majority": vqa_metrics(majority_predictions(majority, types), truths, types),
-}
+answers["majority"] = majority_predictions(majority, types)
+scored = {name: vqa_metrics(given, truths, types) for name, given in answers.items()}
 {name: round(result["accuracy"], 3) for name, result in scored.items()}
 
 # %%
@@ -132,6 +122,7 @@ import io
 
 import pyarrow.parquet as pq
 from edge_glass.training.evaluation.answers.scores import exact_match
+from edge_glass.training.evaluation.figures.sheets import spread
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image
 
@@ -139,10 +130,8 @@ set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fif
 pictures = pq.read_table(root / data / PREPARED / f"questions/{split}.images.parquet")["bytes"]
 is_right = [exact_match(found, truth) for found, truth in zip(predictions, truths)]
 
-
-def spread(wanted):  # evenly over the split, so that all types come up
-    places = [n for n, value in enumerate(is_right) if value == wanted]
-    return places[:: max(1, len(places) // examples)][:examples]
+right = spread([n for n, value in enumerate(is_right) if value], examples)
+wrong = spread([n for n, value in enumerate(is_right) if not value], examples)
 
 # %%
 def show(places, title, columns=4):
@@ -159,8 +148,8 @@ def show(places, title, columns=4):
     plt.show()
 
 
-show(spread(True), "Right")
-show(spread(False), "Wrong")
+show(right, "Right")
+show(wrong, "Wrong")
 
 # %% [markdown]
 ## Fusions compared

@@ -1,1 +1,1 @@
-"""Data, augmentation and losses of stage `align`."""
+"""Features, augmentation, loss, validation and options of stage `align`."""

@@ -1,4 +1,4 @@
-"""Random changes of a picture that keep what its caption says: no flips, for left and text's sake."""
+"""Random changes of an image that keep its caption true: no flips, because of "left" and text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from PIL import Image, ImageEnhance
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """How far a picture may change; the defaults change nothing.
+    """How far an image may change; the defaults change nothing.
 
     Attributes:
-        min_area: the kept share of a random crop's area is drawn from min_area to 1.
+        min_area: share of the image's area that a random crop keeps, drawn from min_area to 1.
         brightness, contrast, saturation: a factor is drawn from 1 - x to 1 + x.
         rotation: degrees; an angle is drawn from -x to x, and the corners become white.
     """
@@ -25,24 +25,21 @@ class AugmentationConfig:
     rotation: float = 0.0
 
     def __post_init__(self) -> None:
-        """Checks the ranges.
-
-        Raises:
-            ValueError: where one can't work.
-        """
         if not 0 < self.min_area <= 1:
-            raise ValueError(f"min_area is {self.min_area}, expected more than 0 and at most 1")
+            raise ValueError(
+                f"min_area is {self.min_area}, expected more than 0 and at most 1: change it"
+            )
         for name in ("brightness", "contrast", "saturation"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1: change it")
         if not 0 <= self.rotation <= 180:
-            raise ValueError(f"rotation is {self.rotation}, expected 0 to 180 degrees")
+            raise ValueError(f"rotation is {self.rotation}, expected 0 to 180 degrees: change it")
 
 
 def augment(
     image: Image.Image, config: AugmentationConfig, generator: torch.Generator
 ) -> Image.Image:
-    """Returns a changed copy; the draws are the generator's, seven a picture whatever the config."""
+    """Returns a changed copy; takes seven draws of the generator, whatever the config."""
     area, left, top, bright, contrast, saturation, angle = torch.rand(
         7, generator=generator
     ).tolist()

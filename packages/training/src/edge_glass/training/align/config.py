@@ -2,73 +2,80 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
+from edge_glass.encoders.dual_encoder_config import HeadConfig
 from edge_glass.training.align.augmentation import AugmentationConfig
-from edge_glass.training.loop.optim import OptimConfig
+from edge_glass.training.loop.config import RunConfig
+from edge_glass.training.loop.limits import check_at_least, check_positive, check_share
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """The Matryoshka heads, see `DualEncoderConfig`: same names, same meaning."""
+class AlignConfig(RunConfig):
+    """Training of pooling and Matryoshka heads. See `RunConfig` for the other options.
 
-    projection: Literal["linear", "mlp"] = "linear"
-    hidden_width: int | None = None
-    image_dropout: float = 0.0
-    text_dropout: float = 0.0
-    token_reduction: Literal["mean", "flatten"] = "mean"
-    init_logit_scale: float = 2.659  # ln(1 / 0.07), as in CLIP
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlignConfig:
-    """Training of pooling and Matryoshka heads.
+    All pairs of a batch are negatives of each other. The learning rate of `optim` is that of the
+    heads.
 
     Attributes:
-        steps: optimizer steps.
-        batch_size: pairs a step, all of them each other's negatives.
+        validation_steps: number of steps between two scores of retrieval.
         matryoshka_dims: strictly descending; the first is the full width.
-        matryoshka_weights: one a dim.
-        n_dims_per_step: -1 for all dims each step, 1 for one drawn dim.
+        matryoshka_weights: one per dim.
+        n_dims_per_step: -1 for all dims at each step, 1 for one drawn dim.
         contrastive_weight: weight of InfoNCE at the full width.
         matryoshka_weight: weight of the Matryoshka loss.
-        text_dropout: probability that a caption is masked out of a step.
+        caption_dropout: probability that a caption is left out of a step's loss.
         head: the two Matryoshka heads.
-        optim: the optimizer; its rate is the heads'.
-        log_steps: curves are written every so many steps.
-        checkpoint_steps: the state for a resume is saved every so many steps.
-        certificate_steps: the certificate takes in the weights every so many steps.
-        pooling_learning_rate: peak rate of the pooling; None for the heads' rate.
-        num_shards: logical parts of a batch, a power of two; up to so many processes share a step.
-        gradient_cache: embeds each shard twice, so that one shard at a time is in memory; the
-            bytes are the same.
-        validation_steps: retrieval on the validation splits is scored every so many steps.
-        patience: stops after so many scores without a better one; None trains all steps.
-        checkpoint: what the stage hands on, the `best` score's weights or the `last`.
-        collapse_steps: a loss that is still that of chance after so many steps stops the run.
-        augmentation: changes pictures at random, and then encodes them at each step; None works
-            from the feature cache.
+        pooling_learning_rate: peak rate of the pooling; None for the rate of the heads.
+        gradient_cache: embeds each microbatch twice, so that only one microbatch at a time is in
+            memory; the bytes are the same.
+        collapse_steps: the run stops if the loss is still at chance after so many steps.
+        augmentation: changes images at random and encodes them at each step; None reads the
+            feature cache.
     """
 
-    steps: int
-    batch_size: int
+    validation_steps: int = 100
     matryoshka_dims: tuple[int, ...]
     matryoshka_weights: tuple[float, ...]
     n_dims_per_step: Literal[-1, 1]
     contrastive_weight: float
     matryoshka_weight: float
-    text_dropout: float
+    caption_dropout: float
     head: HeadConfig
-    optim: OptimConfig
-    log_steps: int
-    checkpoint_steps: int
-    certificate_steps: int = 50
     pooling_learning_rate: float | None = None
-    num_shards: int = 1
     gradient_cache: bool = False
-    validation_steps: int = 100
-    patience: int | None = None
-    checkpoint: Literal["best", "last"] = "best"
     collapse_steps: int = 200
     augmentation: AugmentationConfig | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "validation_steps", "collapse_steps")
+        check_share(self, "caption_dropout")
+        check_positive(self, "pooling_learning_rate")
+        check_at_least(self, 0, "contrastive_weight", "matryoshka_weight")
+        self._check_dims()
+
+    def _check_dims(self) -> None:
+        dims, weights = self.matryoshka_dims, self.matryoshka_weights
+        if not dims or dims[-1] < 1 or any(a <= b for a, b in pairwise(dims)):
+            raise ValueError(
+                f"matryoshka_dims are {list(dims)}, expected positive numbers that strictly "
+                "descend, such as [512, 256, 128]"
+            )
+        if len(weights) != len(dims):
+            raise ValueError(
+                f"found {len(weights)} matryoshka_weights for {len(dims)} matryoshka_dims, "
+                "expected one per dim"
+            )
+        if not all(0 <= weight < math.inf for weight in weights) or not sum(weights) > 0:
+            raise ValueError(
+                f"matryoshka_weights are {list(weights)}, expected none below 0 and a sum above 0"
+            )
+        if self.contrastive_weight == self.matryoshka_weight == 0:
+            raise ValueError(
+                "contrastive_weight and matryoshka_weight are both 0, so there is no loss to "
+                "train on: raise one of them"
+            )

@@ -1,104 +1,73 @@
-"""Symmetric InfoNCE of pictures and captions, without false negatives and dropped captions."""
+"""The contrastive loss that `align` minimises, defined in plain torch.
+
+This file is the definition. Training computes the same values and gradients a microbatch at a time
+(`microbatched_loss.py`), and tests compare the two. Rows of a batch that belong to the same group
+are not negatives of each other, and a dropped caption takes no part in the loss.
+
+Sources: Radford et al. 2021 (CLIP), arXiv 2103.00020; Kusupati et al. 2022 (Matryoshka
+Representation Learning), arXiv 2205.13147.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-from edge_glass.training.align.incremental import incremental_info_nce
 
 
 def contrastive_loss(
     image: Float[Tensor, "B D"],
     text: Float[Tensor, "B D"],
     logit_scale: Float[Tensor, ""],
-    image_ids: Int[Tensor, " B"],
-    text_ids: Int[Tensor, " B"],
-    keep_text: Bool[Tensor, " B"] | None = None,
-    *,
-    query_offset: int = 0,
-    num_queries: int | None = None,
+    groups: Int[Tensor, " B"],
+    keep_text: Bool[Tensor, " B"],
 ) -> Float[Tensor, ""]:
-    """Mean over the kept rows of both directions' cross entropies, each direction by half.
-
-    Row i of ``image`` belongs to row i of ``text``. Another row with the same picture or the same
-    caption is neither positive nor negative: it is left out of row i's softmax. A dropped caption
-    is no query and no candidate, and its row's image-to-text term is left out with it; the picture
-    itself stays a candidate for the other captions.
-
-    For gradient caching over logical shards, or for several ranks: pass the embeddings of the
-    *whole* batch, and a slice of rows that asks. The results of slices that tile the batch add up
-    to the whole batch's loss, gradients too.
+    """Returns the symmetric InfoNCE loss: the mean of both directions over the kept rows.
 
     Args:
-        image: embeddings of all candidates; normalised inside.
-        text: embeddings of all candidates; normalised inside.
-        logit_scale: logarithm of the inverse temperature. The caller clamps its parameter (at ln
-            100).
-        image_ids: equal where two rows show one picture (or pictures that are no negatives of each
-            other).
-        text_ids: equal where two rows have one caption.
-        keep_text: False where text dropout took the caption; None keeps all.
-        query_offset: first row that asks.
-        num_queries: how many rows ask; None for all from ``query_offset`` on.
-
-    Raises:
-        ValueError: where shapes do not agree or the slice lies outside of the batch.
+        image: embeddings; row i belongs to row i of `text`. Normalised here.
+        text: embeddings, normalised here.
+        logit_scale: logarithm of the inverse temperature.
+        groups: two rows with equal numbers are not negatives of each other.
+        keep_text: False if the row's caption is dropped. A dropped caption is neither a query nor a
+            candidate; its image remains a candidate for the other captions.
     """
-    image, text = in_full_precision(image), in_full_precision(text)
-    masked, row_weights = candidate_mask(
-        image, text, image_ids, text_ids, keep_text, query_offset, num_queries
-    )
-    with torch.autocast(image.device.type, enabled=False):
-        scale = logit_scale.to(image.dtype).exp()
-        width = image.shape[1]
-        return incremental_info_nce(
-            image, text, scale, (width,), (1.0,), masked, row_weights, query_offset
-        )
+    logits = logit_scale.exp() * F.normalize(image, dim=1) @ F.normalize(text, dim=1).T  # (B, B)
+    rows = torch.arange(len(logits), device=logits.device)
+    other = rows[:, None] != rows
+    same_group = other & (groups[:, None] == groups)
+    dropped_text = other & ~keep_text
+
+    find_text = logits.masked_fill(same_group | dropped_text, -torch.inf)  # image i chooses a text
+    find_image = logits.T.masked_fill(same_group, -torch.inf)  # text i chooses an image
+    loss = 0.5 * F.cross_entropy(find_text, rows, reduction="none")
+    loss = loss + 0.5 * F.cross_entropy(find_image, rows, reduction="none")  # (B,)
+    return (loss * keep_text).sum() / keep_text.sum().clamp_min(1)
 
 
-def candidate_mask(
-    image: Tensor,
-    text: Tensor,
-    image_ids: Tensor,
-    text_ids: Tensor,
-    keep_text: Tensor | None,
-    query_offset: int,
-    num_queries: int | None,
-) -> tuple[Tensor, Tensor]:
-    """Check the batch; return the pairs that are no negatives (n, B) and the rows' weights (B,)."""
-    if image.ndim != 2 or image.shape != text.shape:
-        raise ValueError(
-            f"image is {tuple(image.shape)} and text {tuple(text.shape)}; "
-            "expected (batch, dim) of both, with equal shapes"
-        )
-    num_rows = image.shape[0]
-    given = {"image_ids": image_ids, "text_ids": text_ids, "keep_text": keep_text}
-    for name, value in given.items():
-        if value is not None and value.shape != (num_rows,):
-            raise ValueError(
-                f"{name} has shape {tuple(value.shape)}; expected ({num_rows},), one a row"
-            )
-    if num_queries is None:
-        num_queries = num_rows - query_offset
-    if query_offset < 0 or num_queries < 1 or query_offset + num_queries > num_rows:
-        raise ValueError(
-            f"queries {query_offset} to {query_offset + num_queries} lie outside of "
-            f"a batch of {num_rows} rows"
-        )
-    rows = torch.arange(query_offset, query_offset + num_queries, device=image.device)
-    masked = (image_ids[rows, None] == image_ids) | (text_ids[rows, None] == text_ids)  # (n, B)
-    masked[rows - query_offset, rows] = False
-    keep = (
-        torch.ones(num_rows, device=image.device, dtype=torch.bool)
-        if keep_text is None
-        else keep_text.bool()
-    )
-    row_weights = keep.to(image.dtype) / keep.sum().clamp_min(1)
-    return masked, row_weights
+def matryoshka_loss(
+    image: Float[Tensor, "B E"],
+    text: Float[Tensor, "B E"],
+    logit_scale: Float[Tensor, ""],
+    terms: Mapping[int, float],
+    groups: Int[Tensor, " B"],
+    keep_text: Bool[Tensor, " B"],
+) -> Float[Tensor, ""]:
+    """Returns the weighted sum of the contrastive losses of the embeddings' first numbers.
 
-
-def in_full_precision(embeddings: Tensor) -> Tensor:
-    """Return float32 for half precision: a softmax over thousands needs it. float64 stays."""
-    return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+    Args:
+        image: embeddings of E numbers or more than the largest dim; see `contrastive_loss`.
+        text: likewise.
+        logit_scale: shared by all dims.
+        terms: dim to weight, as `MatryoshkaTerms.at` returns them.
+        groups: see `contrastive_loss`.
+        keep_text: see `contrastive_loss`.
+    """
+    losses = [
+        weight * contrastive_loss(image[:, :dim], text[:, :dim], logit_scale, groups, keep_text)
+        for dim, weight in terms.items()
+    ]
+    return torch.stack(losses).sum()

@@ -1,4 +1,4 @@
-"""Retrieval on the validation splits while a model trains: what `best` and early stop go by."""
+"""Retrieval on the validation splits while a model trains: it decides which weights are best."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from torch import Tensor
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.evaluation.retrieval.recall import retrieval_curve
 from edge_glass.training.features.cache import Features, gather, vision_features
-from edge_glass.training.features.captions import CaptionRows, caption_rows
+from edge_glass.training.features.captions import CaptionRows, caption_rows, first_rows
 
-BATCH = 256
+BATCH = 256  # images that are embedded in one call
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationSplit:
-    """A split's rows and features, ready to be embedded."""
+    """Rows and features of a split.
+
+    Attributes:
+        rows: M images and captions.
+        vision: (M, P, D) features of the images.
+        captions: (G, D) text features, the caption of each group's first row.
+        groups: (G,) the group of each caption.
+    """
 
     rows: CaptionRows
     vision: Features
@@ -27,12 +34,12 @@ class ValidationSplit:
 
 
 def validation_splits(names: list[str], prepared: Path) -> dict[str, ValidationSplit]:
-    """Opens the splits whose names begin with "val"; test splits are never looked at here."""
+    """Opens the splits whose names begin with "val"; test splits are never read here."""
     splits = {}
     for name in sorted(each for each in names if each.startswith("val")):
         rows = caption_rows(name, prepared)
-        groups = rows.groups.tolist()
-        firsts = [groups.index(number) for number in range(len(rows.group_names))]
+        first = first_rows(rows.groups)
+        firsts = [first[number] for number in range(len(rows.group_names))]
         splits[name] = ValidationSplit(
             rows=rows,
             vision=vision_features("captions", name),
@@ -47,7 +54,7 @@ def validation_recall(
 ) -> dict[str, float]:
     """Returns R@1 by split, a mean over both directions and all dims, and "mean" over the splits.
 
-    Pictures choose among the split's own captions, one a group.
+    Images choose among the captions of their split, of which there is one per group.
     """
     training = model.training
     model.eval()
@@ -55,13 +62,13 @@ def validation_recall(
     found: dict[str, float] = {}
     for name, split in splits.items():
         with torch.inference_mode():
-            pictures = split.rows.images
+            images = split.rows.images
             image = torch.cat(
                 [
                     model.image_embeddings(
-                        gather(split.vision, pictures[start : start + BATCH]).to(device)
+                        gather(split.vision, images[start : start + BATCH]).to(device)
                     ).cpu()
-                    for start in range(0, len(pictures), BATCH)
+                    for start in range(0, len(images), BATCH)
                 ]
             )
             text = model.text_embeddings(split.captions.to(device)).cpu()

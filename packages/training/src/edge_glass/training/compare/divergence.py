@@ -8,9 +8,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from edge_glass.training.folders import CERTIFICATE, CHAIN, LOGS
+from edge_glass.training.folders import LOGS
+from edge_glass.training.loop.certificate import CERTIFICATE, CHAIN
+from edge_glass.training.runtime.yaml_file import read_yaml
 
 MOST_NAMED = 8  # of files and tensors
 CHUNK = 1 << 20
@@ -169,10 +169,7 @@ def tensor_differences(one: Path, other: Path) -> Iterator[str]:
 
 def parameter_differences(one: Path, other: Path) -> list[str]:
     """Names the parameters that differ between the `params.yaml` of two projects."""
-    first, second = (
-        dict(_flat(yaml.safe_load((project / "params.yaml").read_text())))
-        for project in (one, other)
-    )
+    first, second = (dict(_flat(read_yaml(project / "params.yaml"))) for project in (one, other))
     return [
         f"parameter {name}: {first.get(name, 'missing')} and {second.get(name, 'missing')}"
         for name in dict.fromkeys((*first, *second))

@@ -1,1 +1,1 @@
-"""What all training stages share: determinism, order, optimizer, state, curves."""
+"""What several stages share: determinism, order, processes, sums."""

@@ -1,4 +1,4 @@
-"""The settings that bytes depend on, in one place."""
+"""The settings that bytes depend on."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 Reproducibility = Literal["portable", "native"]
 REPRODUCIBILITIES: tuple[str, ...] = get_args(Reproducibility)
 
-# read by the libraries when they load, so they are set before
+# libraries read these when they load, so they are set before
 ENVIRONMENT = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "TOKENIZERS_PARALLELISM": "false",
 }
-# Each library picks its kernels by what the CPU can do; here what every x86-64 CPU since 2015 can.
+# Libraries choose kernels by CPU features. These settings pin them to AVX2, so that every x86-64
+# CPU with AVX2 takes the same path.
 PORTABLE_ENVIRONMENT = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "MKL_CBWR": "COMPATIBLE",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
 }
-# Convolutions of the frozen encoders go through oneDNN as they are. The stages that train use none
-# of its kernels but `portable_matmul`, which is faster with all instructions and has equal bits.
+# `encode` runs convolutions in oneDNN, so its instruction set is pinned too. The stages that train
+# use oneDNN only in `portable_matmul`, whose bits are the same and which is faster without the pin.
 STAGE_ENVIRONMENT = {"encode": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
-RESTARTED = "EDGE_GLASS_RESTARTED"  # a command starts itself anew once
+RESTARTED = "EDGE_GLASS_RESTARTED"  # set in a command that has restarted itself
 
 
 def environment(reproducibility: str, stage: str) -> dict[str, str]:
@@ -45,19 +46,19 @@ def set_environment(
 
     Args:
         reproducibility: `portable` or `native`, see `make_deterministic`.
-        stage: whose they are.
-        restart: where torch is imported already (by a site's start-up code, say), starts this
-            command anew with the variables set.
+        stage: some stages have variables of their own.
+        restart: if torch is imported already (for example by a sitecustomize module), restarts this
+            command with the variables set.
 
     Raises:
-        RuntimeError: where torch is imported without them, as they would be ignored.
+        RuntimeError: if torch is imported without them, because they would be ignored.
     """
     wanted = environment(reproducibility, stage)
     if "torch" in sys.modules:
         if all(os.environ.get(name) == value for name, value in wanted.items()):
             return
         if restart and RESTARTED not in os.environ:
-            sys.stderr.write("edge-glass: torch was imported before its settings: starting anew\n")
+            sys.stderr.write("edge-glass: torch was imported before its settings: restarting\n")
             sys.stderr.flush()
             os.environ.update(wanted, **{RESTARTED: "1"})
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -78,25 +79,25 @@ def make_deterministic(num_threads: int, reproducibility: str = "native") -> Non
     """Pins threads, refuses non-deterministic kernels, fixes the attention kernel.
 
     Args:
-        num_threads: CPU threads of torch; another count gives other bytes.
+        num_threads: CPU threads of torch; a different number gives different bytes.
         reproducibility: `portable` for the same bytes on every x86-64 CPU with AVX2, `native` for
-            this CPU's fastest kernels, whose bytes another CPU does not give.
+            the fastest kernels of this CPU, whose bytes differ from those of other CPUs.
 
     Raises:
-        RuntimeError: where `portable` is asked for and the environment is not `set_environment`'s.
+        RuntimeError: if `portable` is requested and `set_environment` did not set the environment.
     """
     import torch
     from torch.backends import cuda
 
     torch.set_num_threads(num_threads)
     torch.use_deterministic_algorithms(True)
-    # it fills every new tensor with NaN, which no kernel here needs and which costs 5 % of a step
+    # otherwise torch fills every new tensor with NaN, which costs 5 % of a step and is not needed
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     if torch.cuda.is_available():
-        # the memory-efficient and flash backward passes add in no fixed order
+        # the memory-efficient and flash backward passes do not add in a fixed order
         cuda.enable_mem_efficient_sdp(False)
         cuda.enable_flash_sdp(False)
     if reproducibility == "portable":
@@ -116,18 +117,18 @@ def _make_portable() -> None:
                 "torch is imported"
             )
     portable_matmul.install()
-    # GELU and others go through oneDNN too, with other bits for each instruction set
+    # GELU and others use oneDNN too, with different bits for each instruction set
     torch.backends.mkldnn.set_flags(_enabled=os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2")
 
 
 def counter_seed(*counters: int | str) -> int:
-    """Returns a 63-bit seed that is a function of its arguments alone, e.g. (seed, stage, step)."""
+    """Returns a 63-bit seed that is a function of its arguments only, e.g. (seed, stage, step)."""
     text = "/".join(map(str, counters))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def reseed(*counters: int | str) -> None:
-    """Seeds torch's global generators by counter: noise of a step depends on nothing before it."""
+    """Seeds torch's global generators by counter: noise does not depend on earlier steps."""
     import torch
 
     torch.manual_seed(counter_seed(*counters))

@@ -1,4 +1,4 @@
-"""The order of samples as a function of (seed, epoch, step), with nothing to remember."""
+"""The order of samples as a function of (seed, epoch, step), without any saved state."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def epoch_order(num_samples: int, *, seed: int, epoch: int) -> Tensor:
 def step_batch(num_samples: int, batch_size: int, *, seed: int, step: int) -> Tensor:
     """Returns the sample numbers of a step, (batch_size,).
 
-    Every epoch is cut into whole batches; the remainder of a permutation is left out, and another
-    permutation leaves out others.
+    Every epoch is cut into whole batches. The remainder of its permutation is left out, which
+    affects different samples in each epoch.
 
     Raises:
-        ValueError: where a batch holds more samples than there are.
+        ValueError: if a batch needs more samples than exist.
     """
     if batch_size > num_samples:
         raise ValueError(
             f"batch_size is {batch_size}, but there are only {num_samples} samples: lower it"
         )
     per_epoch = num_samples // batch_size
-    epoch, place = divmod(step, per_epoch)
+    epoch, index = divmod(step, per_epoch)
     order = epoch_order(num_samples, seed=seed, epoch=epoch)
-    return order[place * batch_size : (place + 1) * batch_size]
+    return order[index * batch_size : (index + 1) * batch_size]

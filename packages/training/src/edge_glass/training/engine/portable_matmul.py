@@ -1,15 +1,15 @@
-"""Matrix products in float32 that have the same bits on every x86-64 CPU with AVX2, and stay fast.
+"""Matrix products in float32 with the same bits on every x86-64 CPU with AVX2, and fast.
 
-torch hands them to MKL, whose sums depend on the CPU: each instruction set adds in an order of its
-own, and the one order that MKL promises everywhere (`MKL_CBWR=COMPATIBLE`) is four to five times
-slower. oneDNN's kernels for AVX2 and AVX-512 both add a product's terms one after another, by fused
-multiply-add, as long as there are no more than 512 of them (from 513 on they cut them differently):
-so a longer product is the sum of pieces of 512, added from first to last. A row's bits therefore
-depend on no other row either.
+torch calls MKL for them, whose sums depend on the CPU: each instruction set adds in its own order,
+and the one order that MKL guarantees everywhere (`MKL_CBWR=COMPATIBLE`) is four to five times
+slower. The kernels of oneDNN for AVX2 and AVX-512 both add the terms of a product one by one, by
+fused multiply-add, as long as there are at most 512 terms (longer sums are cut differently). So a
+longer product is computed here as a sum of pieces of 512 terms, added from first to last. The bits
+of a row therefore do not depend on other rows either.
 
-That is what was found, not what oneDNN promises; tests hold it between instruction sets, thread
-counts and emulated CPUs. `aten::mm` and `aten::addmm` of the CPU are replaced, through which linear
-layers go forward and backward. All else (batched products in attention, say) stays with MKL.
+This is what measurements show, not what oneDNN guarantees; tests check it between instruction sets,
+thread counts and emulated CPUs. The CPU kernels of `aten::mm` and `aten::addmm` are replaced, which
+linear layers use forward and backward. Other products (batched ones in attention) remain with MKL.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def install() -> None:
     if _library is not None:
         return
     with warnings.catch_warnings():
-        # it says that a kernel is replaced, which is the purpose
+        # torch warns that a kernel is replaced, which is the purpose here
         warnings.filterwarnings("ignore", message="(?s).*Overriding a previously registered kernel")
         library = torch.library.Library("aten", "IMPL")
         library.impl("mm", mm, "CPU")
@@ -39,7 +39,7 @@ def install() -> None:
 
 
 def remove() -> None:
-    """Brings torch's own products back."""
+    """Restores the products of torch."""
     global _library
     if _library is not None:
         _library._destroy()
@@ -54,7 +54,7 @@ def mm(a: Tensor, b: Tensor) -> Tensor:
 
 
 def addmm(c: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """Computes beta c + alpha a b; c (M, N) or what broadcasts to it, such as a bias (N,)."""
+    """Computes beta c + alpha a b; c is (M, N), or broadcasts to it, as a bias (N,) does."""
     if not (_fits(a, b) and c.dtype == torch.float32 and alpha == beta == 1):
         return torch.addmm(c, a, b, beta=beta, alpha=alpha, out=a.new_empty(a.shape[0], b.shape[1]))
     if c.shape == (b.shape[1],):
@@ -63,7 +63,7 @@ def addmm(c: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1)
 
 
 def _fits(a: Tensor, b: Tensor) -> bool:
-    # wrong shapes go to torch's own kernel, whose errors people know
+    # wrong shapes go to the kernel of torch, which has the familiar error messages
     return (
         a.dtype == b.dtype == torch.float32
         and a.ndim == b.ndim == 2
@@ -74,7 +74,7 @@ def _fits(a: Tensor, b: Tensor) -> bool:
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    # one row, or one column, has a kernel of its own, with another order
+    # a single row or column has a special kernel, which adds in a different order
     if a.shape[0] == 1:
         return _product(a.expand(2, -1).contiguous(), b, bias)[:1]
     if b.shape[1] == 1:
@@ -97,5 +97,5 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _dense(x: Tensor) -> Tensor:
-    # oneDNN takes a transposed matrix as it is; for a cut-out one it has a kernel, 500 times slower
+    # oneDNN reads a transposed matrix directly; for any other view its kernel is 500 times slower
     return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()

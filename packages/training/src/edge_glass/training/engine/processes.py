@@ -1,7 +1,7 @@
 """The processes of a run: one, or as many as `torchrun` started.
 
-What they say to each other is only gathered, never summed by the library: a sum in an order that
-depends on the number of processes would change bytes (see `reduce.py`).
+The library only gathers tensors of the processes and never sums them: the order of its sums depends
+on the number of processes, which would change bytes (see `reduce.py`).
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from edge_glass.encoders.device import find_device
+
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """This process among its peers.
+    """This process and how many others share the run.
 
     Attributes:
-        rank: its number, from 0.
-        size: how many there are.
-        device: what it computes on.
+        rank: the number of this process, from 0.
+        size: the number of processes.
+        device: what this process computes on.
     """
 
     rank: int = 0
@@ -32,11 +34,11 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this process writes the files and talks."""
+        """Whether this process writes the files and prints."""
         return self.rank == 0
 
     def gather(self, value: Tensor, dim: int = 0) -> Tensor:
-        """Returns all processes' tensors, of equal shape, put together along `dim` by rank."""
+        """Returns all processes' tensors, of equal shape, concatenated along `dim` by rank."""
         if self.size == 1:
             return value
         parts = [torch.empty_like(value, memory_format=torch.contiguous_format)
@@ -44,64 +46,49 @@ class Processes:
         dist.all_gather(parts, value.contiguous())
         return torch.cat(parts, dim=dim)
 
-    def own_shards(self, num_shards: int) -> range:
-        """Returns the numbers of the logical shards that this process works on.
+    def own_microbatches(self, num_microbatches: int) -> range:
+        """Returns the numbers of the microbatches that this process works on.
 
         Raises:
-            ValueError: where the shards can't be dealt out evenly.
+            ValueError: if the processes can't get equal numbers of microbatches.
         """
-        if num_shards % self.size:
+        if num_microbatches % self.size:
             raise ValueError(
-                f"{num_shards} shards can't be dealt out to {self.size} processes: start 1, 2, 4 "
-                f"... up to {num_shards} processes, or raise num_shards in params.yaml"
+                f"{num_microbatches} microbatches can't be divided among {self.size} processes: "
+                f"start 1, 2, 4 ... up to {num_microbatches} processes, or raise num_microbatches "
+                "in params.yaml"
             )
-        each = num_shards // self.size
+        each = num_microbatches // self.size
         return range(self.rank * each, (self.rank + 1) * each)
 
     def wait(self) -> None:
-        """Returns when all processes are here."""
+        """Waits until all processes have called this."""
         if self.size > 1:
             dist.barrier()
 
 
-def find_device(device: str) -> torch.device:
-    """Returns the CPU, or this process's own GPU.
-
-    Args:
-        device: "cpu" or "cuda".
-
-    Raises:
-        ValueError: where there is no GPU.
-    """
-    if device == "cpu":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ValueError(
-            "device is cuda, but torch sees no GPU: set device: cpu in params.yaml, or install a "
-            "CUDA build of torch and the driver"
-        )
-    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(place)
-    return place
-
-
 @contextmanager
 def join_processes(device: str) -> Iterator[Processes]:
-    """Joins the processes that `torchrun` started, if it did; gloo on the CPU, nccl on GPUs.
+    """Joins the processes that `torchrun` started, if any: by gloo on the CPU, by nccl on GPUs.
 
     Args:
-        device: "cpu" or "cuda".
+        device: see `find_device`.
 
     Raises:
-        ValueError: where the device is not there.
+        ValueError: if the device does not exist, or if several processes would share one GPU.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    place = find_device(device)
+    if size > 1 and ":" in device:
+        raise ValueError(
+            f"device is {device}, one GPU for {size} processes: set device: cuda, which gives each "
+            "process its own"
+        )
+    found = find_device(device)
     if size == 1:
-        yield Processes(device=place)
+        yield Processes(device=found)
         return
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", rank=rank, world_size=size)
+    dist.init_process_group("gloo" if device == "cpu" else "nccl", rank=rank, world_size=size)
     try:
-        yield Processes(rank=rank, size=size, device=place)
+        yield Processes(rank=rank, size=size, device=found)
     finally:
         dist.destroy_process_group()

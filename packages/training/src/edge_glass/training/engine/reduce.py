@@ -1,8 +1,8 @@
 """A sum whose order is a fixed binary tree, so that its bits depend on nothing else.
 
 Floating-point addition is not associative: ((a + b) + c) + d and (a + b) + (c + d) differ in the
-last bits. Here shard 2i always meets shard 2i + 1 first, then pairs meet pairs, whether one process
-holds all the shards or several hold an equal share each.
+last bits. Here microbatch 2i is always added to microbatch 2i + 1 first, then pairs to pairs,
+whether one process holds all microbatches or several processes hold equal parts of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edge_glass.training.engine.processes import Processes
 
 
 class TreeSum:
-    """Adds up tensors that come one after the other, keeping log2 of their number in memory."""
+    """Adds up tensors that arrive one after the other; log2 of their number stay in memory."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, Tensor]] = []  # (height in the tree, sum)
@@ -29,23 +29,20 @@ class TreeSum:
         self._waiting.append((height, value))
 
     def total(self) -> Tensor:
-        """Returns the sum.
-
-        Raises:
-            ValueError: where the number of leaves was no power of two.
-        """
+        """Returns the sum of a power of two of tensors."""
         if len(self._waiting) != 1:
             raise ValueError(
-                "the number of shards must be a power of two, so that they add up in one tree"
+                "found a number of tensors that is not a power of two; expected 1, 2, 4 ..., so "
+                "that they add up in one tree"
             )
         return self._waiting[0][1]
 
 
 def tree_sum_over_processes(local: Tensor, processes: Processes) -> Tensor:
-    """Returns the sum over processes of their shards' sums, equal on each of them.
+    """Returns the sum over processes, (K,), with the same bits in each of them.
 
     Args:
-        local: (K,) what `TreeSum` gave for this process's shards.
+        local: (K,) the `TreeSum` of this process's microbatches.
         processes: a power of two of them.
     """
     tree = TreeSum()
@@ -55,12 +52,12 @@ def tree_sum_over_processes(local: Tensor, processes: Processes) -> Tensor:
 
 
 def is_power_of_two(number: int) -> bool:
-    """Tells whether a number of shards can be added up in a whole tree."""
+    """Returns whether so many tensors can be added up in one whole tree."""
     return number > 0 and number & (number - 1) == 0
 
 
 def flat_gradient(gradients: tuple[Tensor | None, ...], parameters: list[Tensor]) -> Tensor:
-    """Returns the gradients of all parameters in one vector (K,), zeros where there is none."""
+    """Returns the gradients of all parameters in one vector (K,), with zeros for None."""
     pairs = zip(gradients, parameters, strict=True)
     return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs])
 
@@ -71,5 +68,5 @@ def set_gradients(parameters: list[Tensor], flat: Tensor) -> None:
     for parameter in parameters:
         count = parameter.numel()
         part = flat[start : start + count].view_as(parameter)
-        parameter.grad = part.to(parameter.dtype)  # the part itself where nothing is to convert
+        parameter.grad = part.to(parameter.dtype)  # a view if the types are equal
         start += count

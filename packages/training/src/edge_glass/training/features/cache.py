@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.features.sharded_array import ShardedArray
 from edge_glass.training.features.shards import REMEDY
 from edge_glass.training.folders import FEATURES
-from edge_glass.training.parquet.error import DataError
 
 
 class Features(Protocol):

@@ -71,3 +71,11 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
         group_names=list(numbers),
         labels=[row["label"] for row in rows],
     )
+
+
+def first_rows(groups: Tensor) -> dict[int, int]:
+    """Returns the first row of each group in `groups` (M,), by the group's number."""
+    first: dict[int, int] = {}
+    for row, group in enumerate(groups.tolist()):
+        first.setdefault(group, row)
+    return first

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Pool = Literal["none", "mean"] | int
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeConfig:
@@ -28,7 +30,7 @@ class EncodeConfig:
     dtype: Literal["float16", "float32"]
     rows_per_shard: int
     texts_per_shard: int = 65536
-    pool: Literal["none", "mean"] | int = "none"
+    pool: Pool = "none"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.rows_per_shard < 1 or self.rows_per_shard % self.batch_size:
@@ -41,3 +43,11 @@ class EncodeConfig:
             raise ValueError(f"texts_per_shard is {self.texts_per_shard}, expected 1 or more")
         if isinstance(self.pool, int) and self.pool < 1:
             raise ValueError(f"pool is {self.pool}, expected none, mean or tokens a side")
+
+
+def pooled_grid(grid: tuple[int, int], pool: Pool) -> tuple[int, int]:
+    """Returns the rows and columns of tokens that are left of an encoder's."""
+    if pool == "none":
+        return grid
+    side = 1 if pool == "mean" else pool
+    return side, side

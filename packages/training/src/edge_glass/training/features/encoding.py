@@ -1,6 +1,6 @@
 """One shard of features: what a process of its own, here or elsewhere, makes of prepared rows.
 
-A pure function of its task: the encoder as plain text, the rows by their file and numbers. Which
+A pure function of its task: the encoder's config, the rows by their file and numbers. Which
 process runs it, and how often, changes nothing.
 """
 
@@ -21,17 +21,15 @@ import torch
 from numpy.typing import NDArray
 
 from edge_glass.encoders.base import TextEncoder, VisionEncoder
-from edge_glass.encoders.components import component
+from edge_glass.encoders.components import Component
+from edge_glass.encoders.device import place_model
+from edge_glass.encoders.files import DataError, write_json
 from edge_glass.encoders.images import decode_image
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.training.engine.determinism import environment, make_deterministic
-from edge_glass.training.engine.processes import find_device
+from edge_glass.training.features.config import Pool, pooled_grid
 from edge_glass.training.features.shards import ShardEntry, write_shard
-from edge_glass.training.parquet.error import DataError
-from edge_glass.training.runtime.outputs import write_json
 from edge_glass.training.runtime.progress import progress
-
-Pool = Literal["none", "mean"] | int
 
 # torch's threads, and the encoders' memory, are the process's: one shard at a time
 _ONE_AT_A_TIME = threading.Lock()
@@ -39,19 +37,17 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenEncoder:
-    """An encoder as plain text, which any process can build.
+    """An encoder that any process can build; equal ones are built once per process.
 
     Attributes:
-        name: of the encoder, as in params.yaml.
-        options: its options, as JSON.
+        component: the encoder's name and config.
         device, num_threads, reproducibility: as in params.yaml.
         image_size: pixels a side; a text encoder ignores it.
         pool: the encoder's places as they are ("none"), their mean, or that of a grid's parts.
         start: another one at each start, so that no process serves it with an older model.
     """
 
-    name: str
-    options: str
+    component: Component
     device: str
     num_threads: int
     reproducibility: str
@@ -104,14 +100,14 @@ def encode_shard(task: ShardTask) -> ShardEntry:
             "the same path on every machine"
         )
     with _ONE_AT_A_TIME:
-        settle(task.encoder)
+        apply_settings(task.encoder)
         parts = _pictures(task) if task.kind == "vision" else _texts(task)
         entry = write_shard(task.path, task.scratch, task.shape, task.dtype, parts)
     write_json(task.entry, dataclasses.asdict(entry))
     return entry
 
 
-def settle(encoder: FrozenEncoder) -> None:
+def apply_settings(encoder: FrozenEncoder) -> None:
     """Gives this process the settings that bytes depend on.
 
     Raises:
@@ -134,34 +130,21 @@ def open_vision_encoder(encoder: FrozenEncoder) -> VisionEncoder:
     Raises:
         ValueError: where the pooled grid does not divide the encoder's.
     """
-    config = _config("vision_encoder", encoder)
-    built: VisionEncoder = config.build(image_size=encoder.image_size)
-    return with_grid(built, pooled_grid(built.grid, encoder.pool)).to(find_device(encoder.device))
+    built: VisionEncoder = encoder.component.config.build(image_size=encoder.image_size)
+    return place_model(with_grid(built, pooled_grid(built.grid, encoder.pool)), encoder.device)
 
 
 @lru_cache(maxsize=1)
 def open_text_encoder(encoder: FrozenEncoder) -> TextEncoder:
     """Builds a text encoder, once a process."""
-    built: TextEncoder = _config("text_encoder", encoder).build()
-    return built.to(find_device(encoder.device))
+    built: TextEncoder = encoder.component.config.build()
+    return place_model(built, encoder.device)
 
 
 def close_encoders() -> None:
     """Forgets this process's encoders."""
     open_vision_encoder.cache_clear()
     open_text_encoder.cache_clear()
-
-
-def pooled_grid(grid: tuple[int, int], pool: Pool) -> tuple[int, int]:
-    """Returns the rows and columns of tokens that are left of an encoder's."""
-    if pool == "none":
-        return grid
-    side = 1 if pool == "mean" else pool
-    return side, side
-
-
-def _config(kind: str, encoder: FrozenEncoder) -> Any:
-    return component(kind, encoder.name, json.loads(encoder.options), where="params.yaml")
 
 
 def _pictures(task: ShardTask) -> Iterator[NDArray[Any]]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.features.shards import REMEDY, check_content, read_shard_index
-from edge_glass.training.parquet.error import DataError
 
 OPEN_AT_A_TIME = 64
 

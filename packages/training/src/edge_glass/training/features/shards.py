@@ -7,13 +7,10 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import io
 import json
 import os
-import socket
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_glass.training.parquet.error import DataError
-from edge_glass.training.runtime.outputs import write_json
-from edge_glass.training.runtime.sync import sync
+from edge_glass.encoders.files import DataError, replacing, write_json
 
 REMEDY = "run `dvc repro encode`, which writes the cache anew"
 
@@ -149,39 +144,21 @@ def write_shard(
         DataError: where the parts are not that many rows, or of another shape.
         OSError: where the disk is full, naming the shard and what to do.
     """
-    # several machines may be at the same shard, after one was thought lost
-    owner = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
-    temporary = scratch / f"{path.parent.name}-{path.name}.{owner}"
     header, size = shard_header(shape, dtype), shard_bytes(shape, dtype)
     digest, rows = hashlib.sha256(header), 0
-    scratch.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as file:
-            # a full disk is an error now, not after an hour of encoding
-            os.posix_fallocate(file.fileno(), 0, size)
-            file.write(header)
-            for part in parts:
-                if part.shape[1:] != shape[1:]:
-                    raise DataError(
-                        f"{path}: found rows of shape {part.shape[1:]}, expected {shape[1:]}"
-                    )
-                data = np.ascontiguousarray(part, dtype=np.dtype(dtype)).tobytes()
-                digest.update(data)
-                file.write(data)
-                rows += len(part)
+    with replacing(path, scratch) as temporary, temporary.open("wb") as file:
+        # a full disk is an error now, not after an hour of encoding
+        os.posix_fallocate(file.fileno(), 0, size)
+        file.write(header)
+        for part in parts:
+            if part.shape[1:] != shape[1:]:
+                raise DataError(
+                    f"{path}: found rows of shape {part.shape[1:]}, expected {shape[1:]}"
+                )
+            data = np.ascontiguousarray(part, dtype=np.dtype(dtype)).tobytes()
+            digest.update(data)
+            file.write(data)
+            rows += len(part)
         if rows != shape[0]:
             raise DataError(f"{path}: found {rows} rows, expected {shape[0]}")
-        sync(temporary)
-        temporary.rename(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise OSError(
-                errno.ENOSPC,
-                f"no space left on the disk for {path} ({size} bytes); the shards before it are "
-                "kept: free some space there, then run the stage again",
-            ) from error
-        raise
-    sync(path.parent)
     return ShardEntry(file=path.name, rows=rows, bytes=size, sha256=digest.hexdigest())

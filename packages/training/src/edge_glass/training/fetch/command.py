@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.fetch.config import USER_AGENT, FetchConfig
-from edge_glass.training.parquet.error import DataError
 
 
 def fetch(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 
 Sha256Policy = Literal["off", "warn", "strict"]
 USER_AGENT = "edge-glass-fetch/0.1 (downloads the pictures of a published data set for research)"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_glass.training.runtime.lock import file_lock
-from edge_glass.training.runtime.sync import sync
 
 
 @dataclass(frozen=True)
@@ -66,20 +64,3 @@ class Folder:
         """
         self.make()
         return file_lock(self.work / "lock", f"a fetch to {self.root}", "choose another folder")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; it takes its place, synced, when the block succeeds.
-
-    For files too large to be handed over as bytes.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_glass.encoders.images import BadImage
+from edge_glass.encoders.images import BadImageError
 from edge_glass.training.fetch.journal import encode
 from edge_glass.training.fetch.packs import Packs
 from edge_glass.training.fetch.picture import Facts, picture_facts
@@ -54,7 +54,7 @@ def keep_pictures(batch: Batch) -> list[bytes | Rejection]:
     for arrival in batch.arrivals:
         try:
             facts = picture_facts(arrival.body, batch.max_pixels)
-        except BadImage as error:
+        except BadImageError as error:
             verdicts.append(Rejection(error.reason, str(error)))
             continue
         if batch.strict and arrival.expected not in (None, facts.sha256):

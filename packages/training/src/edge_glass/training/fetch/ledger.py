@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.fetch.config import FetchConfig
 from edge_glass.training.fetch.folder import Folder
 from edge_glass.training.fetch.index import Index
 from edge_glass.training.fetch.journal import Journal, Record
-from edge_glass.training.parquet.error import DataError
 
 STATUSES = ("pending", "ok", "dead", "failed", "refused")
 CODES = {name: code for code, name in enumerate(STATUSES)}

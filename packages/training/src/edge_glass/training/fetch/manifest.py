@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.fetch.folder import Folder, replacing
+from edge_glass.encoders.files import replacing
+from edge_glass.training.fetch.folder import Folder
 from edge_glass.training.fetch.index import Index, url_hash
 from edge_glass.training.fetch.journal import Record
 from edge_glass.training.fetch.ledger import Ledger

@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.fetch.folder import Folder
 from edge_glass.training.fetch.index import url_hash
-from edge_glass.training.parquet.error import DataError
 
 BATCH = 64
 # from a url hash to the picture's number, -1 where it is not wanted (any more)

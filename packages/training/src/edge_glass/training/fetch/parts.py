@@ -22,17 +22,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_glass.encoders.files import DataError, replacing, sync
 from edge_glass.training.fetch.config import FetchConfig
-from edge_glass.training.fetch.folder import Folder, replacing
+from edge_glass.training.fetch.folder import Folder
 from edge_glass.training.fetch.frontier import host_of
 from edge_glass.training.fetch.index import Index
 from edge_glass.training.fetch.journal import Journal, encode
 from edge_glass.training.fetch.ledger import CODES, Ledger
 from edge_glass.training.fetch.slices import Plan
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.runtime.lock import file_lock
 from edge_glass.training.runtime.progress import progress, say
-from edge_glass.training.runtime.sync import sync
 
 LINES = 8192
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.fetch.folder import replacing
+from edge_glass.encoders.files import replacing
 from edge_glass.training.parquet.schemas import IMAGE
 
 GROUP_BYTES = 64 * 2**20

@@ -16,8 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.fetch.folder import Folder, replacing
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError, replacing
+from edge_glass.training.fetch.folder import Folder
 from edge_glass.training.parquet.row_groups import parquet_files
 from edge_glass.training.parquet.schemas import TEXT, check_schema, fits
 

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from edge_glass.training.fetch.folder import Folder, replacing
+from edge_glass.encoders.files import replacing
+from edge_glass.training.fetch.folder import Folder
 from edge_glass.training.fetch.index import Index
 from edge_glass.training.fetch.manifest import Totals
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 
 LABELS = ("concept", "canonical_caption", "subgroup")  # that `prepare` reads if they are there
 # The names that are understood for each role, the preferred one first; compared without case,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.images import SUFFIXES
 from edge_glass.training.ingest.json_stream import json_rows
 from edge_glass.training.ingest.readers.coco import json_kind, read_coco, read_karpathy
@@ -18,7 +19,6 @@ from edge_glass.training.ingest.readers.vqa import read_vqa
 from edge_glass.training.ingest.readers.webdataset import TARS, read_webdataset
 from edge_glass.training.ingest.records import Drop, Record
 from edge_glass.training.ingest.source import Source
-from edge_glass.training.parquet.error import DataError
 
 Reader = Callable[[Source], Iterator[Record | Drop]]
 READERS: dict[str, Reader] = {

@@ -17,20 +17,13 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from edge_glass.encoders.images import BadImage, load_image, open_image
+from edge_glass.encoders.images import BadImageError, check_mode, decode_image, guarded
 from edge_glass.training.ingest.readers.svg import unpacked
 from edge_glass.training.ingest.records import RowProblem
 
 SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl"),
-    *(".mpo", ".pgm", ".png", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
-)
-# no others: Pillow would run Ghostscript on a PostScript file, for one
-FORMATS = frozenset(
-    (
-        *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "QOI"),
-        *("TGA", "TIFF", "WEBP"),
-    )
+    *(".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
 )
 # format: the module that teaches Pillow to read it, and the package that holds it
 PLUGINS = {"HEIF": ("pillow_heif", "pillow-heif"), "JXL": ("pillow_jxl", "pillow-jxl-plugin")}
@@ -63,46 +56,32 @@ def check_image(data: bytes) -> Checked:
     """Decodes an image whole, and returns what is stored of it.
 
     Raises:
-        RowProblem: with a reason of `encoders.images`, or "needs_plugin", "unsupported_format",
-            "broken_svg" or "undecodable_image".
+        RowProblem: with a reason of `encoders.images`, or "needs_plugin" or "broken_svg".
     """
     if is_svg(data):
         data = render(data)
     elif plugin := _plugin_format(data):
         data = _converted(data, plugin)
-    # reads every byte of a JPEG, and computes an eighth of the pixels per side
-    image, size = _decode(data, draft=(1, 1))
+    image, size = _decode(data)
     kind = str(image.format)
     sha256 = hashlib.sha256(data).hexdigest()
     return Checked(data=data, sha256=sha256, name=f"{sha256}.{kind.lower()}", size=size)
 
 
-def decode(data: bytes) -> Image.Image:
-    """Decodes an image whole.
+def _decode(data: bytes) -> tuple[Image.Image, Size]:
+    sizes: list[Size] = []
 
-    Raises:
-        RowProblem: as `check_image`.
-    """
-    return _decode(data)[0]
+    def draft(size: Size) -> Size:
+        # libjpeg reads every byte, and computes an eighth of the pixels per side
+        sizes.append(size)
+        return 1, 1
 
-
-def _decode(data: bytes, draft: tuple[int, int] | None = None) -> tuple[Image.Image, Size]:
     try:
-        image = open_image(data)
-        if image.format not in FORMATS:
-            raise RowProblem("unsupported_format", f"{image.format}")
-        size = image.size
-        if draft is not None and image.format == "JPEG":
-            image.draft(None, draft)
-        return load_image(image), size
-    except BadImage as error:
-        detail = str(error).removeprefix(f"{error.reason}: ")
-        raise RowProblem(error.reason, detail) from None
-    except (RowProblem, MemoryError):
-        raise
-    except Exception as error:
-        # hostile bytes make decoders raise anything
-        raise RowProblem("undecodable_image", f"{type(error).__name__}: {error}") from error
+        image = decode_image(data, draft=draft)
+        check_mode(image)
+    except BadImageError as error:
+        raise RowProblem(error.reason, error.detail) from None
+    return image, sizes[-1] if sizes else image.size
 
 
 def is_svg(data: bytes) -> bool:
@@ -174,12 +153,11 @@ def _converted(data: bytes, kind: str) -> bytes:
     if not _has_plugin(kind):
         raise RowProblem("needs_plugin", f"{kind}: pip install {PLUGINS[kind][1]}")
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=(kind,))
-        image.load()
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise RowProblem("undecodable_image", f"{type(error).__name__}: {error}") from error
+        with guarded():
+            image: Image.Image = Image.open(io.BytesIO(data), formats=(kind,))
+            image.load()
+    except BadImageError as error:
+        raise RowProblem(error.reason, error.detail) from None
     if image.mode not in ("RGB", "RGBA", "L", "LA", "I;16"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     file = io.BytesIO()

@@ -10,7 +10,7 @@ import codecs
 from pathlib import Path
 from typing import IO
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from edge_glass.training.fetch.folder import replacing
+from edge_glass.encoders.components import ConfigError
+from edge_glass.encoders.files import replacing
+from edge_glass.training.runtime.yaml_file import parse_yaml
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
@@ -113,16 +116,16 @@ def add_entry(params: Path, entry: Entry) -> list[str]:
     """
     try:
         text = params.read_text()
-        before = yaml.safe_load(text)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise ValueError(f"{params}: no such file; run in the folder that holds it") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{params}: can't be read: {error}") from None
+    before = parse_yaml(text, where=str(params))
+    root = YAML(typ="safe", pure=True).compose(text)
     wanted = dict(entry.sources)
     by_hand = f"add `{entry.line}` below `datasets` by hand"
-    datasets = before.get("datasets") if isinstance(before, dict) else None
-    if not isinstance(datasets, dict) or not isinstance(root, yaml.MappingNode):
+    datasets = before.get("datasets")
+    if not isinstance(datasets, dict) or not isinstance(root, MappingNode):
         raise ValueError(f"{params}: no table `datasets`; {by_hand}")
     if entry.name in datasets and datasets[entry.name] != wanted:
         raise ValueError(f"{params}: data set {entry.name!r} is there already; choose another name")
@@ -134,7 +137,7 @@ def add_entry(params: Path, entry: Entry) -> list[str]:
         changed.append(f"  {entry.line}")
     for key, value in (("data", entry.name), ("data_folder", entry.data_folder)):
         node = nodes.get(key)
-        if not isinstance(node, yaml.ScalarNode):
+        if not isinstance(node, ScalarNode):
             raise ValueError(f"{params}: no `{key}`; {by_hand}")
         if before[key] != value:
             edits.append((node.start_mark.index, node.end_mark.index, _scalar(value)))
@@ -143,7 +146,7 @@ def add_entry(params: Path, entry: Entry) -> list[str]:
         text = text[:begin] + new + text[end:]
     expected = {**before, "data": entry.name, "data_folder": entry.data_folder}
     expected["datasets"] = {**datasets, entry.name: wanted}
-    if yaml.safe_load(text) != expected:
+    if parse_yaml(text, where=str(params)) != expected:
         raise ValueError(f"{params}: its layout is unusual; {by_hand}")
     if changed:
         with replacing(params) as path:
@@ -152,14 +155,14 @@ def add_entry(params: Path, entry: Entry) -> list[str]:
 
 
 def _insertion(
-    text: str, node: yaml.Node, line: str, by_hand: str, params: Path
+    text: str, node: Node, line: str, by_hand: str, params: Path
 ) -> tuple[int, int, str]:
-    if not isinstance(node, yaml.MappingNode) or node.flow_style or not node.value:
+    if not isinstance(node, MappingNode) or node.flow_style or not node.value:
         raise ValueError(f"{params}: `datasets` is not written with an entry per line; {by_hand}")
     key, value = node.value[-1]
     # after the line, comment included, on which the last entry ends
     end = value.end_mark.index
-    if isinstance(value, yaml.MappingNode | yaml.SequenceNode) and not value.flow_style:
+    if isinstance(value, MappingNode | SequenceNode) and not value.flow_style:
         while end > 0 and text[end - 1] in " \n\r\t":
             end -= 1
     end = text.find("\n", end)
@@ -169,7 +172,8 @@ def _insertion(
 
 
 def _scalar(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./-]*", value) and yaml.safe_load(value) == value:
+    plain = re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./-]*", value)
+    if plain and value.lower() not in ("true", "false", "null", "yes", "no", "on", "off"):
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -177,10 +181,9 @@ def _scalar(value: str) -> str:
 def _read(params: Path) -> dict[str, Any]:
     """Returns what a file holds, nothing if it is none: only hints for the user depend on it."""
     try:
-        raw = yaml.safe_load(params.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return parse_yaml(params.read_text(), where=str(params))
+    except (OSError, ConfigError, UnicodeDecodeError):
         return {}
-    return raw if isinstance(raw, dict) else {}
 
 
 def _table(raw: Mapping[str, Any], key: Any) -> dict[str, Any]:

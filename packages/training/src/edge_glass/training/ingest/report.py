@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_glass.training.fetch.folder import replacing
+from edge_glass.encoders.files import replacing
 from edge_glass.training.ingest.records import Drop
 from edge_glass.training.ingest.slices import Plan
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from edge_glass.encoders.images import BadImageError, decode_image
 from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.fusion.sheets.sample_sheet import Sample, sample_sheet
 from edge_glass.training.ingest.image_reader import ImageReader
-from edge_glass.training.ingest.images import check_image, decode
+from edge_glass.training.ingest.images import check_image
 from edge_glass.training.ingest.project import View
 from edge_glass.training.ingest.records import Record, RowProblem
 from edge_glass.training.ingest.report import Report
@@ -49,7 +49,7 @@ def draw_samples(report: Report, work: Path, reader: ImageReader, view: View, pa
                 try:
                     samples.append(_sample(each, reader, transform))
                 except RowProblem as fault:
-                    # the source has changed, or the encoder can't show what Pillow can read
+                    # the source has changed meanwhile
                     report.notes.append(f"Not on the page of samples: {each.image.name}: {fault}")
     if samples:
         title = (
@@ -59,10 +59,11 @@ def draw_samples(report: Report, work: Path, reader: ImageReader, view: View, pa
 
 
 def _sample(record: Record, reader: ImageReader, transform: ImageTransform) -> Sample:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        checked = check_image(reader.read(record.image))
-        seen = _as_seen(decode(checked.data), transform)
+    checked = check_image(reader.read(record.image))
+    try:
+        seen = _as_seen(decode_image(checked.data), transform)
+    except BadImageError as error:
+        raise RowProblem(error.reason, error.detail) from None
     kind = checked.name.rpartition(".")[2].upper()
     about = f"{checked.size[0]} x {checked.size[1]} {kind}, {len(checked.data) / 1000:,.1f} kB"
     texts = [(caption, "") for caption in record.captions]
@@ -72,10 +73,6 @@ def _sample(record: Record, reader: ImageReader, transform: ImageTransform) -> S
 
 
 def _as_seen(image: Image.Image, transform: ImageTransform) -> Image.Image:
-    try:
-        pixels = transform(image).numpy().transpose(1, 2, 0)  # (H, W, 3)
-    except Exception as error:
-        # odd tags and modes make Pillow raise anything
-        raise RowProblem("undecodable_image", f"{type(error).__name__}: {error}") from error
+    pixels = transform(image).numpy().transpose(1, 2, 0)  # (H, W, 3)
     levels = (pixels * np.array(transform.std) + np.array(transform.mean)) * 255
     return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))

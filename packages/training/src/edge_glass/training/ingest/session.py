@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from edge_glass.encoders.files import DataError, replace_folder, sync_tree
 from edge_glass.training.ingest.detection import READERS, find_format
 from edge_glass.training.ingest.image_reader import ImageReader
 from edge_glass.training.ingest.project import View
@@ -27,7 +28,6 @@ from edge_glass.training.ingest.report import Report, add_results, write_report
 from edge_glass.training.ingest.shards import ShardTask, build_shard, is_done
 from edge_glass.training.ingest.slices import Plan, plan_drops, slice_path, write_plan
 from edge_glass.training.ingest.source import Source
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.runtime.executor import open_executor, ordered_map
 from edge_glass.training.runtime.lock import file_lock
 from edge_glass.training.runtime.progress import progress
@@ -176,9 +176,8 @@ def _finish(
     if not tasks:
         _read_complete(report, places.out)
         return
-    # these import torch, which the workers do without
+    # it imports torch, which the workers do without
     from edge_glass.training.ingest.samples import draw_samples
-    from edge_glass.training.runtime.outputs import replace_folder, sync_tree
 
     folder = places.tree / "report"
     shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,6 @@ them, and in which order, changes nothing. In memory are at most `GROUP_BYTES` o
 from __future__ import annotations
 
 import json
-import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.fetch.folder import replacing
+from edge_glass.encoders.files import replacing
 from edge_glass.training.ingest.columns import LABELS
 from edge_glass.training.ingest.image_reader import ImageReader
 from edge_glass.training.ingest.images import Checked, check_image
@@ -90,13 +89,10 @@ def build_shard(task: ShardTask) -> None:
     Raises:
         OSError: if the disk is full, or the slice can't be read.
     """
-    with warnings.catch_warnings():
-        # what Pillow warns of (large images, odd metadata) is judged by decoding
-        warnings.simplefilter("ignore")
-        shard = _Shard(task)
-        for number, record in enumerate(read_slice(task.slice)):
-            shard.add(number, record)
-        result = shard.close()
+    shard = _Shard(task)
+    for number, record in enumerate(read_slice(task.slice)):
+        shard.add(number, record)
+    result = shard.close()
     with replacing(task.result) as path:
         path.write_text(json.dumps(result))
     # Arrow keeps what it freed: in a process that waits for its next slice, for nothing

@@ -1,1 +1,1 @@
-"""What both training loops share: optimizer, state, best weights, curves, certificate."""
+"""What both training loops share: options, optimizer, state, best weights, curves, certificate."""

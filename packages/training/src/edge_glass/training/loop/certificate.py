@@ -1,11 +1,11 @@
 """The proof of a training run: a chain of hashes over what each step saw and made.
 
 A link hashes the link before it, the samples of its step, and the bits of the loss and of the
-gradient's norm; every so many steps those of the trained weights too. Equal last links mean equal
-runs; where two runs part, the first link that differs names the step.
+gradient's norm; every so many steps it also hashes the bits of the trained weights. Equal last
+links mean equal runs. If two runs differ, the first link that differs names the step.
 
-`chain.json` lies among the stage's outputs, so that `dvc.lock` holds it. `certificate.json` adds
-what differs from machine to machine, and lies under `logs/STAGE`, outside of them.
+`chain.json` is an output of the stage, so `dvc.lock` has its hash. `certificate.json` adds what
+differs between machines; it is under `logs/STAGE` and not an output.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edge_glass.encoders.files import write_json
 from edge_glass.training.engine.processes import Processes
-from edge_glass.training.folders import CERTIFICATE, CHAIN, LOGS
+from edge_glass.training.folders import LOGS
 from edge_glass.training.loop.environment import describe_environment
-from edge_glass.training.runtime.outputs import write_json
 
-SHORT = 8  # hexadecimal digits of a step's link that are kept: enough to find where runs part
+CHAIN = "chain.json"  # the hash chain, among the outputs of the stage
+CERTIFICATE = "certificate.json"  # the chain with facts about the machine, in `LOGS / stage`
+SHORT = 8  # hexadecimal digits of a step's link that are kept: enough to find the first difference
 
 
 @dataclass
@@ -35,8 +37,8 @@ class Chain:
     Attributes:
         head: the last link, 64 hexadecimal digits.
         steps: the first digits of each step's link.
-        weights: step to whole link, where weights were hashed as well.
-        starts: where the run was started, and after each kill again: from which step, and on what.
+        weights: step to whole link, for the steps at which the weights were hashed as well.
+        starts: one entry per start of the run: the steps done before, and the environment.
     """
 
     head: str = ""
@@ -46,16 +48,16 @@ class Chain:
 
 
 class Certificate:
-    """Forges the chain while a stage trains.
+    """Extends the hash chain while a stage trains.
 
     Args:
         stage: its name.
         chain: of the run's state; grows with each step.
-        trained: the weights, by name. The first link hashes them as they start.
-        processes: only the main one forges and writes.
+        trained: the weights, by name. The first link hashes their initial values.
+        processes: only the main one extends the chain and writes.
         every: weights are hashed every so many steps.
         seed: of the run.
-        level: what is promised of this configuration, see `proven_level`.
+        level: what tests prove for this configuration, see `proven_level`.
     """
 
     def __init__(
@@ -84,9 +86,9 @@ class Certificate:
         """Adds the link of the step that was just taken.
 
         Args:
-            batch: numbers of its samples, in their order.
-            loss: of the whole batch; its bits as float32 count.
-            norm: of the whole gradient, (), before it was clipped.
+            batch: numbers of its samples, in order.
+            loss: of the whole batch; the link hashes its bits as float32.
+            norm: () of the whole gradient, before clipping.
         """
         if not self.main:
             return
@@ -103,7 +105,7 @@ class Certificate:
             self.chain.weights[str(len(self.chain.steps))] = self.chain.head
 
     def write(self, outputs: Path) -> None:
-        """Writes `chain.json` among the outputs, and the whole certificate under `logs/STAGE`."""
+        """Writes `chain.json` into `outputs`, and the whole certificate under `logs/STAGE`."""
         if not self.main:
             return
         chain = {

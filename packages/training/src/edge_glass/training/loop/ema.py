@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
+from edge_glass.training.loop.swap import swapped
+
 
 class ExponentialMovingAverage:
-    """Keeps average <- decay * average + (1 - decay) * weight, from the weights at construction.
+    """Keeps average <- decay * average + (1 - decay) * weight, starting from the current weights.
 
-    The update has no counter and no warm-up: it depends on the average and the weights only, so a
-    run that is resumed from `state_dict` goes on bit by bit. Buffers and frozen weights are not
+    The update has no counter and no warm-up. It depends on the average and the weights only, so a
+    run that restores its averages in place continues bit by bit. Buffers and frozen weights are not
     averaged. Averages are float32.
+
+    Args:
+        model: its trainable weights are averaged.
+        decay: at least 0 and less than 1.
     """
 
-    def __init__(self, model: nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, model: nn.Module, decay: float) -> None:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"decay is {decay}, expected 0 <= decay < 1")
         self.decay = decay
@@ -31,44 +36,10 @@ class ExponentialMovingAverage:
         weights = [p.detach().float() for p in self._weights.values()]
         torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Puts the averages into the model for the block's length, then the weights back."""
-        kept = {name: weight.detach().clone() for name, weight in self._weights.items()}
-        self._copy(self._average)
-        try:
-            yield
-        finally:
-            self._copy(kept)
+    def applied(self) -> AbstractContextManager[None]:
+        """Returns a context in which the model's weights are the averages."""
+        return swapped(self._weights, self._average)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Returns the averages by parameter name (not copies)."""
+    def averages(self) -> dict[str, Tensor]:
+        """Returns the averages themselves (not copies) by parameter name."""
         return dict(self._average)
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Loads averages.
-
-        Raises:
-            ValueError: A name is missing or unexpected, or a shape differs.
-        """
-        missing, unexpected = (
-            self._average.keys() - state.keys(),
-            state.keys() - self._average.keys(),
-        )
-        if missing or unexpected:
-            raise ValueError(
-                f"averages do not fit the model: missing {sorted(missing)}, unexpected "
-                f"{sorted(unexpected)}; load the checkpoint of the same configuration"
-            )
-        for name, average in self._average.items():
-            if state[name].shape != average.shape:
-                raise ValueError(
-                    f"average {name} has shape {tuple(state[name].shape)}, expected "
-                    f"{tuple(average.shape)}; load the checkpoint of the same configuration"
-                )
-            average.copy_(state[name])
-
-    @torch.no_grad()
-    def _copy(self, source: dict[str, Tensor]) -> None:
-        for name, weight in self._weights.items():
-            weight.copy_(source[name])

@@ -1,4 +1,4 @@
-"""What a run's bytes could depend on beside its configuration: machine, libraries, variables."""
+"""What a run's bytes depend on apart from its configuration: machine, libraries, variables."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-# of these and of torch's own pins come all bytes
+# the bytes of a run come from these and from the libraries that torch pins
 DISTRIBUTIONS = (
     "torch", "numpy", "pillow", "pyarrow", "safetensors", "tokenizers", "transformers",
     "sentence-transformers", "accelerate", "peft", "bitsandbytes", "deepspeed",
     "edge-glass-encoders", "edge-glass-decoders", "edge-glass-fusion", "edge-glass-training",
 )  # fmt: skip
-# by how they begin: the libraries that read them when they load
+# prefixes of variables that libraries read when they load
 VARIABLES = (
     "ATEN_", "CUBLAS_", "CUDA_VISIBLE_DEVICES", "DNNL_", "KMP_", "MKL_", "NCCL_", "NPY_", "OMP_",
     "ONEDNN_", "OPENBLAS_", "PYTHONHASHSEED", "TOKENIZERS_PARALLELISM", "TORCH_",
@@ -54,7 +54,7 @@ def describe_environment(num_processes: int = 1) -> dict[str, Any]:
 
 
 def _cpu() -> tuple[str, set[str]]:
-    """Returns the CPU's name and what it can do, as Linux tells them."""
+    """Returns the name of the CPU and its instruction sets, from /proc/cpuinfo on Linux."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
         return platform.processor(), set()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from edge_glass.training.loop.limits import check_at_least, check_positive, check_share
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -16,10 +18,10 @@ class OptimConfig:
 
     Attributes:
         learning_rate: peak rate.
-        weight_decay: on matrices only, not on norms and biases.
-        warmup_steps: steps of linear rise.
-        max_grad_norm: gradient norm is clipped to this.
-        beta2: second-moment decay.
+        weight_decay: of matrices only, not of norms and biases.
+        warmup_steps: steps in which the rate rises linearly.
+        max_grad_norm: longer gradients are scaled down to this norm.
+        beta2: decay of the second moment.
     """
 
     learning_rate: float
@@ -27,6 +29,11 @@ class OptimConfig:
     warmup_steps: int
     max_grad_norm: float = 1.0
     beta2: float = 0.98
+
+    def __post_init__(self) -> None:
+        check_positive(self, "learning_rate", "max_grad_norm")
+        check_at_least(self, 0, "weight_decay", "warmup_steps")
+        check_share(self, "beta2")
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup_steps: int) -> float:
@@ -45,8 +52,8 @@ def build_adamw(
 ) -> torch.optim.AdamW:
     """Returns AdamW over modules (or single parameters), each with its own peak rate.
 
-    Matrices decay, norms, biases and other vectors don't. Fused, as its square roots are the same
-    on every CPU. The peak rate is kept in each group as `peak_lr`.
+    Matrices decay; norms, biases and other vectors do not. The fused kernel is used because its
+    square roots are the same on every CPU. Each group keeps its peak rate as `peak_lr`.
     """
     param_groups: list[dict[str, object]] = []
     seen: set[int] = set()
@@ -71,15 +78,19 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float, where: str) -> Tensor:
-    """Scales all gradients so that their common norm is at most `max_norm`; returns that norm, ().
+    """Scales all gradients so that their common norm is at most `max_norm`.
+
+    Returns:
+        The norm before scaling, ().
 
     Raises:
-        ValueError: where the norm is not finite, before any weight is touched.
+        ValueError: if the norm is not finite. No weight has changed yet.
     """
     norm = nn.utils.clip_grad_norm_(list(parameters), max_norm)
     if not torch.isfinite(norm):
         raise ValueError(
-            f"{where}: the gradient's norm is {norm.item()}: lower learning_rate, or look at the "
-            "data of this step (features of an encoder need dtype float32 where float16 overflows)"
+            f"{where}: the gradient's norm is {norm.item()}, expected a finite number: lower "
+            "learning_rate, or check the data of this step (set encode's dtype to float32 if the "
+            "features of the encoder overflow float16)"
         )
     return norm

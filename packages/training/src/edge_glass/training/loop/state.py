@@ -1,7 +1,7 @@
-"""The state of a running stage: what a restart needs to give the same bytes.
+"""The state of a running stage: what a restart needs to write the same bytes.
 
-Order and noise are functions of (seed, step), so model, optimizer, averages, step, and curves and
-certificate so far are all there is to keep; no generator's state is saved.
+Order and noise are functions of (seed, step), so a state holds model, optimizer, averages, step,
+and the curves and the certificate so far, but no state of a random generator.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.checkpoint import load_checkpoint, save_checkpoint
+from edge_glass.training.engine.processes import Processes
 from edge_glass.training.folders import STATE
 from edge_glass.training.loop.certificate import Chain
 from edge_glass.training.runtime.progress import say
@@ -29,8 +30,8 @@ class RunState:
 
     Attributes:
         step: optimizer steps done.
-        history: one record a logged step.
-        notes: numbers that a stage wants back after a restart, such as its best score.
+        history: one record per logged step.
+        notes: numbers that a stage needs again after a restart, such as its best score.
         chain: the certificate so far.
     """
 
@@ -45,7 +46,8 @@ class StateFile:
 
     Args:
         stage: the stage's name.
-        fingerprint: of configuration, code and data; a state of another one is not resumed.
+        fingerprint: of configuration, code and data. A state with a different fingerprint is not
+            resumed.
     """
 
     def __init__(self, stage: str, fingerprint: str) -> None:
@@ -59,12 +61,12 @@ class StateFile:
         tensors: Mapping[str, Tensor],
         optimizer: torch.optim.Optimizer | None,
     ) -> None:
-        """Writes a state in one step: after a kill the previous one is still there, whole.
+        """Writes a state atomically: if the process is killed, the previous state remains whole.
 
         Args:
             state: step, history and notes.
             tensors: weights and averages.
-            optimizer: None where its state is kept elsewhere.
+            optimizer: None if its state is kept elsewhere.
         """
         config = {
             "fingerprint": self.fingerprint,
@@ -83,23 +85,24 @@ class StateFile:
     def restore(
         self, tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer | None
     ) -> RunState:
-        """Fills `tensors` and `optimizer` in place and returns the state to go on from.
+        """Fills `tensors` and `optimizer` in place and returns the state to continue from.
 
-        A fresh `RunState` is returned where there is no state, or it belongs to another
-        configuration, code or data (which is said).
+        Returns a fresh `RunState` if no state is saved, or if it belongs to a different
+        configuration, code or data. The latter is printed.
         """
         if not (self.folder / "model.safetensors").is_file():
             return RunState()
         config, saved = load_checkpoint(self.folder)
         if config["fingerprint"] != self.fingerprint:
-            say(f"{self.stage}: the saved state is of another configuration or code: starting anew")
+            say(f"{self.stage}: the saved state belongs to a different configuration, code or "
+                "data: starting from step 0")  # fmt: skip
             return RunState()
         expected = {f"tensor.{name}" for name in tensors}
         found = {name for name in saved if name.startswith("tensor.")}
         if expected != found:
             raise ValueError(
                 f"{self.folder}: the state's tensors differ from the model's "
-                f"({sorted(expected ^ found)[:5]} ...): delete the folder to start anew"
+                f"({sorted(expected ^ found)[:5]} ...): delete the folder to start from step 0"
             )
         with torch.no_grad():
             for name, value in tensors.items():
@@ -121,12 +124,43 @@ class StateFile:
         )
 
     def clear(self) -> None:
-        """Removes the state, once the stage's outputs are in place."""
+        """Removes the state; call it when the stage's outputs are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class StateSaver:
+    """Saves and restores the state of a run whose optimizer is whole in every process.
+
+    Args:
+        optimizer: of the run.
+        processes: only the main one writes.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, optimizer: torch.optim.Optimizer, processes: Processes) -> None:
+        self.optimizer, self.processes = optimizer, processes
+
+    def save(
+        self,
+        file: StateFile,
+        state: RunState,
+        weights: Mapping[str, Tensor],
+        others: Mapping[str, Tensor],
+    ) -> None:
+        """Saves what a restart needs: trained weights, other tensors, the optimizer's state."""
+        if self.processes.main:
+            file.save(state, {**weights, **others}, self.optimizer)
+
+    def restore(
+        self, file: StateFile, weights: Mapping[str, Tensor], others: Mapping[str, Tensor]
+    ) -> RunState:
+        """Fills in place what `save` saved, and returns the state to continue from."""
+        return file.restore({**weights, **others}, self.optimizer)
+
+
 def file_mark(*paths: Path) -> str:
-    """Returns a cheap mark of input files (name, size, time of change) for a fingerprint."""
+    """Returns the name, size and modification time of input files, for a fingerprint."""
     lines = []
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError, write_atomic
 from edge_glass.training.parquet.schemas import check_schema
 
 Integers = NDArray[np.int64]
@@ -123,12 +123,8 @@ def open_row_groups(
     else:
         arrays = _scan(paths, subset, with_bytes)
         if cache is not None:
-            # it imports torch, which worker processes that only read do without
-            from edge_glass.encoders.checkpoint import write_atomic
-
             held = io.BytesIO()
             np.savez(held, key=key, places=np.stack([arrays[name] for name in ARRAYS]))
-            cache.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(cache, held.getvalue())
     if not len(arrays["rows"]):
         raise DataError(f"{source}: {len(paths)} Parquet files without a row; fetch them again")

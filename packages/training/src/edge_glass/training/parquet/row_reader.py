@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.row_groups import Integers, RowGroups
 
 OPEN_FILES = 8

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 
 TEXT = pa.string()
 TEXTS = pa.list_(TEXT)

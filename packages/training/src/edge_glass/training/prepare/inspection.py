@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from edge_glass.encoders.images import BadImage
+from edge_glass.encoders.images import BadImageError
 from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.prepare.filters import PrepareConfig, image_hash
@@ -141,7 +141,7 @@ def to_digests(identities: Sequence[str]) -> NDArray[np.uint8]:
 def _judge(data: bytes, config: PrepareConfig) -> tuple[int, str]:
     try:
         return image_hash(data, config), ""
-    except BadImage as error:
+    except BadImageError as error:
         return 0, error.reason
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.prepare.inspection import DIGEST_BYTES, READ_ROWS, to_digests

@@ -13,27 +13,23 @@ from itertools import pairwise
 
 from PIL import Image
 
+from edge_glass.encoders.images import TURNS, guarded, orientation
+
 WIDTH, HEIGHT = 9, 8
-EXIF_ORIENTATION = 0x0112
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 SIDEWAYS = (5, 6, 7, 8)
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """Returns the hash of a decoded picture as it is shown: turned as EXIF says, on white."""
-    has_exif = "exif" in image.info or image.format == "TIFF"
-    orientation = image.getexif().get(EXIF_ORIENTATION, 1) if has_exif else 1
-    grey = _shrink(image, (HEIGHT, WIDTH) if orientation in SIDEWAYS else (WIDTH, HEIGHT))
-    if orientation in TURNS:
-        grey = grey.transpose(TURNS[orientation])
+    """Returns the hash of a decoded image as it is shown: turned as EXIF says, on white.
+
+    Raises:
+        BadImageError: if Pillow can't convert it.
+    """
+    turn = orientation(image)
+    with guarded():
+        grey = _shrink(image, (HEIGHT, WIDTH) if turn in SIDEWAYS else (WIDTH, HEIGHT))
+        if turn in TURNS:
+            grey = grey.transpose(TURNS[turn])
     pixels = grey.tobytes()
     bits = 0
     for row in range(HEIGHT):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from edge_glass.training.parquet.error import DataError
+from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.schemas import SUBSETS, check_schema, subset_of
 from edge_glass.training.prepare.filters import text_problem
 from edge_glass.training.prepare.templates import RowError, question_answers

@@ -1,57 +1,56 @@
-"""Stage `align`: pooling and Matryoshka heads learn to bring pictures and captions together.
+"""Stage `align`: pooling and Matryoshka heads learn to match images and captions.
 
-Read from top to bottom: data, model, optimizer, resume, loop, save. Both encoders are frozen and
-come from the feature cache. In several processes (`torchrun --no-python edge-glass align`) each
-works on a share of the batch's logical shards; the bytes are those of one process.
+Read from top to bottom: data, model, optimizer, run, loop, save; docs/training-step.md explains one
+step with its shapes. Both encoders are frozen, and their features come from the cache. With several
+processes (`torchrun --no-python edge-glass align`) each works on its own microbatches of the batch;
+the bytes are those of one process.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from edge_glass.encoders.components import Component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.training.align.collapse import CollapseAlarm
 from edge_glass.training.align.gradient_cache import GradientCache
-from edge_glass.training.align.matryoshka import MatryoshkaLoss
-from edge_glass.training.align.pictures import AugmentedPictures, CachedPictures, Pictures
+from edge_glass.training.align.image_features import (
+    AugmentedFeatures,
+    CachedFeatures,
+    ImageFeatures,
+)
+from edge_glass.training.align.matryoshka import MatryoshkaTerms
 from edge_glass.training.align.validation import validation_recall, validation_splits
 from edge_glass.training.engine.determinism import generator, make_deterministic, reseed
-from edge_glass.training.engine.fingerprint import fingerprint
 from edge_glass.training.engine.order import step_batch
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.features.cache import FeatureIndex, check_encoders, read_index
-from edge_glass.training.features.captions import caption_rows
+from edge_glass.training.features.captions import CaptionRows, caption_rows
 from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED
-from edge_glass.training.loop.best import Best
-from edge_glass.training.loop.certificate import Certificate
-from edge_glass.training.loop.curves import Curves, Speed
-from edge_glass.training.loop.level import proven_level
+from edge_glass.training.loop.guarantee import proven_level
 from edge_glass.training.loop.optim import (
     build_adamw,
     clip_gradients,
     learning_rate_factor,
     set_learning_rate,
 )
-from edge_glass.training.loop.state import StateFile, file_mark
-from edge_glass.training.runtime.progress import progress, say
+from edge_glass.training.loop.run import Run
+from edge_glass.training.loop.state import StateSaver, file_mark
+from edge_glass.training.runtime.fingerprint import fingerprint
+from edge_glass.training.runtime.progress import say
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
 
-CURVES = Path("plots/align")
 MAX_LOGIT_SCALE = math.log(100.0)
-FINGERPRINT = (
-    "seed", "num_threads", "reproducibility", "device", "data_name", "vision_encoder",
-    "text_encoder", "pooling", "align",
-)  # fmt: skip
 
 
 def run(params: Params) -> None:
@@ -63,23 +62,23 @@ def run(params: Params) -> None:
 
 def train(params: Params, processes: Processes) -> None:
     """Trains, in one of the processes of a run."""
-    config, device = params.align, processes.device
+    config, seed, device = params.align, params.seed, processes.device
 
-    # data
+    # data: the features of images and captions, and the validation splits
     index = read_index()
     check_encoders(index, vision=params.vision_encoder.name, text=params.text_encoder.name)
     rows = caption_rows("train", PREPARED)
-    pictures = open_pictures(params, index, device)
+    images = open_image_features(params, index, device)
     validation = validation_splits(index.splits["captions"], PREPARED)
 
-    # model
-    reseed(params.seed, "align", "init")
+    # model: pooling, two heads and the temperature, with fresh weights
+    reseed(seed, "align", "init")
     model = build_model(params, index).train().to(device)
-    objective = MatryoshkaLoss(
+    objective = MatryoshkaTerms(
         config.matryoshka_dims,
         config.matryoshka_weights,
         config.n_dims_per_step,
-        seed=params.seed,
+        seed=seed,
         matryoshka_weight=config.matryoshka_weight,
         contrastive_weight=config.contrastive_weight,
     )
@@ -88,7 +87,7 @@ def train(params: Params, processes: Processes) -> None:
     level = proven_level(params, "align")
     say(f"align: {len(rows.images)} pairs, {count / 1e6:.2f} M parameters; proven: {level}")
 
-    # optimizer
+    # optimizer: the pooling may have its own learning rate
     rate = config.optim.learning_rate
     pooling_rate = config.pooling_learning_rate or rate
     optimizer = build_adamw([(model.pooling, pooling_rate), (model, rate)], config.optim)
@@ -96,104 +95,115 @@ def train(params: Params, processes: Processes) -> None:
         list(trained.values()),
         model.logit_scale,
         batch_size=config.batch_size,
-        num_shards=config.num_shards,
+        num_microbatches=config.num_microbatches,
         recompute=config.gradient_cache,
         processes=processes,
     )
 
-    # resume
-    mark = fingerprint(params, *FINGERPRINT) + file_mark(
-        PREPARED / "captions", FEATURES / "index.json"
-    )
-    state_file = StateFile("align", mark)
-    best, alarm = Best(trained, config.patience), CollapseAlarm(config.collapse_steps)
-    tensors: dict[str, Tensor] = {**trained, **best.saved()}
-    state = state_file.restore(tensors, optimizer)
-    curves = Curves(CURVES, state, processes)
-    speed = Speed("align", state, processes)
-    certificate = Certificate(
-        "align", state.chain, trained, processes,
-        every=config.certificate_steps, seed=params.seed, level=level,
+    # run: continues from the saved state of an interrupted run with the same inputs, if any
+    mark = fingerprint(params, "align") + file_mark(PREPARED / "captions", FEATURES / "index.json")
+    run = Run(
+        "align", config, trained, StateSaver(optimizer, processes), processes,
+        fingerprint=mark, seed=seed, level=level,
     )  # fmt: skip
+    alarm = CollapseAlarm(config.collapse_steps)
 
-    # loop
-    for step in progress(range(state.step, config.steps), "align", total=config.steps,
-                         start=state.step):  # fmt: skip
-        if best.enough(state):
-            say(f"align: no better validation score since step {state.notes['best_step']:.0f}")
-            break
-        batch = step_batch(len(rows.images), config.batch_size, seed=params.seed, step=step)
-        texts = rows.draw_texts(batch, seed=params.seed, step=step)
-        draws = torch.rand(len(batch), generator=generator(params.seed, "text_dropout", step))
+    for step in run.steps():
+        # batch: which pairs, which caption of each pair, and which captions are dropped
+        batch = step_batch(len(rows.images), config.batch_size, seed=seed, step=step)  # (B,)
+        texts = rows.draw_texts(batch, seed=seed, step=step)  # (B,)
+        draws = torch.rand(len(batch), generator=generator(seed, "text_dropout", step))  # (B,)
+        keep_text = draws >= config.caption_dropout  # (B,)
 
-        def embed(
-            shard: int, part: slice, step: int = step, batch: Tensor = batch, texts: Tensor = texts
-        ) -> tuple[Tensor, Tensor]:
-            reseed(params.seed, "align", step, shard)
-            features = pictures.features(rows.images[batch[part]], step=step).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                image = model.image_embeddings(features)
-                text = model.text_embeddings(rows.features[texts[part]].to(device))
-            return image.float(), text.float()
+        # forward, loss, backward: the cache embeds the microbatches and fills the gradients
+        result = cache.step(
+            partial(embed_microbatch, model, images, rows, batch, texts, seed, step),
+            objective.at(step),
+            rows.groups[batch].to(device),
+            keep_text.to(device),
+        )
 
+        # step: clip, update the weights at this step's learning rate, bound the temperature
+        norm = clip_gradients(trained.values(), config.optim.max_grad_norm, f"align, step {step}")
         factor = learning_rate_factor(
             step, steps=config.steps, warmup_steps=config.optim.warmup_steps
         )
         set_learning_rate(optimizer, factor)
-        result = cache.step(
-            embed,
-            objective.terms_at(step),
-            rows.groups[batch].to(device),
-            (draws >= config.text_dropout).to(device),
-        )
-        norm = clip_gradients(trained.values(), config.optim.max_grad_norm, f"align, step {step}")
         optimizer.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
-        state.step = step + 1
-        certificate.add(batch.tolist(), result.loss.item(), norm)
-        alarm.check(result.loss.item(), result.chance.item(), state)
-        speed.count(config.batch_size)
-        if state.step % config.log_steps == 0:
-            curves.log(
-                state.step,
+
+        # log: the certificate gets every step, the curves every `log_steps` steps
+        loss = result.loss.item()
+        run.count(batch.tolist(), loss, norm, samples=config.batch_size)
+        alarm.check(loss, result.chance.item(), run.state)
+        if run.log_due():
+            run.log(
                 {
-                    "loss": result.loss.item(),
+                    "loss": loss,
                     "grad_norm": norm.item(),
                     "learning_rate": rate * factor,
                     "logit_scale": model.logit_scale.item(),
-                },
+                }
             )
-            speed.log(state.step)
-        if validation and (state.step % config.validation_steps == 0 or state.step == config.steps):
-            recall = validation_recall(model, validation, config.matryoshka_dims)
-            best.update(recall["mean"], state)
-            curves.log(state.step, {f"recall_{name}": value for name, value in recall.items()})
-        if state.step % config.checkpoint_steps == 0 and processes.main:
-            state_file.save(state, tensors, optimizer)
 
-    # save
-    curves.close()
-    processes.wait()
+        # at intervals: score retrieval on the validation splits, and save the state
+        if validation and run.validation_due():
+            run.score("recall", validation_recall(model, validation, config.matryoshka_dims))
+        run.save_if_due()
+
+    # save: the last weights, the weights that the next stages use, the certificate
+    run.end()
     if processes.main:
         model.save_pretrained(ALIGNED / "last")
-        if config.checkpoint == "best" and validation:
-            say(f"align: best at step {state.notes['best_step']:.0f}, "
-                f"mean R@1 {state.notes['best_score']:.3f}")  # fmt: skip
-            with best.applied():
-                model.save_pretrained(ALIGNED)
-        else:
+        with run.chosen_weights("mean R@1"):
             model.save_pretrained(ALIGNED)
-        certificate.write(ALIGNED)
-        state_file.clear()
+        run.certify(ALIGNED)
 
 
-def open_pictures(params: Params, index: FeatureIndex, device: torch.device) -> Pictures:
-    """Returns the training pictures: from the cache, or changed and encoded at each step."""
+def embed_microbatch(
+    model: DualEncoder,
+    images: ImageFeatures,
+    rows: CaptionRows,
+    batch: Tensor,
+    texts: Tensor,
+    seed: int,
+    step: int,
+    microbatch: int,
+    part: slice,
+) -> tuple[Tensor, Tensor]:
+    """Returns the image and text embeddings of one microbatch, (n, E) each.
+
+    The noise of dropout is a function of (seed, step, microbatch), so that a second call gives the
+    same embeddings.
+
+    Args:
+        model: what is trained.
+        images: source of the image features.
+        rows: of the training split.
+        batch: (B,) row of each pair.
+        texts: (B,) row of each pair's caption in `rows.features`.
+        seed: of the run.
+        step: of the run.
+        microbatch: its number in the batch.
+        part: its rows of the batch.
+    """
+    reseed(seed, "align", step, microbatch)
+    device = model.logit_scale.device
+    features = images.at(rows.images[batch[part]], step=step).to(device)  # (n, P, D)
+    captions = rows.features[texts[part]].to(device)  # (n, D)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        image = model.image_embeddings(features)
+        text = model.text_embeddings(captions)
+    return image.float(), text.float()
+
+
+def open_image_features(params: Params, index: FeatureIndex, device: torch.device) -> ImageFeatures:
+    """Returns the features of the training images: cached, or augmented and encoded each step."""
     if params.align.augmentation is None:
-        return CachedPictures("captions", "train")
+        return CachedFeatures("captions", "train")
     encoder = params.vision_encoder.config.build(image_size=index.image_sizes["captions"])
-    return AugmentedPictures(
+    return AugmentedFeatures(
         PREPARED / "captions" / "train.images.parquet",
         with_grid(encoder, index.grids["captions"]).to(device),
         params.align.augmentation,
@@ -208,12 +218,9 @@ def build_model(params: Params, index: FeatureIndex) -> DualEncoder:
         params.vision_encoder.config, image_size=index.image_sizes["captions"]
     )
     config = DualEncoderConfig(
-        vision_encoder=params.vision_encoder.name,
-        vision_encoder_config=vision,
-        text_encoder=params.text_encoder.name,
-        text_encoder_config=params.text_encoder.config,
-        pooling=params.pooling.name,
-        pooling_config=params.pooling.config,
+        vision_encoder=Component(name=params.vision_encoder.name, config=vision),
+        text_encoder=params.text_encoder,
+        pooling=params.pooling,
         image_width=index.vision_width,
         grid=index.grids["captions"],
         text_width=index.text_width,

@@ -1,8 +1,8 @@
-"""Stage `evaluate_align`: retrieval both ways, at every dimension, on every held-out split.
+"""Stage `evaluate_align`: retrieval in both directions, at every dim, on every held-out split.
 
-A split is scored against one canonical caption a group (many pictures a caption, any is right).
-Where all its groups were seen in training, the pictures choose among *all* seen captions: that is
-what a user's search would do, and it is the harder test.
+A split is scored with one canonical caption per group. A caption can have many images, and any of
+them is right. If training has seen all groups of the split, its images choose among *all* captions
+that were seen: a user's search does that, and it is the harder test.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.files import output_folder, rounded, write_json
 from edge_glass.encoders.images import decode_image
 from edge_glass.encoders.matryoshka import truncate
 from edge_glass.training.engine.determinism import make_deterministic
@@ -26,7 +28,12 @@ from edge_glass.training.evaluation.figures.plots import (
     tsne_figure,
     write_table,
 )
-from edge_glass.training.evaluation.figures.sheets import Retrieval, Retrieved, retrieval_sheet
+from edge_glass.training.evaluation.figures.sheets import (
+    Retrieval,
+    Retrieved,
+    retrieval_sheet,
+    spread,
+)
 from edge_glass.training.evaluation.retrieval.bootstrap import bootstrap_interval
 from edge_glass.training.evaluation.retrieval.recall import (
     EvaluateAlignConfig,
@@ -35,9 +42,8 @@ from edge_glass.training.evaluation.retrieval.recall import (
     retrieval_ranks,
 )
 from edge_glass.training.features.cache import gather, read_index, vision_features
-from edge_glass.training.features.captions import CaptionRows, caption_rows
+from edge_glass.training.features.captions import CaptionRows, caption_rows, first_rows
 from edge_glass.training.folders import ALIGNED, PREPARED
-from edge_glass.training.runtime.outputs import output_folder, rounded, write_json
 from edge_glass.training.runtime.progress import progress, say
 
 if TYPE_CHECKING:
@@ -50,13 +56,17 @@ BATCH = 256
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedSplit:
-    """A split's embeddings, not normalised, and which belong together.
+    """The embeddings of a split on the CPU, not normalised, and their groups.
 
     Attributes:
-        image: (M, E) pictures, with `image_groups` (M,).
-        text: (G, E) canonical captions of the split's groups, with `text_groups` (G,).
-        candidates: (C, E) captions that pictures choose among, with `candidate_groups` (C,).
-        captions: C captions; the first G are the split's own.
+        rows: the split's rows.
+        image: (M, E) images.
+        image_groups: (M,) their groups.
+        text: (G, E) canonical captions of the split's groups.
+        text_groups: (G,) their groups.
+        candidates: (C, E) captions that images choose among; the first G are the split's own.
+        candidate_groups: (C,) their groups.
+        captions: C captions.
     """
 
     rows: CaptionRows
@@ -73,7 +83,7 @@ def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_align
     make_deterministic(params.num_threads, params.reproducibility)
-    model = DualEncoder.from_pretrained(ALIGNED, load_encoders=False)
+    model = place_model(DualEncoder.from_pretrained(ALIGNED, load_encoders=False), params.device)
     dims = model.config.matryoshka_dims
     train = caption_rows("train", PREPARED)
     metrics: dict[str, Any] = {}
@@ -108,21 +118,28 @@ def run(params: Params) -> None:
 
 
 def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSplit:
-    """Embeds a split's pictures and the captions that they are scored against."""
+    """Embeds a split's images and the captions that they are scored with.
+
+    Args:
+        model: on any device; features follow it.
+        name: of the split.
+        train: the rows of the training split.
+    """
     rows = caption_rows(name, PREPARED)
     features = vision_features("captions", name)
-    seen = set(rows.group_names) <= set(train.group_names)
+    device = model.logit_scale.device
     with torch.inference_mode():
         image = torch.cat(
             [
-                model.image_embeddings(gather(features, rows.images[start : start + BATCH]))
+                model.image_embeddings(
+                    gather(features, rows.images[start : start + BATCH]).to(device)
+                ).cpu()
                 for start in range(0, len(rows.images), BATCH)
             ]
         )
         text, captions = _captions(model, rows, rows.group_names)
-        numbers = list(range(len(text)))
         candidates = text
-        if seen:
+        if set(rows.group_names) <= set(train.group_names):
             own = set(rows.group_names)
             others = [group for group in train.group_names if group not in own]
             more, more_captions = _captions(model, train, others)
@@ -133,7 +150,7 @@ def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSp
         image=image,
         image_groups=rows.groups,
         text=text,
-        text_groups=torch.tensor(numbers),
+        text_groups=torch.arange(len(text)),
         candidates=candidates,
         candidate_groups=torch.arange(len(candidates)),
         captions=captions,
@@ -141,12 +158,13 @@ def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSp
 
 
 def _captions(model: DualEncoder, rows: CaptionRows, groups: list[str]) -> tuple[Tensor, list[str]]:
-    """Embeds the canonical captions of the named groups, in that order."""
+    """Embeds the canonical captions of the named groups, in that order; returns them as well."""
+    first = first_rows(rows.groups)
     numbers = {group: number for number, group in enumerate(rows.group_names)}
-    first = {int(number): row for row, number in reversed(list(enumerate(rows.groups.tolist())))}
     chosen = torch.tensor([first[numbers[group]] for group in groups], dtype=torch.long)
-    embeddings = model.text_embeddings(rows.features[rows.canonical[chosen]])
-    return embeddings, [rows.captions[row] for row in chosen.tolist()]
+    features = rows.features[rows.canonical[chosen]].to(model.logit_scale.device)
+    captions = [rows.captions[row] for row in chosen.tolist()]
+    return model.text_embeddings(features).cpu(), captions
 
 
 def score(
@@ -184,7 +202,7 @@ def score(
 
 
 def shares_kept(curve: dict[int, Any]) -> dict[int, dict[str, float]]:
-    """Returns what share of the un-truncated R@1 each dim keeps, by direction."""
+    """Returns the share of the R@1 of the full embedding that each dim keeps, by direction."""
     full = curve[max(curve)]
     return {
         dim: {
@@ -203,7 +221,7 @@ def draw(
     config: EvaluateAlignConfig,
     folder: Path,
 ) -> None:
-    """Writes the plots' data and pictures; sheets and maps show validation splits only."""
+    """Writes the plots and their data; sheets and maps show validation splits only."""
     chance = {
         name: {way: metrics[name]["chance"][way]["R@1"] for way in ("i2t", "t2i")}
         for name in splits
@@ -214,8 +232,9 @@ def draw(
     for name, split in splits.items():
         if not name.startswith("val"):
             continue
-        first = _first_of_each_group(split)
-        few = spread(list(range(len(first))), 24)
+        by_group = first_rows(split.image_groups)
+        first = torch.tensor([by_group[group] for group in split.text_groups.tolist()])
+        few = spread(range(len(first)), 24)
         image, text = truncate(split.image[first[few]]), truncate(split.text[few])
         similarity_figure(
             folder / f"similarity_{name}.png",
@@ -234,25 +253,18 @@ def draw(
         sheet(split, name, folder)
 
 
-def _first_of_each_group(split: EmbeddedSplit) -> Tensor:
-    """The row of each group's first picture, in the order of `text_groups`."""
-    rows = enumerate(split.image_groups.tolist())
-    first = {group: row for row, group in reversed(list(rows))}
-    return torch.tensor([first[group] for group in split.text_groups.tolist()])
-
-
 def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
-    """Writes the best and the worst text-to-image retrievals as pictures."""
+    """Writes sheets of the best and the worst text-to-image retrievals."""
     text, image = truncate(split.text), truncate(split.image)
     ranks = retrieval_ranks(split.text, split.image, split.text_groups, split.image_groups)
     order = sorted(range(len(text)), key=lambda row: (int(ranks[row]), row))
     data = pq.read_table(PREPARED / "captions" / f"{name}.images.parquet")["bytes"]
 
-    def shown(place: int, row: int, scores: Tensor, note: str = "") -> Retrieved:
+    def shown(index: int, row: int, scores: Tensor, note: str = "") -> Retrieved:
         return Retrieved(
-            content=decode_image(data[int(split.rows.images[place])].as_py()),
-            score=float(scores[place]),
-            right=int(split.image_groups[place]) == int(split.text_groups[row]),
+            content=decode_image(data[int(split.rows.images[index])].as_py()),
+            score=float(scores[index]),
+            right=int(split.image_groups[index]) == int(split.text_groups[row]),
             note=note,
         )
 
@@ -262,8 +274,8 @@ def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
         for row in chosen:
             scores = image @ text[row]
             top = scores.topk(min(5, len(scores))).indices.tolist()
-            results = [shown(place, row, scores) for place in top]
-            if not any(result.right for result in results):  # then what was looked for stands last
+            results = [shown(index, row, scores) for index in top]
+            if not any(result.right for result in results):  # then append the right one
                 right = (split.image_groups == split.text_groups[row]).nonzero()[:, 0]
                 wanted = int(right[scores[right].argmax()])
                 results.append(shown(wanted, row, scores, f"rank {int(ranks[row])}"))
@@ -271,8 +283,3 @@ def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
             retrievals.append(Retrieval(query=split.captions[row], results=results, note=note))
         title = f"Text to image on {name}: {kind} ranks"
         retrieval_sheet(folder / f"{kind}_{name}.png", retrievals, title)
-
-
-def spread(items: list[int], number: int) -> list[int]:
-    """Returns up to `number` items, evenly spread over all."""
-    return [items[place * len(items) // number] for place in range(min(number, len(items)))]

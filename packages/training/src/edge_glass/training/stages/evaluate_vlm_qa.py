@@ -1,7 +1,7 @@
-"""Stage `evaluate_vlm_qa`: answers to held-out questions, beside those of blind controls.
+"""Stage `evaluate_vlm_qa`: answers to held-out questions, compared with those of controls.
 
-Controls: `blind` sees features of zeros, `shuffled` another picture's features, `majority` answers
-each type of question with its most frequent training answer.
+Controls: `blind` gets features of zeros, `shuffled` the features of a different image, `majority`
+answers each type of question with its most frequent training answer.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow.parquet as pq
-import torch
-from numpy.typing import NDArray
 
-from edge_glass.encoders.checkpoint import write_atomic
+from edge_glass.encoders.device import place_model
+from edge_glass.encoders.files import output_folder, rounded, write_atomic, write_json
 from edge_glass.encoders.images import decode_image
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.determinism import make_deterministic
+from edge_glass.training.evaluation.answers.controls import answer_with_controls
 from edge_glass.training.evaluation.answers.long_answers import long_answer_metrics
 from edge_glass.training.evaluation.answers.scores import (
     exact_match,
@@ -28,17 +27,10 @@ from edge_glass.training.evaluation.answers.scores import (
     vqa_metrics,
 )
 from edge_glass.training.evaluation.figures.plots import accuracy_figure, write_table
-from edge_glass.training.evaluation.figures.sheets import Answered, answers_sheet
-from edge_glass.training.features.cache import (
-    Features,
-    gather,
-    prepared_rows,
-    read_index,
-    vision_features,
-)
+from edge_glass.training.evaluation.figures.sheets import Answered, answers_sheet, spread
+from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import PREPARED, VLM
-from edge_glass.training.runtime.outputs import output_folder, rounded, write_json
-from edge_glass.training.runtime.progress import progress, say
+from edge_glass.training.runtime.progress import say
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -52,7 +44,9 @@ def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_vlm_qa
     make_deterministic(params.num_threads, params.reproducibility)
-    model = VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False)
+    model = place_model(
+        VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False), params.device
+    )
     train = prepared_rows("questions", "train", PREPARED)
     majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
     metrics: dict[str, Any] = {}
@@ -61,7 +55,8 @@ def run(params: Params) -> None:
             if split == "train":
                 continue
             rows = prepared_rows("questions", split, PREPARED)
-            answers = answer_with_controls(model, rows, split, config.batch_size)
+            features = vision_features("questions", split)
+            answers = answer_with_controls(model, rows, features, config.batch_size, split)
             types = [row["type"] for row in rows]
             answers["majority"] = majority_predictions(majority, types)
             metrics[split] = score(answers, rows)
@@ -75,48 +70,10 @@ def run(params: Params) -> None:
         write_json(METRICS, rounded(metrics))
 
 
-def answer_with_controls(
-    model: VisionLanguageModel, rows: list[dict[str, Any]], split: str, batch_size: int
-) -> dict[str, list[str]]:
-    """Answers every question with its picture, with none, and with another picture."""
-    features = vision_features("questions", split)
-    images = np.array([row["image"] for row in rows])
-    # half the pictures further on: never the question's own, and no draw is needed
-    others = (images + len(features) // 2) % len(features)
-    questions = [row["question"] for row in rows]
-    return {
-        "model": answer_all(model, features, images, questions, batch_size, split),
-        "blind": answer_all(
-            model, None, images, questions, batch_size, f"{split} blind", shape=features.shape[1:]
-        ),
-        "shuffled": answer_all(model, features, others, questions, batch_size, f"{split} shuffled"),
-    }
-
-
-def answer_all(
-    model: VisionLanguageModel,
-    features: Features | None,
-    images: NDArray[Any],
-    questions: list[str],
-    batch_size: int,
-    description: str,
-    shape: tuple[int, ...] = (),
-) -> list[str]:
-    """Answers questions in batches; without features the pictures are zeros of `shape`."""
-    answers: list[str] = []
-    starts = range(0, len(questions), batch_size)
-    for start in progress(starts, f"answer {description}", total=len(starts)):
-        part = slice(start, start + batch_size)
-        count = len(images[part])
-        batch = torch.zeros(count, *shape) if features is None else gather(features, images[part])
-        answers += model.answer_features(batch, questions[part])
-    return answers
-
-
 def score(answers: dict[str, list[str]], rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns accuracy, controls and figures by question type; BLEU and ROUGE-L of long answers.
 
-    "visual_reliance" is accuracy minus that with another picture: what the right picture gives.
+    "visual_reliance" is the accuracy minus that with a different image: what the image contributes.
     """
     truths = [row["answer"] for row in rows]
     types = [row["type"] for row in rows]
@@ -139,7 +96,7 @@ def score(answers: dict[str, list[str]], rows: list[dict[str, Any]]) -> dict[str
 def write_predictions(
     path: Path, answers: dict[str, list[str]], rows: list[dict[str, Any]]
 ) -> None:
-    """Writes one JSON line a question: what was asked, answered and true."""
+    """Writes one JSON line per question, with all answers and the true one."""
     lines = [
         json.dumps(
             {
@@ -147,12 +104,12 @@ def write_predictions(
                 "type": row["type"],
                 "question": row["question"],
                 "truth": row["answer"],
-                **{name: given[place] for name, given in answers.items()},
-                "right": exact_match(answers["model"][place], row["answer"]),
+                **{name: given[index] for name, given in answers.items()},
+                "right": exact_match(answers["model"][index], row["answer"]),
             },
             ensure_ascii=False,
         )
-        for place, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
     write_atomic(path, ("\n".join(lines) + "\n").encode())
 
@@ -180,16 +137,14 @@ def draw(
     if not split.startswith("val"):
         return
     data = pq.read_table(PREPARED / "questions" / f"{split}.images.parquet")["bytes"]
-    # evenly spread over the split: neither picked for looks nor all of one picture
-    chosen = [place * len(rows) // number for place in range(min(number, len(rows)))]
     items = [
         Answered(
-            image=decode_image(data[rows[place]["image"]].as_py()),
-            question=rows[place]["question"],
-            answer=answers[place],
-            truth=rows[place]["answer"],
-            right=exact_match(answers[place], rows[place]["answer"]),
+            image=decode_image(data[rows[index]["image"]].as_py()),
+            question=rows[index]["question"],
+            answer=answers[index],
+            truth=rows[index]["answer"],
+            right=exact_match(answers[index], rows[index]["answer"]),
         )
-        for place in chosen
+        for index in spread(range(len(rows)), number)
     ]
     answers_sheet(folder / f"answers_{split}.png", items, f"Questions of {split}", columns=6)

@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_glass.encoders.files import DataError, output_folder, write_json
 from edge_glass.training.folders import PREPARED
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.prepare.decisions import Decision, decide
 from edge_glass.training.prepare.inspection import Partition, inspect, plan_partitions
 from edge_glass.training.prepare.leaks import count_leaks, hash_again, image_groups
@@ -22,7 +22,6 @@ from edge_glass.training.prepare.split_writer import SplitWriter
 from edge_glass.training.prepare.splits import image_id
 from edge_glass.training.prepare.texts import SCHEMAS
 from edge_glass.training.runtime.executor import open_executor, ordered_map
-from edge_glass.training.runtime.outputs import output_folder, write_json
 from edge_glass.training.runtime.progress import progress, say
 
 if TYPE_CHECKING:

@@ -18,14 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
+from edge_glass.encoders.files import DataError, output_folder
 from edge_glass.encoders.images import decode_image
 from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.fusion.sheets.sample_sheet import Sample, sample_sheet
 from edge_glass.training.folders import PREPARED
-from edge_glass.training.parquet.error import DataError
 from edge_glass.training.parquet.row_groups import open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
-from edge_glass.training.runtime.outputs import output_folder
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params

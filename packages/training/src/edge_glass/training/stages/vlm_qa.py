@@ -1,27 +1,26 @@
-"""Stage `vlm_qa`: visual tokens, fusion and decoder learn to answer questions about pictures.
+"""Stage `vlm_qa`: visual tokens, fusion and decoder learn to answer questions about images.
 
-Read from top to bottom: data, model, optimizer, resume, loop, save. Vision comes from the feature
-cache; the pooling, where one is used, from `align`. Several processes (see `engine/launch.py` for
-what each launch does) work on shares of the batch's logical shards.
+Read from top to bottom: data, model, optimizer, run, loop, save; docs/training-step.md explains one
+step with its shapes. Image features come from the cache, and the pooling (if visual tokens use it)
+from `align`. With several processes each works on its own microbatches of the batch; see
+`vlm_qa/launch.py`.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint
-from edge_glass.encoders.components import as_options
-from edge_glass.fusion.checkpoint import build_vlm
+from edge_glass.encoders.components import Component
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.engine.determinism import make_deterministic, reseed
-from edge_glass.training.engine.fingerprint import fingerprint
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.reduce import TreeSum
 from edge_glass.training.features.cache import (
@@ -31,32 +30,27 @@ from edge_glass.training.features.cache import (
     vision_features,
 )
 from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED, VLM
-from edge_glass.training.loop.best import Best
-from edge_glass.training.loop.certificate import Certificate
-from edge_glass.training.loop.curves import Curves, Speed, peak_memory
 from edge_glass.training.loop.ema import ExponentialMovingAverage
-from edge_glass.training.loop.level import proven_level
+from edge_glass.training.loop.guarantee import proven_level
 from edge_glass.training.loop.optim import (
     build_adamw,
     learning_rate_factor,
     set_learning_rate,
 )
-from edge_glass.training.loop.state import StateFile, file_mark
-from edge_glass.training.runtime.progress import progress, say
+from edge_glass.training.loop.run import Run
+from edge_glass.training.loop.speed import peak_memory
+from edge_glass.training.loop.state import file_mark
+from edge_glass.training.runtime.fingerprint import fingerprint
+from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
-from edge_glass.training.vlm_qa.batches import BatchPlan, QuestionSet, ShardSampler
-from edge_glass.training.vlm_qa.launch import Launch, open_launch
+from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
+from edge_glass.training.vlm_qa.launch import Launch
+from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
 from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
-
-CURVES = Path("plots/vlm_qa")
-FINGERPRINT = (
-    "seed", "num_threads", "reproducibility", "device", "data_name", "vision_encoder", "pooling",
-    "fusion", "decoder", "vlm_qa",
-)  # fmt: skip
 
 
 def run(params: Params) -> None:
@@ -68,8 +62,8 @@ def run(params: Params) -> None:
         open_launch(
             params.launch,
             processes,
-            num_shards=config.num_shards,
-            shard_size=config.batch_size // config.num_shards,
+            num_microbatches=config.num_microbatches,
+            microbatch_size=config.batch_size // config.num_microbatches,
             max_grad_norm=config.optim.max_grad_norm,
         ) as launch,
     ):
@@ -78,9 +72,9 @@ def run(params: Params) -> None:
 
 def train(params: Params, processes: Processes, launch: Launch) -> None:
     """Trains, in one of the processes of a run."""
-    config = params.vlm_qa
+    config, seed = params.vlm_qa, params.seed
 
-    # data
+    # data: the questions of each image packed in one row, and the plan of all batches
     index = read_index()
     rows = prepared_rows("questions", "train", PREPARED)
     texts = [text for row in rows for text in (row["question"], row["answer"]) if text]
@@ -88,7 +82,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     samples, skipped = pack_questions(rows, tokenizer, config.max_questions, config.max_length)
     for reason, count in sorted(skipped.items()):
         say(f"vlm_qa: {count} of {len(rows)} questions left out: {reason}")
-    plan = BatchPlan(samples, config.batch_size, config.num_shards, params.seed)
+    plan = BatchPlan(samples, config.batch_size, config.num_microbatches, seed)
     validation = validation_questions(
         index.splits["questions"] if config.validation_steps else [],
         PREPARED,
@@ -97,8 +91,8 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         max_length=config.max_length,
     )
 
-    # model
-    reseed(params.seed, "vlm_qa", "init")
+    # model: fresh weights, apart from the pooling of `align` and a pretrained decoder
+    reseed(seed, "vlm_qa", "init")
     model = build_model(params, index, tokenizer).train().to(processes.device)
     objective = AnswerLoss(
         model,
@@ -111,7 +105,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     say(f"vlm_qa: {len(rows) - skipped.total()} questions over {len(samples)} rows, "
         f"{count / 1e6:.2f} M trained; proven: {level}")  # fmt: skip
 
-    # optimizer
+    # optimizer: the projector has its own learning rate
     optimizer = build_adamw(
         [
             (model.visual_tokens, config.projector_learning_rate),
@@ -121,112 +115,94 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         config.optim,
     )
     launch.prepare(objective, optimizer)
-
-    # what is validated and handed on: the averaged weights, where there are any
+    # averaged weights, if there are any, are the ones that are validated and saved
     ema = ExponentialMovingAverage(model, config.ema_decay) if config.ema_decay else None
-    averages: dict[str, Tensor] = ema.state_dict() if ema else {}
-    best = Best(averages or trained, config.patience)
 
-    # resume
-    mark = fingerprint(params, *FINGERPRINT) + file_mark(
+    # run: continues from the saved state of an interrupted run with the same inputs, if any
+    mark = fingerprint(params, "vlm_qa") + file_mark(
         PREPARED / "questions", FEATURES / "index.json", ALIGNED / "config.json"
     )
-    state_file = StateFile("vlm_qa", f"{mark}\n{launch.mark(params.launch)}")
-    others = {**{f"ema.{name}": value for name, value in averages.items()}, **best.saved()}
-    state = launch.restore(state_file, trained, others)
-    batches = launch.prepare_loader(
-        question_loader(params, plan, samples, tokenizer, state.step, processes)
-    )
-    curves = Curves(CURVES, state, processes)
-    speed = Speed("vlm_qa", state, processes)
-    certificate = Certificate(
-        "vlm_qa", state.chain, trained, processes,
-        every=config.certificate_steps, seed=params.seed, level=level,
+    run = Run(
+        "vlm_qa", config, trained, launch, processes,
+        fingerprint=f"{mark}\n{launch.mark(params.launch)}", seed=seed, level=level,
+        averages=ema.averages() if ema else None,
     )  # fmt: skip
-    if state.step == 0:
+    if run.state.step == 0:
         show_supervision(samples[0], tokenizer)
+    batches = launch.prepare_loader(
+        question_loader(params, plan, samples, tokenizer, run.state.step, processes)
+    )
 
-    # loop
-    for step in progress(range(state.step, config.steps), "vlm_qa", total=config.steps,
-                         start=state.step):  # fmt: skip
-        if best.enough(state):
-            say(f"vlm_qa: no better validation score since step {state.notes['best_step']:.0f}")
-            break
+    for step in run.steps():
+        # forward, loss, backward: gradients accumulate over this process's microbatches
+        num_labelled, losses = plan.num_labelled(step), TreeSum()
+        for microbatch in launch.microbatches:
+            batch = next(batches)  # features (n, P, D); input_ids, segment_ids, labels (n, T)
+            reseed(seed, "vlm_qa", step, microbatch)
+            with launch.microbatch():
+                loss = launch.objective(**batch) / num_labelled  # ()
+                launch.backward(loss)
+            losses.add(loss.detach()[None])
+
+        # step: clip, update the weights at this step's learning rate, then their average
         factor = learning_rate_factor(
             step, steps=config.steps, warmup_steps=config.optim.warmup_steps
         )
         set_learning_rate(launch.optimizer, factor)
-        num_labelled, losses = plan.num_labelled(step), TreeSum()
-        for shard in launch.shards:
-            batch = next(batches)
-            reseed(params.seed, "vlm_qa", step, shard)
-            with launch.shard():
-                loss = launch.objective(**batch) / num_labelled
-                launch.backward(loss)
-            losses.add(loss.detach()[None])
         norm = launch.step(config.optim.max_grad_norm, f"vlm_qa, step {step}")
-        whole_loss = launch.loss(losses)
         if ema:
             ema.update()
-        state.step = step + 1
-        certificate.add(plan.batch(step), whole_loss, norm)
-        useful = plan.num_useful(step)
-        speed.count(config.batch_size, tokens=useful)
-        count_padding(state.notes, useful, plan.num_padded(step))
-        if state.step % config.log_steps == 0:
-            curves.log(
-                state.step,
+
+        # log: the certificate gets every step, the curves every `log_steps` steps
+        whole_loss, useful = launch.loss(losses), plan.num_useful(step)
+        run.count(plan.batch(step), whole_loss, norm, samples=config.batch_size, tokens=useful)
+        count_padding(run.state.notes, useful, plan.num_padded(step))
+        if run.log_due():
+            run.log(
                 {
                     "loss": whole_loss,
                     "grad_norm": norm.item(),
                     "learning_rate": config.optim.learning_rate * factor,
-                    "useful_token_share": useful_share(state.notes),
+                    "useful_token_share": useful_share(run.state.notes),
                 },
+                peak_memory_gb=peak_memory(processes.device),
             )
-            speed.log(state.step, peak_memory_gb=peak_memory(processes.device))
-        if validation and (state.step % config.validation_steps == 0 or state.step == config.steps):
+
+        # at intervals: answer validation questions, and save the state
+        if validation and run.validation_due():
             with ema.applied() if ema else nullcontext(), objective.autocast():
                 accuracy = validation_accuracy(model, validation, processes)
-            best.update(accuracy["mean"], state)
-            curves.log(state.step, {f"accuracy_{name}": each for name, each in accuracy.items()})
-        if state.step % config.checkpoint_steps == 0:
-            launch.save(state_file, state, trained, others)
+            run.score("accuracy", accuracy)
+        run.save_if_due()
 
-    # save
-    curves.close()
-    processes.wait()
-    say(f"vlm_qa: {useful_share(state.notes):.3f} of the tokens were useful, the others padding; "
-        f"peak memory {peak_memory(processes.device):.2f} GB")  # fmt: skip
+    # save: the weights that the next stages use, and the certificate
+    run.end()
+    say(f"vlm_qa: {useful_share(run.state.notes):.3f} of the tokens were useful, the others "
+        f"padding; peak memory {peak_memory(processes.device):.2f} GB")  # fmt: skip
     if processes.main:
-        use_best = config.checkpoint == "best" and bool(validation)
-        if use_best:
-            say(f"vlm_qa: best at step {state.notes['best_step']:.0f}, "
-                f"exact match {state.notes['best_score']:.3f}")  # fmt: skip
         model.eval()
-        with best.applied() if use_best else nullcontext(), ema.applied() if ema else nullcontext():
+        with run.chosen_weights("exact match"), ema.applied() if ema else nullcontext():
             model.save_pretrained(VLM)
-        certificate.write(VLM)
-        state_file.clear()
+        run.certify(VLM)
 
 
 def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLanguageModel:
     """Builds the model with fresh weights, and the pooling's weights from `align`."""
-    config = params.vlm_qa
-    model = build_vlm(
-        {
-            "vision_encoder": params.vision_encoder.saved(),
-            "image_size": index.image_sizes["questions"],
-            "input_width": index.vision_width,
-            "grid": list(index.grids["questions"]),
-            "pooling": params.pooling.saved(),
-            "fusion": params.fusion.saved(),
-            "decoder": params.decoder.saved(),
-            "visual_tokens": as_options(config.visual_tokens),
-            "max_new_tokens": config.max_new_tokens,
-        },
-        tokenizer,
-        where="params.yaml",
+    visual_tokens = params.vlm_qa.visual_tokens
+    image_size = index.image_sizes["questions"]
+    vision = replace(params.vision_encoder.config, image_size=image_size)
+    config = VlmConfig(
+        vision_encoder=Component(name=params.vision_encoder.name, config=vision),
+        visual_tokens=visual_tokens,
+        pooling=None if visual_tokens.kind == "grid" else params.pooling,
+        fusion=params.fusion,
+        decoder=params.decoder,
+        input_width=index.vision_width,
+        grid=index.grids["questions"],
+        image_size=image_size,
+        max_new_tokens=params.vlm_qa.max_new_tokens,
     )
+    model = VisionLanguageModel(config, tokenizer)
     pooling = model.visual_tokens.pooling
     if pooling is not None:
         _, tensors = load_checkpoint(ALIGNED)
@@ -248,14 +224,14 @@ def question_loader(
     start: int,
     processes: Processes,
 ) -> DataLoader[Any]:
-    """Returns the shards of all steps from `start` on."""
+    """Returns a loader of the microbatches of all steps from `start` on."""
     config = params.vlm_qa
     questions = QuestionSet(
         samples, vision_features("questions", "train"), int(tokenizer.pad_token_id)
     )
     return DataLoader(
         questions,
-        batch_sampler=ShardSampler(plan, start, config.steps, processes),
+        batch_sampler=MicrobatchSampler(plan, start, config.steps, processes),
         collate_fn=questions.collate,
         num_workers=config.num_workers,
         persistent_workers=config.num_workers > 0,
@@ -263,7 +239,7 @@ def question_loader(
 
 
 def show_supervision(sample: PackedQuestions, tokenizer: Any) -> None:
-    """Prints what is learned from the first sample, decoded, so that a person sees it."""
+    """Prints what the first sample supervises, decoded, so that a person can check it."""
     ids, labels = np.array(sample.input_ids), np.array(sample.labels)
     learned = tokenizer.decode(ids[labels != IGNORED].tolist())
     say(f"vlm_qa: reads   {tokenizer.decode(ids.tolist())}")
@@ -271,11 +247,11 @@ def show_supervision(sample: PackedQuestions, tokenizer: Any) -> None:
 
 
 def count_padding(notes: dict[str, float], useful: int, padded: int) -> None:
-    """Adds a step's tokens to what the run has seen; they are part of its state."""
+    """Adds the tokens of a step to the counts, which are part of the run's state."""
     notes["useful_tokens"] = notes.get("useful_tokens", 0.0) + useful
     notes["padded_tokens"] = notes.get("padded_tokens", 0.0) + padded
 
 
 def useful_share(notes: dict[str, float]) -> float:
-    """Returns the share of the tokens so far that were no padding."""
+    """Returns the share of the tokens so far that were not padding."""
     return notes.get("useful_tokens", 0.0) / max(1.0, notes.get("padded_tokens", 0.0))

@@ -9,17 +9,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from edge_glass.encoders.images import BadImage, decode_image, load_image, open_image
+from edge_glass.encoders.images import decode_image
 from edge_glass.encoders.towers.preprocessing import ImageTransform
-
-JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureDecoder:
     """Decodes a picture and fits it to the encoder's square; safe to send to another process.
 
-    Orientation, CMYK, 16 bits, palettes and transparency are the transform's (`preprocessing.rgb`).
+    Orientation, CMYK, 16 bits, palettes and transparency are the transform's (`images.to_rgb`).
 
     Attributes:
         transform: from the vision encoder.
@@ -42,46 +40,24 @@ class PictureDecoder:
             raise ValueError(f"draft is {self.draft}, expected None or at least 1")
 
     def __call__(self, data: bytes | None) -> Float[Tensor, "3 H W"]:
-        """Decodes one picture.
+        """Decodes one image.
 
         Raises:
-            BadImage: the reasons of `decode_image`, "unsupported_mode" or "undecodable_image".
+            BadImageError: the reasons of `decode_image` and of `to_rgb`.
         """
-        try:
-            return self.transform(self.decode(data))
-        except BadImage:
-            raise
-        except MemoryError:
-            raise  # the machine's fault, not the picture's
-        except ValueError as error:
-            raise BadImage("unsupported_mode", str(error)) from error
-        except Exception as error:  # a decoder fed by the web may raise anything
-            raise _undecodable(error) from error
+        return self.transform(self.decode(data))
 
     def decode(self, data: bytes | None) -> Image.Image:
-        """Decodes to the picture's own mode, and to a smaller size where `draft` allows it.
+        """Decodes to the image's own mode, and to a smaller size if `draft` allows it.
 
         Raises:
-            BadImage: as when called, before the transform.
+            BadImageError: the reasons of `decode_image`.
         """
-        try:
-            if self.draft is None or data is None or not data.startswith(JPEG):
-                return decode_image(data)
-            return self._draft(data, self.draft)
-        except (BadImage, MemoryError):
-            raise
-        except Exception as error:  # as above
-            raise _undecodable(error) from error
+        return decode_image(data, draft=None if self.draft is None else self._smallest)
 
-    def _draft(self, data: bytes, gap: float) -> Image.Image:
-        image = open_image(data)
+    def _smallest(self, size: tuple[int, int]) -> tuple[int, int]:
+        assert self.draft is not None
         # `pad` fits the longer side to the square, `crop` the shorter one
-        fitted = max(image.size) if self.transform.fit == "pad" else min(image.size)
-        share = gap * self.transform.image_size / fitted
-        width, height = image.size
-        image.draft(None, (math.ceil(width * share), math.ceil(height * share)))
-        return load_image(image)
-
-
-def _undecodable(error: Exception) -> BadImage:
-    return BadImage("undecodable_image", f"{type(error).__name__}: {error}")
+        fitted = max(size) if self.transform.fit == "pad" else min(size)
+        share = self.draft * self.transform.image_size / fitted
+        return math.ceil(size[0] * share), math.ceil(size[1] * share)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from edge_glass.encoders.images import BadImage
+from edge_glass.encoders.images import BadImageError
 from edge_glass.training.parquet.row_groups import RowGroups
 from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.prepare.templates import RowError, question_answers
@@ -185,7 +185,7 @@ class ParquetDataset(IterableDataset[Batch]):
                     )
                 if self.decoder is not None:
                     images.append(self.decoder((row["image"] or {}).get("bytes")))
-            except (BadImage, RowError) as error:
+            except (BadImageError, RowError) as error:
                 path, place = self.row_groups.place(number)
                 errors.append(
                     ErrorRow(file=str(path), row=place, reason=error.reason, detail=str(error))

@@ -1,1 +1,1 @@
-"""Packing, batches, loss, validation and launches of stage `vlm_qa`."""
+"""Packing, batches, loss, validation, launches and options of stage `vlm_qa`."""

@@ -1,4 +1,4 @@
-"""Answer-only causal language modelling: only labelled positions meet the vocabulary."""
+"""Answer-only causal language modelling: the vocabulary is projected at labelled positions only."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from edge_glass.fusion.prompt import IGNORED
+
 if TYPE_CHECKING:
     from edge_glass.fusion.vlm import VisionLanguageModel
-
-IGNORED = -100  # label of prompt, padding and visual prefix, as in transformers
 
 
 def causal_lm_loss(
@@ -24,33 +24,32 @@ def causal_lm_loss(
     *,
     label_smoothing: float = 0.0,
 ) -> tuple[Float[Tensor, ""], int]:
-    """Return the summed cross entropy of the labelled tokens and how many they are.
+    """Returns the summed cross entropy of the labelled tokens, and the number of these tokens.
 
-    The caller divides by the labelled tokens of its whole (accumulated, global) batch: a mean a
-    micro-batch would weigh tokens by the company they arrive in. Without any labelled token the
-    loss is 0, still with a graph.
+    The caller divides by the number of labelled tokens of the whole batch. A mean per microbatch
+    would instead weight a token by how many other labelled tokens its microbatch has. If no token
+    is labelled, the loss is 0 and still has a graph.
 
     Args:
-        project: hidden states (tokens, D) to logits (tokens, V): ``decoder.project``.
-        hidden_states: one a supervision step, the last is the answer; the loss is the mean over
-            them.
-        labels: aligned with the sequence, `IGNORED` where nothing is learned. Position s is
-            predicted from s - 1, so that the shift happens here, and the first position's label is
-            never used.
-        label_smoothing: share of the target spread evenly over the vocabulary, 0 to 1.
+        project: maps hidden states (tokens, D) to logits (tokens, V), as `decoder.project`.
+        hidden_states: one per supervision step, of which the last one gives the answer; the loss is
+            the mean over them.
+        labels: aligned with the sequence; `IGNORED` at positions without a target. Position s is
+            predicted from position s - 1, so the label of the first position is never used.
+        label_smoothing: share of the target that is spread evenly over the vocabulary, 0 to 1.
 
     Returns:
-        float32 sum over the tokens, and their number.
+        The sum over the tokens in float32, (), and their number.
 
     Raises:
-        ValueError: where there are no hidden states or their shape does not agree with the labels'.
+        ValueError: if there are no hidden states, or their shape does not match the labels.
     """
     if not hidden_states:
-        raise ValueError("found no hidden states; expected one a supervision step")
+        raise ValueError("found no hidden states, expected one per supervision step")
     for hidden in hidden_states:
         if hidden.ndim != 3 or hidden.shape[:2] != labels.shape:
             raise ValueError(
-                f"hidden states {tuple(hidden.shape)} do not go with labels {tuple(labels.shape)}: "
+                f"hidden states {tuple(hidden.shape)} do not match labels {tuple(labels.shape)}: "
                 "expected (B, S, D) and (B, S), with labels for the visual prefix too"
             )
     targets = labels[:, 1:]
@@ -69,16 +68,16 @@ def causal_lm_loss(
 
 
 class AnswerLoss(nn.Module):
-    """A vision-language model and its loss as one module: all that a step computes is one forward.
+    """A vision-language model and its loss as one module, so that one forward computes a loss.
 
-    Wrappers that watch a module's forward and backward (DDP, DeepSpeed) then see everything.
-    Weights stay float32; on a GPU products run in bfloat16. Not DeepSpeed's or a module's own
-    bfloat16, which would round norms and the projector's weights too.
+    Wrappers that hook into a module's forward and backward (DDP, DeepSpeed) then see everything.
+    Weights remain float32, and with `use_bfloat16` matrix products run in bfloat16 by autocast. The
+    bfloat16 modes of DeepSpeed or of the module would round norms and the projector's weights too.
 
     Args:
-        model: what is trained.
+        model: the model to train.
         label_smoothing: see `causal_lm_loss`.
-        use_bfloat16: whether products run in it.
+        use_bfloat16: whether products run in bfloat16.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class AnswerLoss(nn.Module):
         self.label_smoothing, self.use_bfloat16 = label_smoothing, use_bfloat16
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Returns the context that the model runs in, in training and in validation."""
+        """Returns the context in which the model runs, in training and in validation."""
         kind = next(self.model.parameters()).device.type
         return torch.autocast(kind, torch.bfloat16, enabled=self.use_bfloat16)
 
@@ -100,7 +99,7 @@ class AnswerLoss(nn.Module):
         segment_ids: Int[Tensor, "B T"],
         labels: Int[Tensor, "B T"],
     ) -> Float[Tensor, ""]:
-        """Returns the summed loss of the labelled tokens; arguments as the model's forward."""
+        """Returns the summed loss of the labelled tokens; the arguments are those of the model."""
         with self.autocast():
             output = self.model(features, input_ids, segment_ids, labels)
             loss, _ = causal_lm_loss(

@@ -1,4 +1,4 @@
-"""Which samples a step takes and how they are cut in shards, functions of (seed, step) alone."""
+"""Which samples a step takes and how they are cut into microbatches: functions of (seed, step)."""
 
 from __future__ import annotations
 
@@ -9,77 +9,76 @@ from torch.utils.data import Dataset, Sampler
 
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.engine.processes import Processes
-from edge_glass.training.engine.reduce import is_power_of_two
 from edge_glass.training.features.cache import Features, gather
 from edge_glass.training.vlm_qa.packing import PackedQuestions, bucketed_batches, collate_questions
 
 
 class BatchPlan:
-    """The global batch of every step, of samples of similar length, cut in equal logical shards.
+    """The global batch of every step: samples of similar length, cut into equal microbatches.
+
+    A microbatch is padded to its own longest sample, so that its numbers depend only on its own
+    samples.
 
     Args:
-        samples: all there are.
-        batch_size: samples a step, of all processes together.
-        num_shards: a power of two that divides the batch. A shard is padded to its own longest
-            sample, so that its numbers depend on nothing but itself.
+        samples: all samples.
+        batch_size: samples per step, of all processes together.
+        num_microbatches: a power of two that divides the batch.
         seed: of the order.
 
     Raises:
-        ValueError: where the batch can't be cut so, or there are too few samples.
+        ValueError: if there are fewer samples than `batch_size`.
     """
 
     def __init__(
-        self, samples: Sequence[PackedQuestions], batch_size: int, num_shards: int, seed: int
+        self, samples: Sequence[PackedQuestions], batch_size: int, num_microbatches: int, seed: int
     ) -> None:
-        if not is_power_of_two(num_shards) or batch_size % num_shards:
-            raise ValueError(
-                f"vlm_qa.num_shards is {num_shards} and vlm_qa.batch_size {batch_size}: expected a "
-                "power of two that divides the batch, such as 1, 2, 4 or 8"
-            )
         self.lengths = [len(sample.input_ids) for sample in samples]
         self.labelled = [sum(x != IGNORED for x in sample.labels) for sample in samples]
-        self.batch_size, self.num_shards, self.seed = batch_size, num_shards, seed
-        self.shard_size = batch_size // num_shards
+        self.batch_size, self.num_microbatches, self.seed = batch_size, num_microbatches, seed
+        self.microbatch_size = batch_size // num_microbatches
         self._epochs: dict[int, list[list[int]]] = {}
         self.batch(0)
 
     def batch(self, step: int) -> list[int]:
         """Returns the sample numbers of a step."""
-        epoch, place = divmod(step, max(1, len(self.lengths) // self.batch_size))
+        epoch, index = divmod(step, max(1, len(self.lengths) // self.batch_size))
         if epoch not in self._epochs:
-            # the loader reads ahead, so that two epochs are asked for around their border
+            # the loader reads ahead, so two epochs are in use around the border between them
             self._epochs = {old: kept for old, kept in self._epochs.items() if old == epoch - 1}
             self._epochs[epoch] = bucketed_batches(
                 self.lengths, self.batch_size, seed=self.seed, epoch=epoch
             )
-        return self._epochs[epoch][place]
+        return self._epochs[epoch][index]
 
-    def shard(self, step: int, shard: int) -> list[int]:
-        """Returns the sample numbers of one shard of a step."""
-        return self.batch(step)[shard * self.shard_size : (shard + 1) * self.shard_size]
+    def microbatch(self, step: int, microbatch: int) -> list[int]:
+        """Returns the sample numbers of one microbatch of a step."""
+        return self.batch(step)[
+            microbatch * self.microbatch_size : (microbatch + 1) * self.microbatch_size
+        ]
 
     def num_labelled(self, step: int) -> int:
-        """Returns the labelled tokens of the whole batch, which its loss is divided by."""
-        return sum(self.labelled[index] for index in self.batch(step))
+        """Returns the number of labelled tokens of the whole batch, which divides its loss."""
+        return sum(self.labelled[sample] for sample in self.batch(step))
 
     def num_useful(self, step: int) -> int:
-        """Returns the tokens of the batch, padding left out."""
-        return sum(self.lengths[index] for index in self.batch(step))
+        """Returns the number of tokens of the batch without padding."""
+        return sum(self.lengths[sample] for sample in self.batch(step))
 
     def num_padded(self, step: int) -> int:
-        """Returns the tokens of the batch, padding included."""
+        """Returns the number of tokens of the batch with padding."""
         return sum(
-            self.shard_size * max(self.lengths[index] for index in self.shard(step, shard))
-            for shard in range(self.num_shards)
+            self.microbatch_size
+            * max(self.lengths[sample] for sample in self.microbatch(step, microbatch))
+            for microbatch in range(self.num_microbatches)
         )
 
 
 class QuestionSet(Dataset[PackedQuestions]):
-    """The samples by number, and how some of them become what the model takes.
+    """The samples by number, and how a list of them becomes a batch for the model.
 
     Args:
         samples: packed questions.
-        features: (M, P, D) of the pictures, memory-mapped.
+        features: (M, P, D) of the images, memory-mapped.
         pad_token_id: of the tokenizer.
     """
 
@@ -98,7 +97,7 @@ class QuestionSet(Dataset[PackedQuestions]):
         return self.samples[index]
 
     def collate(self, samples: Sequence[PackedQuestions]) -> dict[str, Tensor]:
-        """Returns the arguments of the model's forward: features (B, P, D), the others (B, T)."""
+        """Returns the arguments of the model: features (n, P, D), the others (n, T)."""
         batch = collate_questions(samples, self.pad_token_id)
         return {
             "features": gather(self.features, batch.images),
@@ -108,30 +107,30 @@ class QuestionSet(Dataset[PackedQuestions]):
         }
 
 
-class ShardSampler(Sampler[list[int]]):
-    """Deals out the shards of the steps from `start` on, one a process in turn.
+class MicrobatchSampler(Sampler[list[int]]):
+    """Yields the microbatches of the steps from `start` on, in the order that accelerate needs.
 
-    Accelerate gives every process the batches whose number is its own modulo the number of
-    processes. The order here makes these the process's own consecutive shards.
+    Accelerate gives process r of n the items r, r + n, r + 2n ... of a sampler. The order here
+    makes these items the process's own consecutive microbatches.
 
     Args:
-        plan: what the steps hold.
+        plan: which samples each step takes.
         start: first step.
-        steps: end of training.
-        processes: those that share the shards.
+        steps: the step at which training ends.
+        processes: those that share the microbatches.
     """
 
     def __init__(self, plan: BatchPlan, start: int, steps: int, processes: Processes) -> None:
         self.plan, self.start, self.steps, self.size = plan, start, steps, processes.size
-        # what accelerate looks for in a batch sampler
-        self.batch_size, self.drop_last = plan.shard_size, False
+        # accelerate reads these attributes of a batch sampler
+        self.batch_size, self.drop_last = plan.microbatch_size, False
 
     def __len__(self) -> int:
-        return max(0, self.steps - self.start) * self.plan.num_shards
+        return max(0, self.steps - self.start) * self.plan.num_microbatches
 
     def __iter__(self) -> Iterator[list[int]]:
-        each = self.plan.num_shards // self.size
+        each = self.plan.num_microbatches // self.size
         for step in range(self.start, self.steps):
-            for place in range(each):
+            for index in range(each):
                 for rank in range(self.size):
-                    yield self.plan.shard(step, rank * each + place)
+                    yield self.plan.microbatch(step, rank * each + index)

@@ -7,28 +7,32 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchConfig:
-    """How the processes of `vlm_qa` come about.
+    """How the processes of `vlm_qa` are started.
 
     Attributes:
-        num_processes: that the command starts by itself on this machine. Under `torchrun` (several
-            machines, say) it counts for nothing: the command joins what there is.
+        num_processes: the command starts so many on this machine. It is ignored if `torchrun` has
+            started the command, for example on several machines.
     """
 
     num_processes: int = 1
 
     def __post_init__(self) -> None:
         if self.num_processes < 1:
-            raise ValueError(f"num_processes is {self.num_processes}, expected 1 or more")
+            raise ValueError(f"num_processes is {self.num_processes}, expected 1 or more: raise it")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeepSpeedLaunchConfig(LaunchConfig):
-    """DeepSpeed's file besides; sizes and clipping in it are filled in from `vlm_qa`."""
+    """Processes that use DeepSpeed.
+
+    Attributes:
+        config: DeepSpeed's JSON file. Its batch sizes and clipping are filled in from `vlm_qa`.
+    """
 
     config: str
 
 
-LAUNCHES: dict[str, type[LaunchConfig]] = {
+LAUNCH_CONFIGS: dict[str, type[LaunchConfig]] = {
     "tree": LaunchConfig,
     "ddp": LaunchConfig,
     "deepspeed_zero2": DeepSpeedLaunchConfig,

@@ -1,4 +1,4 @@
-"""Batches of questions: all questions of a picture packed in one row behind one visual prefix."""
+"""Batches of questions: all questions of an image packed in one row behind one visual prefix."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PackedQuestions:
-    """All questions of one picture, one after another.
+    """Questions of one image, one after the other.
 
     Attributes:
-        image: the picture's row in the feature cache.
+        image: the image's row in the feature cache.
         input_ids: T token ids.
         labels: T labels, -100 over the prompts.
         segment_ids: T question numbers.
@@ -38,17 +38,12 @@ class PackedQuestions:
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionBatch:
-    """B pictures with their questions, padded on the right; all (B, T) but `images` (B,)."""
+    """B images with their questions, padded on the right. `images` is (B,), the others (B, T)."""
 
     images: Tensor
     input_ids: Tensor
     labels: Tensor
     segment_ids: Tensor
-
-    @property
-    def useful_share(self) -> float:
-        """Share of the positions that are no padding."""
-        return float((self.segment_ids != PADDING).float().mean())
 
 
 def pack_questions(
@@ -57,20 +52,20 @@ def pack_questions(
     max_questions: int,
     max_length: int,
 ) -> tuple[list[PackedQuestions], Counter[str]]:
-    """Groups rows (image, question, answer) by picture, in the order of the pictures.
+    """Groups rows (image, question, answer) by image, in the order of the images.
 
     Args:
-        rows: one a question.
-        tokenizer: the decoder's.
-        max_questions: at most so many questions together.
-        max_length: at most so many tokens together.
+        rows: one per question.
+        tokenizer: of the decoder.
+        max_questions: at most so many questions in one packed row.
+        max_length: at most so many tokens in one packed row.
 
     Returns:
         The packed questions, and how many rows were left out for which reason: "empty answer", or
-        "longer than max_length" where a question and its answer are so by themselves.
+        "longer than max_length" if one question with its answer is longer.
 
     Raises:
-        ValueError: where no row is left.
+        ValueError: if no row remains.
     """
     by_image: dict[int, list[tuple[list[int], list[int]]]] = {}
     skipped: Counter[str] = Counter()
@@ -96,7 +91,7 @@ def pack_questions(
     if not packed:
         raise ValueError(
             f"no question is left of {len(rows)} ({dict(skipped)}): raise vlm_qa.max_length, now "
-            f"{max_length}, or look at the data"
+            f"{max_length}, or check the data"
         )
     return packed, skipped
 
@@ -130,15 +125,15 @@ def bucketed_batches(
 ) -> list[list[int]]:
     """Returns the batches of an epoch, each of samples of similar length.
 
-    A permutation by (seed, epoch) is cut in windows of `window` batches; a window is sorted by
-    length and cut into batches, whose order is drawn anew, so that lengths don't come in order.
+    A permutation by (seed, epoch) is cut into windows of `window` batches. Each window is sorted by
+    length and cut into batches. Then all batches are shuffled, so that lengths are not in order.
 
     Raises:
-        ValueError: where a batch holds more samples than there are.
+        ValueError: if a batch needs more samples than exist.
     """
     if batch_size > len(lengths):
         raise ValueError(
-            f"batch_size is {batch_size}, but there are only {len(lengths)} pictures: lower it"
+            f"batch_size is {batch_size}, but there are only {len(lengths)} images: lower it"
         )
     order = epoch_order(len(lengths), seed=seed, epoch=epoch).tolist()
     batches: list[list[int]] = []
@@ -149,4 +144,4 @@ def bucketed_batches(
         batches += [part[at : at + batch_size] for at in range(0, len(part), batch_size)]
     whole = [batch for batch in batches if len(batch) == batch_size]
     shuffle = torch.randperm(len(whole), generator=generator(seed, "buckets", epoch)).tolist()
-    return [whole[place] for place in shuffle]
+    return [whole[index] for index in shuffle]

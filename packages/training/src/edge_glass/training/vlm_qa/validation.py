@@ -1,4 +1,4 @@
-"""Answers on a part of the validation splits while a model trains: what `best` goes by."""
+"""Answers to validation questions while a model trains: they decide which weights are best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edge_glass.training.engine.processes import Processes
 from edge_glass.training.evaluation.answers.scores import exact_match
 from edge_glass.training.features.cache import Features, gather, prepared_rows, vision_features
 
-BATCH = 64  # questions; part of what a validation is, so that any number of processes agrees
+BATCH = 64  # questions; fixed, so that any number of processes computes the same scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +25,10 @@ class ValidationQuestions:
     """Some questions of a split, in the order of their length.
 
     Attributes:
-        features: of the split's pictures, memory-mapped.
-        images: the questions' pictures.
-        prompts: token ids, ready for the answer.
-        truths: the answers.
+        features: (M, P, D) of the split's images, memory-mapped.
+        images: for each question, the row of its image in `features`.
+        prompts: for each question, its token ids, so that the answer follows.
+        truths: for each question, its answer.
     """
 
     features: Features
@@ -37,7 +37,7 @@ class ValidationQuestions:
     truths: list[str]
 
     def right(self, model: VisionLanguageModel, start: int) -> int:
-        """Returns how many of the batch from `start` on the model answers exactly."""
+        """Returns how many of the `BATCH` questions from `start` on the model answers exactly."""
         part = slice(start, start + BATCH)
         device = next(model.parameters()).device
         input_ids, mask = left_padded(self.prompts[part], int(model.tokenizer.pad_token_id))
@@ -55,26 +55,25 @@ def validation_questions(
 ) -> dict[str, ValidationQuestions]:
     """Takes `number` questions of each split whose name begins with "val", always the same ones.
 
-    They are drawn, as questions in the order of a file may go by type in turn. Test splits are
-    never looked at here. Questions of more than `max_length` tokens are left out, and those
-    without an answer.
+    They are drawn at random, because a file may be ordered by question type. Test splits are never
+    read here. Questions without an answer or of more than `max_length` tokens are left out.
     """
     found = {}
     for name in sorted(each for each in names if each.startswith("val")):
         rows = [row for row in prepared_rows("questions", name, prepared) if row["answer"]]
         drawn = torch.randperm(len(rows), generator=generator("validation", name))[:number]
-        chosen = [rows[place] for place in drawn.tolist()]
+        chosen = [rows[index] for index in drawn.tolist()]
         prompts = [prompt_ids(tokenizer, row["question"]) for row in chosen]
         order = sorted(
-            (place for place in range(len(chosen)) if len(prompts[place]) <= max_length),
-            key=lambda place: (len(prompts[place]), place),
+            (index for index in range(len(chosen)) if len(prompts[index]) <= max_length),
+            key=lambda index: (len(prompts[index]), index),
         )
         if order:
             found[name] = ValidationQuestions(
                 features=vision_features("questions", name),
-                images=np.array([chosen[place]["image"] for place in order]),
-                prompts=[prompts[place] for place in order],
-                truths=[chosen[place]["answer"] for place in order],
+                images=np.array([chosen[index]["image"] for index in order]),
+                prompts=[prompts[index] for index in order],
+                truths=[chosen[index]["answer"] for index in order],
             )
     return found
 
@@ -86,7 +85,7 @@ def validation_accuracy(
 ) -> dict[str, float]:
     """Returns the share of exact matches by split, and "mean" over the splits.
 
-    The processes share the batches; what each finds is whole numbers, so that the sum is exact.
+    The processes share the batches. Each process counts whole numbers, so the sum is exact.
     """
     training = model.training
     model.eval()

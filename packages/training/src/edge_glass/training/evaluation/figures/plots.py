@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_glass.encoders.checkpoint import write_atomic
+from edge_glass.encoders.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

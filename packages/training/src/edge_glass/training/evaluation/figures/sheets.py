@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, ImageDraw
 
@@ -24,6 +25,8 @@ from edge_glass.fusion.sheets.contact_sheet import (
     save_sheet,
     write,
 )
+
+T = TypeVar("T")
 
 _CELL = 132  # side of a picture, in pixels
 _FRAME = 4
@@ -158,3 +161,9 @@ def _mark(draw: ImageDraw.ImageDraw, x: int, y: int, right: bool) -> None:
     else:
         draw.line([(x + 4, y + 4), (x + 10, y + 10)], "white", 2)
         draw.line([(x + 10, y + 4), (x + 4, y + 10)], "white", 2)
+
+
+def spread(items: Sequence[T], number: int) -> list[T]:
+    """Returns up to `number` items at even distances, so that none is picked for its looks."""
+    number = min(number, len(items))
+    return [items[index * len(items) // number] for index in range(number)]

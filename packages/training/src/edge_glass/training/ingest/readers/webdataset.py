@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.columns import Columns, find_columns
 from edge_glass.training.ingest.conversations import to_questions, turns_of
 from edge_glass.training.ingest.images import SUFFIXES
@@ -25,7 +26,6 @@ from edge_glass.training.ingest.scan import is_hidden
 from edge_glass.training.ingest.source import Source, splits_of_paths
 from edge_glass.training.ingest.tar_members import FAULTS, is_compressed, tar_members
 from edge_glass.training.ingest.texts import shown
-from edge_glass.training.parquet.error import DataError
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 CAPTIONS = ("txt", "caption", "text")

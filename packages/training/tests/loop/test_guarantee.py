@@ -1,4 +1,4 @@
-"""What a configuration's bytes are promised for, said at the start of a run."""
+"""The level that tests prove for a configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge_glass.training.loop.level import NONE, UP_TO_R1, UP_TO_R3, UP_TO_R4, proven_level
+from edge_glass.training.loop.guarantee import NONE, UP_TO_R1, UP_TO_R3, UP_TO_R4, proven_level
 from edge_glass.training.params import parse_params
 
 QWEN = {

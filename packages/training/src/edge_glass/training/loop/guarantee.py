@@ -1,4 +1,4 @@
-"""How far the bytes of a training run are promised to repeat; see docs/reproducibility.md."""
+"""Which level of reproducibility tests prove for a training run; see docs/reproducibility.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ NONE = "no level"
 
 
 def proven_level(params: Params, stage: str) -> str:
-    """Returns what tests hold of this configuration of `align` or `vlm_qa`, and why no more.
+    """Returns the levels that tests prove for this configuration, and why not more.
+
+    The text is part of `chain.json`, an output of the stage.
 
     Args:
         params: the whole configuration.

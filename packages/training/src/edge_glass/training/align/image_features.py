@@ -1,4 +1,4 @@
-"""Where training takes a picture's features from: the cache, or the encoder where pictures change."""
+"""The source of image features in training: the cache, or the encoder if images are augmented."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.base import VisionEncoder
-from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.training.align.augmentation import AugmentationConfig, augment
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.features.cache import gather, vision_features
 
 
-class Pictures(Protocol):
-    """A split's pictures, as features."""
+class ImageFeatures(Protocol):
+    """The features of a split's images."""
 
-    def features(self, rows: Tensor, *, step: int) -> Tensor:
-        """Returns (n, P, D) float32 for the named pictures, as they are at a step."""
+    def at(self, rows: Tensor, *, step: int) -> Tensor:
+        """Returns (n, P, D) float32: the features of these images at a step."""
         ...
 
 
-class CachedPictures:
+class CachedFeatures:
     """The features that `encode` wrote, the same at every step."""
 
     def __init__(self, subset: str, split: str) -> None:
         self.array = vision_features(subset, split)
 
-    def features(self, rows: Tensor, *, step: int) -> Tensor:
-        """Returns (n, P, D) float32; `step` changes nothing."""
+    def at(self, rows: Tensor, *, step: int) -> Tensor:  # noqa: ARG002
+        """Returns (n, P, D) float32, the same at every step."""
         return gather(self.array, rows)
 
 
-class AugmentedPictures:
-    """Pictures that are changed at random and encoded at each step.
+class AugmentedFeatures:
+    """Images that are changed at random and encoded at each step.
 
     Args:
-        path: the split's pictures, as `prepare` wrote them.
+        path: the split's images, as `prepare` wrote them.
         encoder: the frozen vision encoder.
-        config: how far a picture may change.
-        dtype: that of the cache: features are rounded to it, so that with a config that changes
-            nothing the numbers are the cache's.
-        seed: of the draws, with the step and the picture's row.
+        config: how far an image may change.
+        dtype: features are rounded to this type of the cache, so that a config that changes nothing
+            gives the numbers of the cache.
+        seed: of the draws, together with the step and the image's row.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class AugmentedPictures:
         self.encoder, self.config, self.seed = encoder, config, seed
         self.dtype = np.dtype(dtype)
 
-    def features(self, rows: Tensor, *, step: int) -> Tensor:
+    def at(self, rows: Tensor, *, step: int) -> Tensor:
         """Returns (n, P, D) float32; the changes are a function of (seed, step, row)."""
         images = [
             augment(
-                decode_image(self.bytes[row].as_py()),
+                to_rgb(decode_image(self.bytes[row].as_py())),
                 self.config,
                 generator(self.seed, "augmentation", step, row),
             )

@@ -1,18 +1,18 @@
-"""Starting the processes that a launch asks for."""
+"""The processes of a launch, started by `torchrun`."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from edge_glass.encoders.components import Choice
+from edge_glass.encoders.components import Component
 
 
-def start_processes(launch: Choice, num_threads: int) -> None:
-    """Becomes `torchrun` with as many processes of this very command as the launch names.
+def start_processes(launch: Component, num_threads: int) -> None:
+    """Replaces this process by `torchrun`, which runs this command in `num_processes` processes.
 
-    Does nothing in a process that torchrun (or `accelerate launch`) has started already, nor where
-    one process without company is asked for.
+    Does nothing if torchrun (or `accelerate launch`) has started this process already, or if the
+    launch has one process.
 
     Args:
         launch: of params.yaml.
@@ -21,7 +21,9 @@ def start_processes(launch: Choice, num_threads: int) -> None:
     number = launch.config.num_processes
     if "RANK" in os.environ or number == 1:
         return
-    os.environ.setdefault("OMP_NUM_THREADS", str(num_threads))  # else torchrun sets 1, with a text
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", str(num_threads)
+    )  # otherwise torchrun sets 1 and prints a warning
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={number}"]
     again = ["-c", "from edge_glass.fusion.app.cli import main; main()", *sys.argv[1:]]
     os.execv(sys.executable, [sys.executable, *torchrun, "--no-python", sys.executable, *again])

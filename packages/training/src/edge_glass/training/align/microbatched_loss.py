@@ -1,13 +1,16 @@
-"""The contrastive loss of a large batch, a logical shard of rows at a time.
+"""The loss of `contrastive.py` and its gradients for a large batch, a microbatch of rows at a time.
 
-What is unusual: no gradient is summed over shards. Two passes over the similarities make a shard's
-gradients complete by themselves: the first finds each row's log-partition (the softmax's
-denominator) in both directions, the second turns them into the gradients of the shard's own
-embeddings. A shard's numbers are therefore the same whichever process works on it, and memory grows
-with (rows of a shard) x (batch), never with (batch) x (batch).
+Two passes over the similarities make the gradients of a microbatch's embeddings complete, so that
+no gradient is summed over microbatches here. The first pass finds the log-partition of each row
+(the softmax's denominator) in both directions. The second pass turns them into gradients. The
+numbers of a microbatch are therefore the same in whichever process computes them, and memory grows
+with (rows of a microbatch) x (batch), never with (batch) x (batch).
+
+All dims share one pass: the dot products of dim d are the first part of the sums of every larger
+dim, so one matrix of dot products grows block by block from the smallest dim to the largest.
 
 Source of the idea: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory
-Limited Setup" (arXiv 2101.06983); the dims in one pass are those of `incremental.py`.
+Limited Setup", arXiv 2101.06983.
 """
 
 from __future__ import annotations
@@ -18,20 +21,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edge_glass.training.align.contrastive import in_full_precision
-
 _SMALLEST_SQUARED_NORM = 1e-24  # as torch.nn.functional.normalize: norms below 1e-12 count as 1e-12
 _NORM_ROWS = 1024  # rows whose squares are held in float64 at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardGradients:
-    """What a shard adds to the gradient.
+class MicrobatchGradients:
+    """What a microbatch adds to the gradient.
 
     Attributes:
-        image: (n, E) by the shard's image embeddings, complete.
-        text: (n, E) by the shard's text embeddings, complete.
-        logit_scale: () the shard's share; the shares of all shards add up.
+        image: (n, E) with respect to the microbatch's image embeddings; complete.
+        text: (n, E) with respect to the microbatch's text embeddings; complete.
+        logit_scale: () the microbatch's part; the parts of all microbatches add up.
     """
 
     image: Tensor
@@ -39,20 +40,16 @@ class ShardGradients:
     logit_scale: Tensor
 
 
-class ContrastiveShards:
-    """Symmetric InfoNCE at several nested dims over one batch's embeddings.
-
-    The definition is that of `MatryoshkaLoss`: equal ids are neither positives nor negatives, and a
-    dropped caption is no query and no candidate.
+class MicrobatchedLoss:
+    """`matryoshka_loss` over the embeddings of one batch, with its gradients.
 
     Args:
         image: (B, E) embeddings of the whole batch, not normalised.
         text: (B, E) likewise.
         logit_scale: () logarithm of the inverse temperature.
-        terms: dim to weight, ascending, as `MatryoshkaLoss.terms` gives them.
-        image_ids: (B,) equal where two pictures are no negatives of each other.
-        text_ids: (B,) equal where two rows have one caption.
-        keep_text: (B,) False where text dropout took the caption.
+        terms: dim to weight, ascending, as `MatryoshkaTerms.at` returns them.
+        groups: (B,) two rows with equal numbers are not negatives of each other.
+        keep_text: (B,) False if the row's caption is dropped.
     """
 
     def __init__(
@@ -61,8 +58,7 @@ class ContrastiveShards:
         text: Tensor,
         logit_scale: Tensor,
         terms: Mapping[int, float],
-        image_ids: Tensor,
-        text_ids: Tensor,
+        groups: Tensor,
         keep_text: Tensor,
     ) -> None:
         if image.ndim != 2 or image.shape != text.shape or image.shape[1] < max(terms):
@@ -70,19 +66,19 @@ class ContrastiveShards:
                 f"image is {tuple(image.shape)} and text {tuple(text.shape)}; expected (batch, "
                 f"{max(terms)} or more) of both, with equal shapes"
             )
-        self.image, self.text = in_full_precision(image.detach()), in_full_precision(text.detach())
+        self.image, self.text = image.detach(), text.detach()
         self.scale = logit_scale.detach().to(self.image.dtype).exp()
         self.terms = dict(terms)
-        self.image_ids, self.text_ids = image_ids, text_ids
+        self.groups = groups
         self.dropped = ~keep_text.bool()
         self.weights = keep_text.to(self.image.dtype) / keep_text.sum().clamp_min(1)  # (B,)
         self.image_norms = self._inverse_norms(self.image)
         self.text_norms = self._inverse_norms(self.text)
 
     def partition(self, rows: slice) -> Tensor:
-        """Returns the rows' (3, dims, n): log-partitions image to text, text to image, own logit.
+        """Returns (3, dims, n): the rows' log-partitions in both directions, and their own logits.
 
-        The shards' results, put together along the last axis, are what the other methods take.
+        The other methods take the results of all microbatches, concatenated along the last axis.
         """
         same, dropped = self._masks(rows)
         by_image = self._log_partitions(
@@ -103,7 +99,7 @@ class ContrastiveShards:
         return total
 
     def chance(self) -> Tensor:
-        """Returns the loss of embeddings that tell nothing apart: the mean of ln(candidates)."""
+        """Returns the loss of embeddings that are all alike, (): the mean of ln(candidates)."""
         total = self.weights.new_zeros(())
         for start in range(0, len(self.weights), _NORM_ROWS):
             rows = slice(start, start + _NORM_ROWS)
@@ -113,7 +109,7 @@ class ContrastiveShards:
                 total = total + (counts.log() * self.weights[rows] * 0.5).sum()
         return total * sum(self.terms.values())
 
-    def gradients(self, rows: slice, partition: Tensor) -> ShardGradients:
+    def gradients(self, rows: slice, partition: Tensor) -> MicrobatchGradients:
         """Returns the gradients of the rows' embeddings, given all rows' `partition`."""
         same, dropped = self._masks(rows)
         image_to_text, text_to_image, _ = partition
@@ -127,7 +123,7 @@ class ContrastiveShards:
             self.text[rows], self.image, self.text_norms[:, rows], self.image_norms,
             text_to_image, image_to_text, text_masked, rows,
         )  # fmt: skip
-        return ShardGradients(image=image, text=text, logit_scale=logit_scale)
+        return MicrobatchGradients(image=image, text=text, logit_scale=logit_scale)
 
     def _log_partitions(
         self,
@@ -157,25 +153,25 @@ class ContrastiveShards:
         masked: Tensor,
         rows: slice,
     ) -> tuple[Tensor, Tensor]:
-        """Returns the gradients by the queries, of both directions, and by logit_scale."""
+        """Returns the gradients by the queries, from both directions, and by `logit_scale`."""
         steps: list[tuple[Tensor, Tensor]] = []
         scale_gradient = queries.new_zeros(())
         half = self.weights * 0.5
         both = self._logits(queries, candidates, query_norms, candidate_norms)
-        for place, (weight, dots, logits) in enumerate(both):
+        for index, (weight, dots, logits) in enumerate(both):
             logits.masked_fill_(masked, -torch.inf)
-            share = (logits - query_partition[place, rows, None]).exp_().mul_(half[rows, None])
-            share += logits.sub_(candidate_partition[place]).exp_().mul_(half)
+            share = (logits - query_partition[index, rows, None]).exp_().mul_(half[rows, None])
+            share += logits.sub_(candidate_partition[index]).exp_().mul_(half)
             self._own(share, rows).sub_(self.weights[rows])
-            by_dots = share.mul_(self.scale * weight * query_norms[place, :, None])
-            by_dots.mul_(candidate_norms[place])
+            by_dots = share.mul_(self.scale * weight * query_norms[index, :, None])
+            by_dots.mul_(candidate_norms[index])
             moved = (by_dots * dots).sum(dim=1)
             scale_gradient = scale_gradient + moved.sum()
-            steps.append((by_dots, -moved * query_norms[place].square()))
+            steps.append((by_dots, -moved * query_norms[index].square()))
         gradient = torch.zeros_like(queries)
         dims = list(self.terms)
         total, by_norm = torch.zeros_like(steps[0][0]), torch.zeros_like(steps[0][1])
-        while steps:  # from the largest dim down: a block of numbers is in every dim above it
+        while steps:  # from the largest dim down: a block of numbers is part of every larger dim
             part, part_norm = steps.pop()
             total, by_norm = total.add_(part), by_norm + part_norm
             block = slice(dims[len(steps) - 1] if steps else 0, dims[len(steps)])
@@ -187,20 +183,21 @@ class ContrastiveShards:
     def _logits(
         self, queries: Tensor, candidates: Tensor, query_norms: Tensor, candidate_norms: Tensor
     ) -> Iterator[tuple[float, Tensor, Tensor]]:
-        """Yields (weight, dot products so far, logits) a dim, ascending; logits may be changed."""
+        """Yields (weight, dot products so far, logits) per dim, ascending.
+
+        The caller may change the logits, but not the dot products.
+        """
         dots = queries.new_zeros(len(queries), len(candidates))
         start = 0
-        for place, (dim, weight) in enumerate(self.terms.items()):
+        for index, (dim, weight) in enumerate(self.terms.items()):
             dots.addmm_(queries[:, start:dim], candidates[:, start:dim].T)
-            logits = dots * (self.scale * query_norms[place])[:, None]
-            yield weight, dots, logits.mul_(candidate_norms[place])
+            logits = dots * (self.scale * query_norms[index])[:, None]
+            yield weight, dots, logits.mul_(candidate_norms[index])
             start = dim
 
     def _masks(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Returns (n, B): pairs that are no negatives, and dropped captions; never a row's own."""
-        same = (self.image_ids[rows, None] == self.image_ids) | (
-            self.text_ids[rows, None] == self.text_ids
-        )
+        """Returns two (n, B) masks without the rows' own pairs: same group, dropped captions."""
+        same = self.groups[rows, None] == self.groups
         dropped = self.dropped.expand_as(same).clone()
         self._own(same, rows).fill_(False)
         self._own(dropped, rows).fill_(False)
@@ -208,11 +205,11 @@ class ContrastiveShards:
 
     @staticmethod
     def _own(matrix: Tensor, rows: slice) -> Tensor:
-        """Returns a view of the entries (i, i) of the batch that lie in the shard's rows."""
+        """Returns a view of the entries (i, i) of the batch that are in these rows of it."""
         return matrix.diagonal(offset=rows.start)
 
     def _inverse_norms(self, embeddings: Tensor) -> Tensor:
-        """Returns (dims, B). In float64: its root is exact on every CPU, a float32 one is not."""
+        """Returns (dims, B). In float64, whose root is exact on every CPU; float32's is not."""
         parts = []
         for chunk in embeddings.split(_NORM_ROWS):
             squared, start, norms = chunk.new_zeros(len(chunk), dtype=torch.float64), 0, []

@@ -1,0 +1,18 @@
+"""The frozen encoders by name: plain tables of config classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_glass.encoders.towers.clip import ClipVisionConfig
+from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
+from edge_glass.encoders.towers.sentence import SentenceConfig
+
+VISION_ENCODERS: dict[str, type[Any]] = {
+    "clip_vit_l14_336": ClipVisionConfig,
+    "efficientnet_lite0": EfficientNetLite0Config,
+}
+TEXT_ENCODERS: dict[str, type[Any]] = {
+    "all_minilm_l6_v2": SentenceConfig,
+    "all_mpnet_base_v2": SentenceConfig,
+}

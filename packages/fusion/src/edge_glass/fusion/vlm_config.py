@@ -1,0 +1,127 @@
+"""The complete config of a vision-language model, as `config.json` holds it.
+
+Unusual: every option of every component is written, defaults included. A saved model therefore
+stays the same model when a later version changes a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from edge_glass.decoders.base import Decoder
+from edge_glass.encoders.base import VisionEncoder
+from edge_glass.encoders.components import Component, ConfigError, as_options, component, validate
+from edge_glass.encoders.towers.grid_average import with_grid
+from edge_glass.fusion.base import Fusion
+from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
+from edge_glass.fusion.vlm_format_1 import FORMAT_1, from_format_1
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+FORMAT = "edge-glass-vlm/2"
+PARTS = ("vision_encoder", "pooling", "fusion", "decoder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlmConfig:
+    """What a vision-language model is made of; only the weights and the tokenizer are missing.
+
+    Attributes:
+        vision_encoder: the frozen encoder that `answer` runs.
+        visual_tokens: how its features become visual tokens.
+        pooling: the aligned pooling; None if `visual_tokens.kind` is "grid".
+        fusion: how visual tokens enter the decoder.
+        decoder: the language decoder.
+        input_width: numbers in one token of the vision encoder.
+        grid: rows and columns of these tokens.
+        image_size: side of the encoder's square input in pixels.
+        max_new_tokens: limit of an answer's length, in tokens.
+    """
+
+    vision_encoder: Component
+    visual_tokens: VisualTokensConfig
+    pooling: Component | None
+    fusion: Component
+    decoder: Component
+    input_width: int
+    grid: tuple[int, int]
+    image_size: int
+    max_new_tokens: int
+
+    def __post_init__(self) -> None:
+        kind = self.visual_tokens.kind
+        if (kind == "grid") != (self.pooling is None):
+            raise ValueError(
+                f"visual tokens are of kind {kind!r} and the pooling is {self.pooling!r}; give the "
+                "aligned pooling for kinds 'pooled' and 'both', and None for kind 'grid'"
+            )
+
+    def build(self, tokenizer: PreTrainedTokenizerFast) -> tuple[VisualTokens, Fusion, Decoder]:
+        """Builds the trained parts with fresh weights, drawn from torch's global generator.
+
+        `VisionLanguageModel(config, tokenizer)` calls it, and puts the parts together.
+        """
+        pooling = None
+        if self.pooling is not None:
+            pooling = self.pooling.config.build(input_width=self.input_width, grid=self.grid)
+        visual_tokens = VisualTokens(
+            self.visual_tokens, input_width=self.input_width, grid=self.grid, pooling=pooling
+        )
+        decoder: Decoder = self.decoder.config.build(tokenizer)
+        fusion: Fusion = self.fusion.config.build(
+            visual_width=visual_tokens.width, width=decoder.width
+        )
+        return visual_tokens, fusion, decoder
+
+    def build_vision_encoder(self) -> VisionEncoder:
+        """Builds the frozen encoder, averaged to this model's grid if its own grid is finer."""
+        encoder: VisionEncoder = self.vision_encoder.config.build(image_size=self.image_size)
+        return with_grid(encoder, self.grid)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the content of `config.json`: each component as its name and all its options."""
+        parts = {kind: getattr(self, kind) for kind in PARTS}
+        saved = {kind: None if part is None else part.saved() for kind, part in parts.items()}
+        return {"format": FORMAT, **as_options(self), **saved}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, where: str) -> VlmConfig:
+        """Reads what `to_dict` returned, or a config of format 1.
+
+        Args:
+            values: content of a `config.json`.
+            where: name of the file, for errors.
+
+        Raises:
+            ConfigError: a key is missing or unknown, or a component or one of its options is.
+        """
+        plain = dict(values)
+        found = plain.pop("format", None)
+        if found not in (FORMAT, FORMAT_1):
+            raise ConfigError(
+                f"{where}: format is {found!r}, expected {FORMAT!r} or {FORMAT_1!r}; give the "
+                "folder of a vision-language model, or update edge-glass-fusion"
+            )
+        names = {field.name for field in fields(cls)}
+        if set(plain) != names:
+            raise ConfigError(
+                f"{where}: missing {sorted(names - set(plain))}, unknown "
+                f"{sorted(set(plain) - names)}; copy the model's whole folder again"
+            )
+        if found == FORMAT_1:
+            plain = from_format_1(plain)
+        parts: dict[str, Any] = {}
+        for kind in PARTS:
+            part = plain[kind]
+            if part is None and kind == "pooling":
+                continue
+            if not isinstance(part, Mapping) or set(part) != {"name", "options"}:
+                raise ConfigError(f"{where}: {kind} is {part!r}, expected a name and options")
+            name, options = part["name"], part["options"]
+            config = component(kind, name, options, where=f"{where}: {kind}")
+            parts[kind] = Component(name=name, config=config)
+            plain[kind] = {"name": name, "config": options}
+        return replace(validate(cls, plain, where=where), **parts)

@@ -1,0 +1,100 @@
+"""Checks between the sections of `params.yaml`: what each one allows alone, and both together not.
+
+Nothing is downloaded and no weights are loaded. A fact that only weights hold (the width of a model
+on the hub, for example) is left to the stage that loads them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import torch
+
+from edge_glass.encoders.base import TokenShape, VisionEncoderShape
+from edge_glass.encoders.components import ConfigError
+from edge_glass.training.features.config import pooled_grid
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
+
+
+@runtime_checkable
+class DecoderWidth(Protocol):
+    """A decoder's config that may know the decoder's width."""
+
+    @property
+    def width(self) -> int | None: ...
+
+
+def check_consistency(params: Params, where: str) -> None:
+    """Checks the chosen options against each other.
+
+    Raises:
+        ConfigError: with the sections that do not fit, what was found and what is expected.
+    """
+    _check_processes(params, where)
+    sizes = {
+        "caption_image_size": params.encode.caption_image_size,
+        "question_image_size": params.encode.question_image_size,
+    }
+    for name, size in sizes.items():
+        shape = _token_shape(params, size, f"{where}: encode.{params.scale}.{name}")
+        if shape is not None:
+            _check_pooling(params, shape, where)
+    _check_fusion(params, where)
+
+
+def _check_processes(params: Params, where: str) -> None:
+    if "WORLD_SIZE" in os.environ:
+        return  # torchrun has started the processes; the stage itself counts them
+    number = params.launch.config.num_processes
+    if params.vlm_qa.num_microbatches % number:
+        raise ConfigError(
+            f"{where}: launch {params.launch.name} runs {number} processes, which do not divide "
+            f"vlm_qa.{params.scale}.num_microbatches, {params.vlm_qa.num_microbatches}: choose a "
+            "number of processes that does, or more microbatches"
+        )
+
+
+def _token_shape(params: Params, image_size: int, where: str) -> TokenShape | None:
+    """Returns the shape of the cached features, None if only the encoder's weights know it."""
+    encoder = params.vision_encoder
+    if not isinstance(encoder.config, VisionEncoderShape):
+        return None
+    with _named(f"{where} with vision_encoder {encoder.name}"):
+        shape = encoder.config.token_shape(image_size)
+        if shape is None:
+            return None
+        grid = pooled_grid(shape.grid, params.encode.pool)
+        if shape.grid[0] % grid[0] or shape.grid[1] % grid[1]:
+            raise ValueError(
+                f"encode.{params.scale}.pool is {params.encode.pool}, expected a divisor of the "
+                f"encoder's {shape.grid[0]} x {shape.grid[1]} patches"
+            )
+        return TokenShape(grid=grid, width=shape.width)
+
+
+def _check_pooling(params: Params, shape: TokenShape, where: str) -> None:
+    with _named(f"{where}: poolings.{params.pooling.name}"), torch.device("meta"):
+        params.pooling.config.build(input_width=shape.width, grid=shape.grid)
+
+
+def _check_fusion(params: Params, where: str) -> None:
+    decoder = params.decoder.config
+    width = decoder.width if isinstance(decoder, DecoderWidth) else None
+    if width is not None:
+        place = f"{where}: fusions.{params.fusion.name} with decoders.{params.decoder.name}"
+        with _named(place), torch.device("meta"):
+            params.fusion.config.build(visual_width=params.vlm_qa.visual_tokens.width, width=width)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Adds the place in params.yaml to an error of a component."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None

@@ -1,7 +1,0 @@
-"""The error of data that can't be used."""
-
-from __future__ import annotations
-
-
-class DataError(ValueError):
-    """Data that can't be used: names the file, the row and the reason."""
