@@ -14,8 +14,8 @@ import pytest
 import tiny_sources
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.project import View
+from edge_glass.training.ingest.reading.source import Source
 from edge_glass.training.ingest.session import ImportConfig, import_data
-from edge_glass.training.ingest.source import Source
 
 ODD = (
     b"\0", b"\xff\xfe", b"\xed\xa0\x80", b'"', b"'", b"\\", b"{", b"]", b"\n", b"\r", b"\t", b",",

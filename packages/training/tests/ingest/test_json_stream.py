@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.ingest import json_stream
-from edge_glass.training.ingest.json_stream import is_lines, json_lists, json_rows
-from edge_glass.training.ingest.records import RowProblem
+from edge_glass.training.ingest.reading import json_stream
+from edge_glass.training.ingest.reading.json_stream import is_lines, json_lists, json_rows
+from edge_glass.training.ingest.reading.records import RowProblem
 
 VALUES: list[Any] = [
     {"a": [1, -2.5e3, 12345678901234567890, None, True], "b": {"c": 'é\n"]}'}},

@@ -13,8 +13,8 @@ import pytest
 import tiny_sources
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.detection import READERS, find_format
-from edge_glass.training.ingest.records import Drop, Record
-from edge_glass.training.ingest.source import Source
+from edge_glass.training.ingest.reading.records import Drop, Record
+from edge_glass.training.ingest.reading.source import Source
 from tiny_pixmo import COLOURS, picture
 
 QUESTION = "what colour is it?"

@@ -21,9 +21,9 @@ from PIL import Image
 import tiny_sources
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.project import View
+from edge_glass.training.ingest.reading.source import Source
 from edge_glass.training.ingest.report import Report
 from edge_glass.training.ingest.session import ImportConfig, import_data
-from edge_glass.training.ingest.source import Source
 from edge_glass.training.params import load_params
 from edge_glass.training.stages import prepare
 from tiny_pixmo import COLOURS, picture
@@ -112,7 +112,7 @@ def test_prepare_reads_what_is_written(
 def test_splits_labels_and_dialogues_are_written(tmp_path: Path) -> None:
     tiny_sources.write_images(tmp_path / "source")
     rows = [
-        {"image": f"{colour}.png", "text": "a", "split": split, "concept": number}
+        {"image": f"{colour}.png", "text": "a", "split": split, "Concept": number, "subgroup": "s"}
         for number, (colour, split) in enumerate(zip(COLOURS, ["train", "dev"] * 4, strict=True))
     ]
     rows.append({"image": "red.png", "text": "a", "split": "../up"})
@@ -120,6 +120,7 @@ def test_splits_labels_and_dialogues_are_written(tmp_path: Path) -> None:
     report = run(tmp_path / "source", tmp_path / "out")
     written = rows_of(tmp_path / "out/captions")
     assert [row["concept"] for row in written] == [str(number) for number in range(8)]
+    assert {row["subgroup"] for row in written} == {"s"}
     assert report.splits == {"train": 4, "dev": 4}
     assert report.dropped == {"bad_split": 1}
     tiny_sources.llava(tmp_path / "talk")

@@ -58,10 +58,10 @@ def import_(
     import os
 
     from edge_glass.training.ingest import project
-    from edge_glass.training.ingest.columns import parse_columns
     from edge_glass.training.ingest.next_steps import next_steps
+    from edge_glass.training.ingest.reading.columns import parse_columns
+    from edge_glass.training.ingest.reading.source import Source
     from edge_glass.training.ingest.session import ImportConfig, import_data, places_of
-    from edge_glass.training.ingest.source import Source
     from edge_glass.training.runtime.progress import say
 
     if add is not None:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.ingest.images import SUFFIXES
-from edge_glass.training.ingest.json_stream import json_rows
 from edge_glass.training.ingest.readers.coco import json_kind, read_coco, read_karpathy
 from edge_glass.training.ingest.readers.conversation import LISTS, read_conversations
 from edge_glass.training.ingest.readers.pairs import TEXTS, read_pairs
@@ -17,8 +15,10 @@ from edge_glass.training.ingest.readers.svg import SVGS, read_svg
 from edge_glass.training.ingest.readers.table import TABLES, read_imagefolder, read_table
 from edge_glass.training.ingest.readers.vqa import read_vqa
 from edge_glass.training.ingest.readers.webdataset import TARS, read_webdataset
-from edge_glass.training.ingest.records import Drop, Record
-from edge_glass.training.ingest.source import Source
+from edge_glass.training.ingest.reading.json_stream import json_rows
+from edge_glass.training.ingest.reading.records import Drop, Record
+from edge_glass.training.ingest.reading.scan import IMAGE_SUFFIXES
+from edge_glass.training.ingest.reading.source import Source
 
 Reader = Callable[[Source], Iterator[Record | Drop]]
 READERS: dict[str, Reader] = {
@@ -86,7 +86,7 @@ def _formats(source: Source) -> Iterator[str]:
     stems_of_texts = {name.rpartition(".")[0] for name in source.files(*TEXTS)}
     if any(
         name in stems_of_texts or name.rpartition(".")[0] in stems_of_texts
-        for name in source.files(*SUFFIXES)
+        for name in source.files(*IMAGE_SUFFIXES)
     ):
         yield "pairs"
     if source.files(*SVGS):

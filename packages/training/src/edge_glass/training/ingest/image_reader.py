@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from edge_glass.training.ingest.images import read_file
-from edge_glass.training.ingest.locate import MAX_BYTES, Locator
 from edge_glass.training.ingest.readers.parquet import UNREADABLE, image_in_row
-from edge_glass.training.ingest.records import FILE, MEMBER, RANGE, ImageRef, RowProblem
-from edge_glass.training.ingest.tar_members import FAULTS, tar_members
+from edge_glass.training.ingest.reading.locate import MAX_BYTES, Locator
+from edge_glass.training.ingest.reading.records import FILE, MEMBER, RANGE, ImageRef, RowProblem
+from edge_glass.training.ingest.reading.tar_members import FAULTS, tar_members
 
 BATCH = 16  # rows of a Parquet file at a time
 BUFFER = 2**20  # bytes of a Parquet file at a time

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import io
 import os
 import re
@@ -18,15 +17,11 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from edge_glass.encoders.images import BadImageError, check_mode, decode_image, guarded
-from edge_glass.training.ingest.readers.svg import unpacked
-from edge_glass.training.ingest.records import RowProblem
+from edge_glass.training.ingest.reading.drawing import is_svg, unpacked
+from edge_glass.training.ingest.reading.records import RowProblem
 
-SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl"),
-    *(".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
-)
-# format: the module that teaches Pillow to read it, and the package that holds it
-PLUGINS = {"HEIF": ("pillow_heif", "pillow-heif"), "JXL": ("pillow_jxl", "pillow-jxl-plugin")}
+# format: the package that teaches Pillow to read it
+PLUGINS = {"HEIF": "pillow-heif", "JXL": "pillow-jxl-plugin"}
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 SIDE = 512  # pixels of the longer side of a rendered drawing
 HREF = re.compile(r"""(href\s*=\s*)(?:"(?!\s*(?:#|data:))[^"]*"|'(?!\s*(?:#|data:))[^']*')""")
@@ -84,14 +79,6 @@ def _decode(data: bytes) -> tuple[Image.Image, Size]:
     return image, sizes[-1] if sizes else image.size
 
 
-def is_svg(data: bytes) -> bool:
-    """Whether bytes are a drawing, packed or not."""
-    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if data.startswith(b"\x1f\x8b"):
-        return True  # no format of images begins like gzip
-    return head.startswith(b"<") and (b"<svg" in head or head.startswith((b"<?xml", b"<!DOCTYPE")))
-
-
 def render(data: bytes) -> bytes:
     """Renders a drawing to PNG, its longer side `SIDE` pixels.
 
@@ -99,7 +86,7 @@ def render(data: bytes) -> bytes:
         RowProblem: "needs_plugin" or "broken_svg".
     """
     try:
-        resvg = importlib.import_module("resvg_py")
+        import resvg_py
     except ImportError:
         raise RowProblem("needs_plugin", "SVG: pip install edge-glass-training[svg]") from None
     text = unpacked(data).decode("utf-8", "replace").lstrip("\ufeff")
@@ -113,7 +100,7 @@ def render(data: bytes) -> bytes:
     text = HREF.sub(r'\1""', text)
     try:
         return bytes(
-            resvg.svg_to_bytes(
+            resvg_py.svg_to_bytes(
                 svg_string=text,
                 width=SIDE,  # it keeps the aspect: the box that the drawing is fitted into
                 height=SIDE,
@@ -139,19 +126,21 @@ def _plugin_format(data: bytes) -> str:
 
 @functools.cache
 def _has_plugin(kind: str) -> bool:
-    module, _ = PLUGINS[kind]
     try:
-        plugin = importlib.import_module(module)
+        if kind == "HEIF":
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
+        else:
+            import pillow_jxl  # noqa: F401 - Pillow knows the format from now on
     except ImportError:
         return False
-    if kind == "HEIF":
-        plugin.register_heif_opener()
     return True
 
 
 def _converted(data: bytes, kind: str) -> bytes:
     if not _has_plugin(kind):
-        raise RowProblem("needs_plugin", f"{kind}: pip install {PLUGINS[kind][1]}")
+        raise RowProblem("needs_plugin", f"{kind}: pip install {PLUGINS[kind]}")
     try:
         with guarded():
             image: Image.Image = Image.open(io.BytesIO(data), formats=(kind,))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_glass.encoders.files import replacing
-from edge_glass.training.ingest.records import Drop
+from edge_glass.training.ingest.reading.records import Drop
 from edge_glass.training.ingest.slices import Plan
 
 EXAMPLES = 10  # drops per reason that the page names

@@ -14,7 +14,7 @@ from edge_glass.fusion.sheets.sample_sheet import Sample, sample_sheet
 from edge_glass.training.ingest.image_reader import ImageReader
 from edge_glass.training.ingest.images import check_image
 from edge_glass.training.ingest.project import View
-from edge_glass.training.ingest.records import Record, RowProblem
+from edge_glass.training.ingest.reading.records import Record, RowProblem
 from edge_glass.training.ingest.report import Report
 from edge_glass.training.ingest.slices import read_slice, slice_path
 

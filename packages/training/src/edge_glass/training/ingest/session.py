@@ -23,11 +23,11 @@ from edge_glass.encoders.files import DataError, replace_folder, sync_tree
 from edge_glass.training.ingest.detection import READERS, find_format
 from edge_glass.training.ingest.image_reader import ImageReader
 from edge_glass.training.ingest.project import View
-from edge_glass.training.ingest.records import Drop, Record
+from edge_glass.training.ingest.reading.records import Drop, Record
+from edge_glass.training.ingest.reading.source import Source
 from edge_glass.training.ingest.report import Report, add_results, write_report
 from edge_glass.training.ingest.shards import ShardTask, build_shard, is_done
 from edge_glass.training.ingest.slices import Plan, plan_drops, slice_path, write_plan
-from edge_glass.training.ingest.source import Source
 from edge_glass.training.runtime.executor import open_executor, ordered_map
 from edge_glass.training.runtime.lock import file_lock
 from edge_glass.training.runtime.progress import progress

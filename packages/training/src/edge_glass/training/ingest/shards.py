@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edge_glass.encoders.files import replacing
-from edge_glass.training.ingest.columns import LABELS
 from edge_glass.training.ingest.image_reader import ImageReader
 from edge_glass.training.ingest.images import Checked, check_image
-from edge_glass.training.ingest.locate import Locator
-from edge_glass.training.ingest.records import Drop, ImageRef, Question, Record, RowProblem
+from edge_glass.training.ingest.reading.columns import LABELS
+from edge_glass.training.ingest.reading.locate import Locator
+from edge_glass.training.ingest.reading.records import Drop, ImageRef, Question, Record, RowProblem
 from edge_glass.training.ingest.slices import read_slice
 from edge_glass.training.parquet.schemas import IMAGE
 

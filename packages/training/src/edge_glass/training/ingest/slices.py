@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.ingest.columns import LABELS
-from edge_glass.training.ingest.records import Drop, ImageRef, Question, Record
+from edge_glass.training.ingest.reading.columns import LABELS
+from edge_glass.training.ingest.reading.records import Drop, ImageRef, Question, Record
 
 TEXTS = pa.list_(pa.string())
 QUESTION = pa.struct(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_glass.training.ingest.images import SUFFIXES
-from edge_glass.training.ingest.plain_text import decode
-from edge_glass.training.ingest.records import Drop, Record, RowProblem
-from edge_glass.training.ingest.source import Source, splits_of_paths
-from edge_glass.training.ingest.texts import MAX_TEXT, shown, text_of
+from edge_glass.training.ingest.reading.plain_text import decode
+from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
+from edge_glass.training.ingest.reading.scan import IMAGE_SUFFIXES
+from edge_glass.training.ingest.reading.source import Source, splits_of_paths
+from edge_glass.training.ingest.reading.texts import MAX_TEXT, shown, text_of
 
 TEXTS = (".txt", ".caption")
 
@@ -17,7 +17,7 @@ TEXTS = (".txt", ".caption")
 def read_pairs(source: Source) -> Iterator[Record | Drop]:
     """Reads each image of the folder; one without a text file is left out, and reported."""
     texts = {name.rpartition(".")[0]: name for name in source.files(*TEXTS)}
-    images = source.files(*SUFFIXES)
+    images = source.files(*IMAGE_SUFFIXES)
     splits = splits_of_paths(images)
     used: set[str] = set()
     for name in images:

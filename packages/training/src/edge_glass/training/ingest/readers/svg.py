@@ -5,20 +5,17 @@ Each drawing gives up to three captions: the title, the description, and the key
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from edge_glass.training.ingest.records import Drop, Record, RowProblem
-from edge_glass.training.ingest.source import Source, splits_of_paths
-from edge_glass.training.ingest.texts import shown, text_of
+from edge_glass.training.ingest.reading.drawing import MAX_SVG, unpacked
+from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
+from edge_glass.training.ingest.reading.source import Source, splits_of_paths
+from edge_glass.training.ingest.reading.texts import shown, text_of
 
 SVGS = (".svg", ".svgz")
-MAX_SVG = 32 * 2**20  # bytes, unpacked
 NO_TITLES = ("untitled", "unknown", "title", "untitled document", "svg")
 
 
@@ -29,7 +26,7 @@ def read_svg(source: Source) -> Iterator[Record | Drop]:
     for name in files:
         try:
             image = source.locator.listed(name)
-            captions = _captions(read_drawing(source.root / name))
+            captions = _captions(_read_drawing(source.root / name))
         except RowProblem as fault:
             yield Drop(file=shown(name), line=None, reason=fault.reason, detail=fault.detail)
             continue
@@ -38,7 +35,7 @@ def read_svg(source: Source) -> Iterator[Record | Drop]:
         )
 
 
-def read_drawing(path: Path) -> bytes:
+def _read_drawing(path: Path) -> bytes:
     """Returns an SVG's bytes, unpacked.
 
     Raises:
@@ -50,23 +47,6 @@ def read_drawing(path: Path) -> bytes:
     except OSError as error:
         raise RowProblem("unreadable_file", f"{shown(path.name)}: {error.strerror}") from None
     return unpacked(data)
-
-
-def unpacked(data: bytes) -> bytes:
-    """Returns the XML of an SVG that may be packed with gzip.
-
-    Raises:
-        RowProblem: "large_file" or "broken_svg".
-    """
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            with gzip.open(io.BytesIO(data)) as file:
-                data = file.read(MAX_SVG + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            raise RowProblem("broken_svg", f"can't be unpacked: {error}") from None
-    if len(data) > MAX_SVG:
-        raise RowProblem("large_file", f"the drawing has more than {MAX_SVG} bytes")
-    return data
 
 
 def _captions(data: bytes) -> tuple[str, ...]:

@@ -10,22 +10,27 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.ingest.columns import Columns, find_columns
-from edge_glass.training.ingest.conversations import to_questions, turns_of
-from edge_glass.training.ingest.images import SUFFIXES
-from edge_glass.training.ingest.json_stream import DECODER
-from edge_glass.training.ingest.locate import MAX_BYTES
-from edge_glass.training.ingest.plain_text import decode
-from edge_glass.training.ingest.records import MEMBER, RANGE, Drop, ImageRef, Record, RowProblem
-from edge_glass.training.ingest.row_record import row_record
-from edge_glass.training.ingest.scan import is_hidden
-from edge_glass.training.ingest.source import Source, splits_of_paths
-from edge_glass.training.ingest.tar_members import FAULTS, is_compressed, tar_members
-from edge_glass.training.ingest.texts import shown
+from edge_glass.training.ingest.reading.columns import Columns, find_columns
+from edge_glass.training.ingest.reading.conversations import to_questions, turns_of
+from edge_glass.training.ingest.reading.json_stream import DECODER
+from edge_glass.training.ingest.reading.locate import MAX_BYTES
+from edge_glass.training.ingest.reading.plain_text import decode
+from edge_glass.training.ingest.reading.records import (
+    MEMBER,
+    RANGE,
+    Drop,
+    ImageRef,
+    Record,
+    RowProblem,
+)
+from edge_glass.training.ingest.reading.row_record import row_record
+from edge_glass.training.ingest.reading.scan import IMAGE_SUFFIXES, is_hidden
+from edge_glass.training.ingest.reading.source import Source, splits_of_paths
+from edge_glass.training.ingest.reading.tar_members import FAULTS, is_compressed, tar_members
+from edge_glass.training.ingest.reading.texts import shown
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 CAPTIONS = ("txt", "caption", "text")
@@ -79,7 +84,7 @@ class _Sample:
         *,
         compressed: bool,
     ) -> None:
-        if f".{extension.rpartition('.')[2]}" in SUFFIXES:
+        if f".{extension.rpartition('.')[2]}" in IMAGE_SUFFIXES:
             if member.size > MAX_BYTES:
                 self._fault = RowProblem("large_file", f"{shown(member.name)}: {member.size} bytes")
             elif self._image is None:
@@ -156,16 +161,3 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RowProblem("wrong_type", f"the JSON is {type(value).__name__}, not an object")
     return value
-
-
-def has_samples(path: Path) -> bool:
-    """Whether a tar holds an image with a text near its beginning."""
-    found: set[str] = set()
-    try:
-        for number, member, _ in tar_members(path):
-            found.add(_split_name(member.name)[1].rpartition(".")[2])
-            if number > 50:
-                break
-    except FAULTS:
-        return bool(found)
-    return any(f".{each}" in SUFFIXES for each in found)

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from edge_glass.training.ingest.records import Question, RowProblem
-from edge_glass.training.ingest.texts import text_of
+from edge_glass.training.ingest.reading.records import Question, RowProblem
+from edge_glass.training.ingest.reading.texts import text_of
 
 USER = ("user", "human")
 ASSISTANT = ("assistant", "gpt", "model", "bot", "chatgpt", "bard")

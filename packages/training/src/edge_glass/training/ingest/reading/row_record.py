@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edge_glass.training.ingest.columns import LABELS, Columns
-from edge_glass.training.ingest.conversations import marked_turns, to_questions
-from edge_glass.training.ingest.records import (
+from edge_glass.training.ingest.reading.columns import Columns
+from edge_glass.training.ingest.reading.conversations import marked_turns, to_questions
+from edge_glass.training.ingest.reading.records import (
     Drop,
     ImageRef,
     Question,
@@ -15,7 +15,7 @@ from edge_glass.training.ingest.records import (
     RowProblem,
     split_name,
 )
-from edge_glass.training.ingest.texts import text_of, texts_of
+from edge_glass.training.ingest.reading.texts import text_of, texts_of
 
 
 def row_record(
@@ -53,11 +53,9 @@ def row_record(
     if own is not None and own != "":
         split = split_name(text_of(own, "split"))
     labels: dict[str, str] = {}
-    for name in columns.labels:
-        role = next((label for label in LABELS if label == name), "")
-        role = role or _label_role(columns, name)
+    for label, name in columns.labels.items():
         if row.get(name) is not None:
-            labels[role] = text_of(row[name], role)
+            labels[label] = text_of(row[name], label)
     for each in faults:
         yield Drop(file=file, line=line, reason=each.reason, detail=each.detail)
     if captions or questions:
@@ -70,10 +68,6 @@ def row_record(
             split=split,
             labels=labels,
         )
-
-
-def _label_role(columns: Columns, name: str) -> str:
-    return LABELS[columns.labels.index(name)]
 
 
 def _questions(row: Mapping[str, Any], columns: Columns) -> Iterator[Question]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from edge_glass.training.ingest.records import RowProblem
+from edge_glass.training.ingest.reading.records import RowProblem
 
 MAX_TEXT = 100_000  # characters; `prepare` has its own, smaller limit
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs", "Mn")  # categories that show nothing alone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_glass.encoders.files import DataError
 
@@ -37,6 +37,7 @@ class Columns:
 
     Attributes:
         captions: one or more columns, if there are captions; each value is a caption of the image.
+        labels: of `LABELS` to columns.
     """
 
     image: str
@@ -46,21 +47,13 @@ class Columns:
     answers: str = ""
     type: str = ""
     split: str = ""
-    labels: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def used(self) -> tuple[str, ...]:
         """All columns that are read."""
         named = (self.image, self.question, self.answer, self.answers, self.type, self.split)
-        return (*(name for name in named if name), *self.captions, *self.labels)
-
-    def as_json(self) -> dict[str, object]:
-        """Returns plain data for the report, without empty roles."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in vars(self).items()
-            if value
-        }
+        return (*(name for name in named if name), *self.captions, *self.labels.values())
 
 
 def parse_columns(given: str | None) -> dict[str, tuple[str, ...]]:
@@ -119,7 +112,7 @@ def find_columns(
         answers=_one(found["answers"]),
         type=_one(found["type"]),
         split=_one(found["split"]),
-        labels=tuple(name for label in LABELS for name in found[label]),
+        labels={label: found[label][0] for label in LABELS if found[label]},
     )
     _check(columns, listed, where)
     return columns

@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_glass.training.ingest.records import Drop
-from edge_glass.training.ingest.texts import shown
+from edge_glass.training.ingest.reading.records import Drop
+from edge_glass.training.ingest.reading.texts import shown
 
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl"),
+    *(".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+)
 # compared in lower case
 HIDDEN = frozenset(
     (

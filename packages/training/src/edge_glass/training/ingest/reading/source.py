@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from edge_glass.training.ingest.locate import Locator
-from edge_glass.training.ingest.scan import Listing, scan, with_suffix
+from edge_glass.training.ingest.reading.locate import Locator
+from edge_glass.training.ingest.reading.scan import Listing, scan, with_suffix
 
 
 @dataclass(frozen=True, kw_only=True)

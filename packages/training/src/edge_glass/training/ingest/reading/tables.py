@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.ingest.json_stream import json_rows
-from edge_glass.training.ingest.plain_text import open_text
-from edge_glass.training.ingest.records import RowProblem
-from edge_glass.training.ingest.texts import shown
+from edge_glass.training.ingest.reading.json_stream import json_rows
+from edge_glass.training.ingest.reading.plain_text import open_text
+from edge_glass.training.ingest.reading.records import RowProblem
+from edge_glass.training.ingest.reading.texts import shown
 
 DELIMITERS = (",", "\t", ";", "|")
 MAX_CELL = 16 * 2**20  # characters
