@@ -141,6 +141,18 @@ def test_imagefolder_takes_its_splits_from_the_folders(tmp_path: Path) -> None:
     assert {each.split for each in read(tmp_path / "train")[0]} == {""}
 
 
+def test_names_of_images_state_no_split(tmp_path: Path) -> None:
+    tiny_sources.write_images(tmp_path / "train", 0, ["a_red.png"])
+    tiny_sources.write_images(tmp_path / "val", 0, ["train_blue.png"])
+    for name in ("train/a_red", "val/train_blue"):
+        (tmp_path / name).with_suffix(".txt").write_text("a disc")
+    assert [each.split for each in read(tmp_path)[0]] == ["train", "val"]
+    # an image of no split: `train` is what is shown
+    tiny_sources.write_images(tmp_path / "toys", 0, ["test_pink.png"])
+    (tmp_path / "toys/test_pink.txt").write_text("a disc")
+    assert [each.split for each in read(tmp_path)[0]] == ["", "", ""]
+
+
 @pytest.mark.parametrize("layout", ["string", "large", "view", "dictionary", "bytes"])
 def test_parquet_layouts(layout: str, tmp_path: Path) -> None:
     texts = pa.array([f"a {colour} disc" for colour in COLOURS])

@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_glass.training.ingest.reading.plain_text import decode
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
 from edge_glass.training.ingest.reading.scan import IMAGE_SUFFIXES
-from edge_glass.training.ingest.reading.source import Source, splits_of_paths
+from edge_glass.training.ingest.reading.source import Source, splits_of_images
 from edge_glass.training.ingest.reading.texts import MAX_TEXT, shown, text_of
 
 TEXTS = (".txt", ".caption")
@@ -18,7 +18,7 @@ def read_pairs(source: Source) -> Iterator[Record | Drop]:
     """Reads each image of the folder; one without a text file is left out, and reported."""
     texts = {name.rpartition(".")[0]: name for name in source.files(*TEXTS)}
     images = source.files(*IMAGE_SUFFIXES)
-    splits = splits_of_paths(images)
+    splits = splits_of_images(images)
     used: set[str] = set()
     for name in images:
         # "a.jpg" goes with "a.txt", or with "a.jpg.txt"

@@ -12,7 +12,7 @@ from xml.parsers import expat
 
 from edge_glass.training.ingest.reading.drawing import MAX_SVG, unpacked
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
-from edge_glass.training.ingest.reading.source import Source, splits_of_paths
+from edge_glass.training.ingest.reading.source import Source, splits_of_images
 from edge_glass.training.ingest.reading.texts import shown, text_of
 
 SVGS = (".svg", ".svgz")
@@ -22,7 +22,7 @@ NO_TITLES = ("untitled", "unknown", "title", "untitled document", "svg")
 def read_svg(source: Source) -> Iterator[Record | Drop]:
     """Reads the metadata of each drawing; it is rendered later, by the workers."""
     files = source.files(*SVGS)
-    splits = splits_of_paths(files)
+    splits = splits_of_images(files)
     for name in files:
         try:
             image = source.locator.listed(name)

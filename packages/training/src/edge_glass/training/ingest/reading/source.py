@@ -73,6 +73,19 @@ def splits_of_paths(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def splits_of_images(names: Iterable[str]) -> dict[str, str]:
+    """Returns the split that the folders of each image state, or "" for all.
+
+    They count only if each image lies below such a folder: `toys/train/red.svg` is a toy, and the
+    name of an image states no split.
+    """
+    found = {name: _split_of_path(f"{folder_of(name)}/") for name in names}
+    stated = set(found.values())
+    if len(stated) < 2 or "train" not in stated or "" in stated:
+        return dict.fromkeys(found, "")
+    return found
+
+
 def _split_of_path(name: str) -> str:
     *folders, last = name.lower().split("/")
     words = last.replace("-", "_").replace(".", "_").split("_")
