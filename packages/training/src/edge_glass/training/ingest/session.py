@@ -107,7 +107,12 @@ def import_data(source: Source, out: Path, config: ImportConfig, view: View) -> 
     _check_output(places.out)
     places.staging.mkdir(parents=True, exist_ok=True)
     with file_lock(places.staging / "lock", f"an import to {out}", "choose a different folder"):
-        report = _import(source, places, config, view)
+        try:
+            report = _import(source, places, config, view)
+        except DataError:
+            # the source is refused: nothing is kept that a later run could go on from
+            shutil.rmtree(places.staging)
+            raise
         shutil.rmtree(places.staging)
     return report
 
