@@ -1,4 +1,4 @@
-"""The bytes of an image, read from where they lie, decoded whole, and described.
+"""The bytes of an image, decoded whole and described.
 
 Runs in the worker processes, whose start costs what is imported here. Images that only a plug-in of
 Pillow reads are kept as PNG, so that no later step needs the plug-in; drawings are rendered.

@@ -1,4 +1,4 @@
-"""The project's `params.yaml`: how the encoder sees images, and where a data set is named.
+"""The project's `params.yaml`: how the encoder sees images, and the names of data sets.
 
 The file is edited as text, at the places that a YAML parser reports, so that comments and layout
 stay as they are.
