@@ -1,13 +1,13 @@
-"""Ten epochs of alignment, pictures to weights: features from a cache against encoding each step.
+"""Ten epochs of alignment, images to weights: features from a cache against encoding each step.
 
 Run:    python benchmarks/alignment.py        (in the project's folder, after `dvc repro prepare`)
 Needs:  edge-glass-training, edge-glass-encoders[sample]
 
-Both train the same heads on the same pictures in the same order with the same loop. Ours encodes
-each picture once and then works from memory, its encoding counted; the peer runs the locked tower
-in every step, as training with `--lock-image` in open_clip does (which it can't skip, since its
-pictures may change each time). Two towers at 224 pixels: CLIP ViT-B/32's shape with random weights,
-whose numbers cost the same, and the sample's EfficientNet-Lite0, which is ten times smaller.
+Both train the same heads on the same images in the same order with the step of stage `align`. Ours
+encodes each image once and then works from memory; the time for encoding is included. The peer runs
+the locked tower in every step, as training with `--lock-image` in open_clip does. Two towers at 224
+pixels: the shape of CLIP ViT-B/32 with random weights, whose products take the same time, and the
+sample's EfficientNet-Lite0, which is ten times smaller.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from edge_glass.encoders.matryoshka import MatryoshkaProjection
 from edge_glass.encoders.towers.clip import ClipVisionConfig, ClipVisionEncoder
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
 from edge_glass.training.align.augmentation import AugmentationConfig
+from edge_glass.training.align.gradient_cache import GradientCache
 from edge_glass.training.align.image_features import AugmentedFeatures
-from edge_glass.training.align.matryoshka import MatryoshkaLoss
+from edge_glass.training.align.matryoshka import MatryoshkaTerms
 from edge_glass.training.engine.determinism import reseed
 from edge_glass.training.engine.order import step_batch
+from edge_glass.training.engine.processes import Processes
 
 PICTURES = Path("artifacts/prepared/captions/train.images.parquet")
 DIMS = (512, 256, 128, 64, 32, 16)
@@ -54,7 +56,7 @@ def build_tower(name: str) -> VisionEncoder:
 def run(encoder: VisionEncoder, count: int, *, cached: bool) -> tuple[float, float]:
     """Train once; return (seconds, last loss)."""
     start = time.perf_counter()
-    pictures = AugmentedFeatures(PICTURES, encoder, AugmentationConfig(), dtype="float16", seed=0)
+    images = AugmentedFeatures(PICTURES, encoder, AugmentationConfig(), dtype="float16", seed=0)
     reseed("benchmark")
     texts = torch.randn(count, TEXT_WIDTH)
     pooling = AttentionPoolingConfig(num_queries=1, width=None, key_dim=64, num_heads=4).build(
@@ -66,18 +68,30 @@ def run(encoder: VisionEncoder, count: int, *, cached: bool) -> tuple[float, flo
     modules = (pooling, image_head, text_head)
     parameters = [scale, *(p for module in modules for p in module.parameters())]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
-    objective = MatryoshkaLoss(DIMS)
+    terms = MatryoshkaTerms(DIMS, [1.0] * len(DIMS)).at(0)
+    cache = GradientCache(
+        parameters,
+        scale,
+        batch_size=BATCH,
+        num_microbatches=1,
+        recompute=False,
+        processes=Processes(),
+    )
+    keep = torch.ones(BATCH, dtype=torch.bool)
     features: Tensor | None = None
     if cached:
         rows = torch.arange(count)
-        features = torch.cat([pictures.features(part, step=0) for part in rows.split(BATCH)])
+        features = torch.cat([images.at(part, step=0) for part in rows.split(BATCH)])
     for step in range(EPOCHS * (count // BATCH)):
         batch = step_batch(count, BATCH, seed=0, step=step)
-        seen = pictures.features(batch, step=step) if features is None else features[batch]
-        image = image_head(pooling(seen).mean(dim=1))
-        loss = objective(image, text_head(texts[batch]), scale, batch, batch)
-        optimizer.zero_grad()
-        loss.backward()
+        seen = images.at(batch, step=step) if features is None else features[batch]
+
+        def embed(
+            _: int, part: slice, seen: Tensor = seen, batch: Tensor = batch
+        ) -> tuple[Tensor, Tensor]:
+            return image_head(pooling(seen[part]).mean(dim=1)), text_head(texts[batch[part]])
+
+        loss = cache.step(embed, terms, batch, keep).loss
         optimizer.step()
     return time.perf_counter() - start, loss.item()
 

@@ -30,7 +30,7 @@ from PIL import Image
 
 from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.training.parquet.row_groups import open_row_groups
-from edge_glass.training.stream.decoding import PictureDecoder
+from edge_glass.training.stream.decoding import ImageDecoder
 from edge_glass.training.stream.parquet_dataset import OrderConfig, ParquetDataset, loader
 
 TARGET = 3.0  # for 12 MP, by draft, against plain PIL
@@ -78,7 +78,7 @@ def ways(folder: Path, pictures: list[bytes]) -> dict[str, Callable[[], int]]:
             open_row_groups(folder),
             order,
             columns=[],
-            decoder=PictureDecoder(transform=TRANSFORM, draft=draft),
+            decoder=ImageDecoder(transform=TRANSFORM, draft=draft),
         )
         return sum(len(batch.numbers) for batch in loader(data))
 
@@ -92,7 +92,7 @@ def ways(folder: Path, pictures: list[bytes]) -> dict[str, Callable[[], int]]:
 
 
 def difference(pictures: list[bytes], draft: float) -> float:
-    decoder = PictureDecoder(transform=TRANSFORM, draft=draft)
+    decoder = ImageDecoder(transform=TRANSFORM, draft=draft)
     std = torch.tensor(TRANSFORM.std)[:, None, None] * 255
     return statistics.mean(
         float(((decoder(data) - plain(data)).abs() * std).mean()) for data in pictures[:4]

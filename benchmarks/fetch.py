@@ -1,7 +1,7 @@
 """`edge-glass fetch` of 10,000 small pictures against a bare client loop of the same concurrency.
 
 Run:    python benchmarks/fetch.py
-Needs:  edge-glass-training
+Needs:  edge-glass-training[fetch]
 
 A server in a process of its own answers from memory on loopback, after `--delay` milliseconds: a
 picture on the web is 50 and more away. The bare loop asks with aiohttp and drops what it gets. Ours

@@ -1,12 +1,13 @@
-"""Memory of a contrastive step: gradient caching over shards against autograd in one piece.
+"""Memory of a contrastive step: gradient caching over microbatches against plain autograd.
 
 Run:    python benchmarks/gradient_cache.py
 Needs:  edge-glass-training
 
-Both take one optimizer step's gradients of two Matryoshka heads at six dims from 4096 down to 128.
-The peer is our own loss on the whole batch with autograd, which must give the same loss. Each size
-runs in a process of its own; memory is its peak beyond model and inputs. The largest batch is run
-by gradient caching alone: the whole similarity matrices of the peer would not fit.
+Both compute the gradients of two Matryoshka heads at six dims from 4096 down to 128, once. Ours is
+the step of stage `align` with `gradient_cache: true`. The peer is the definition of the loss on the
+whole batch with autograd, which must give the same loss. Each size runs in a separate process;
+memory is its peak beyond model and inputs. The largest batch is run by gradient caching only: the
+peer's similarity matrices would not fit.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.matryoshka import MatryoshkaProjection
+from edge_glass.training.align.contrastive import matryoshka_loss
 from edge_glass.training.align.gradient_cache import GradientCache
-from edge_glass.training.align.matryoshka import MatryoshkaLoss
+from edge_glass.training.align.matryoshka import MatryoshkaTerms
 from edge_glass.training.engine.processes import Processes
 
 DIMS = (4096, 2048, 1024, 512, 256, 128)
 IMAGE_WIDTH, TEXT_WIDTH = 1024, 768  # CLIP ViT-L's pooled width and all-mpnet-base-v2's
-SHARD = 256
+MICROBATCH = 256
 LIMIT = 2.0  # GiB, for the largest batch
 
 
@@ -46,26 +48,26 @@ def child(kind: str, pairs: int) -> None:
     parameters = [*image_head.parameters(), *text_head.parameters(), logit_scale]
     images, texts = torch.randn(pairs, IMAGE_WIDTH), torch.randn(pairs, TEXT_WIDTH)
     ids, keep = torch.arange(pairs), torch.ones(pairs, dtype=torch.bool)
-    objective = MatryoshkaLoss(DIMS)
+    terms = MatryoshkaTerms(DIMS, [1.0] * len(DIMS)).at(0)
     (image_head(images[:8]).sum() + text_head(texts[:8]).sum()).backward()  # libraries warm up
     before, start = peak(), time.perf_counter()
     if kind == "whole":
-        loss = objective(image_head(images), text_head(texts), logit_scale, ids, ids)
+        loss = matryoshka_loss(image_head(images), text_head(texts), logit_scale, terms, ids, keep)
         torch.autograd.grad(loss, parameters)
     else:
 
-        def embed(_shard: int, rows: slice) -> tuple[Tensor, Tensor]:
+        def embed(_: int, rows: slice) -> tuple[Tensor, Tensor]:
             return image_head(images[rows]), text_head(texts[rows])
 
         cache = GradientCache(
             parameters,
             logit_scale,
             batch_size=pairs,
-            num_shards=max(1, pairs // SHARD),
+            num_microbatches=max(1, pairs // MICROBATCH),
             recompute=True,
             processes=Processes(),
         )
-        loss = cache.step(embed, objective.terms(), ids, keep).loss
+        loss = cache.step(embed, terms, ids, keep).loss
     seconds = time.perf_counter() - start
     print(json.dumps({"memory": peak() - before, "seconds": seconds, "loss": loss.item()}))
 

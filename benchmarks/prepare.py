@@ -4,7 +4,7 @@
     python benchmarks/prepare.py --rows 20000 --photos 200
 
 Three parts: many small pictures; photos of 2 megapixels, whose bytes would fill the memory if the
-stage held them; and the decisions about a million pictures alone, without any pictures. The peer is
+stage held them; and the plan for a million images alone, without their bytes. The peer is
 a bare loop that decodes each picture once with PIL and keeps nothing.
 """
 
@@ -30,9 +30,9 @@ import yaml
 from PIL import Image
 
 from edge_glass.training.parquet.schemas import IMAGE
-from edge_glass.training.prepare.decisions import decide
 from edge_glass.training.prepare.filters import PrepareConfig
-from edge_glass.training.prepare.inspection import Findings
+from edge_glass.training.prepare.inspection import Inspection
+from edge_glass.training.prepare.plan import make_plan
 
 LIMIT = 1.5e9
 QUESTIONS = 3  # of a picture
@@ -174,26 +174,26 @@ def stage_part(rows: int, size: tuple[int, int], filler: int, workers: list[int]
             print(f"  what they wrote: {same} bytes", flush=True)
 
 
-def decisions_part(pictures: int, texts: int, group: int = 10_000) -> None:
-    """Times the decisions about generated findings, smooth pictures' hashes among them."""
+def plan_part(pictures: int, texts: int, group: int = 10_000) -> None:
+    """Times the plan for generated inspections, with hashes of smooth images among them."""
     generator = np.random.default_rng(0)
-    findings = []
+    results = []
     for start in range(0, pictures, group):
         size = min(group, pictures - start)
         hashes = generator.integers(0, 2**64, size, dtype=np.uint64)
         hashes[::20] &= np.uint64(0xFF0000000000000F)  # smooth: few bits are set
         hashes[::100] = 0  # plain
-        picture = np.repeat(np.arange(size, dtype=np.int32), texts)
+        image = np.repeat(np.arange(size, dtype=np.int32), texts)
         split = generator.choice([1, 2, 3], size, p=[0.7, 0.15, 0.15]).astype(np.int16)
-        findings.append(
-            Findings(
-                num_rows=len(picture),
+        results.append(
+            Inspection(
+                num_rows=len(image),
                 digests=generator.integers(0, 256, (size, 16), dtype=np.uint8),
                 hashes=hashes,
                 names=("", "train", "val", "test"),
-                pictures=picture,
-                problems=np.zeros(len(picture), dtype=np.int16),
-                splits=split[picture],
+                images=image,
+                problems=np.zeros(len(image), dtype=np.int16),
+                splits=split[image],
             )
         )
     config = PrepareConfig(
@@ -202,9 +202,9 @@ def decisions_part(pictures: int, texts: int, group: int = 10_000) -> None:
     )  # fmt: skip
     before = peak_memory()
     began = time.perf_counter()
-    decisions = decide(findings, ["questions"] * len(findings), config)
+    plan = make_plan(results, ["questions"] * len(results), config)
     seconds = time.perf_counter() - began
-    print(json.dumps([seconds, before, peak_memory(), decisions.near_duplicates]))
+    print(json.dumps([seconds, before, peak_memory(), plan.near_duplicates]))
 
 
 def main() -> None:
@@ -213,10 +213,10 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=3_000, help="rows of the second part")
     parser.add_argument("--pictures", type=int, default=1_000_000, help="of the third part")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--decide", type=int, metavar="PICTURES", help=argparse.SUPPRESS)
+    parser.add_argument("--plan", type=int, metavar="PICTURES", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.decide:
-        decisions_part(options.decide, texts=5)
+    if options.plan:
+        plan_part(options.plan, texts=5)
         return
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     if options.rows:
@@ -224,11 +224,11 @@ def main() -> None:
     if options.photos:
         stage_part(options.photos, (1632, 1224), 0, options.workers)
     for number in (options.pictures // 4, options.pictures):
-        command = [sys.executable, __file__, "--decide", str(number)]
+        command = [sys.executable, __file__, "--plan", str(number)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         seconds, before, peak, found = json.loads(done.stdout)
         print(
-            f"decisions about {number:,} pictures with 5 texts each, the near-duplicates of other "
+            f"plan for {number:,} images with 5 texts each, the near-duplicates of other "
             f"splits dropped: {seconds:.1f} s, peak {peak / 1e6:.0f} MB ({before / 1e6:.0f} MB "
             f"before); {found['pictures']:,} lookalikes left"
         )

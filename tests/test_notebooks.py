@@ -11,7 +11,7 @@ import torch
 from edge_glass.tools.check import check_file
 from edge_glass.tools.create.template import TemplateCell, assemble
 from edge_glass.tools.notebook import parse_notebook
-from edge_glass.tools.patch.collate import CollatePatch
+from edge_glass.tools.patch.collate.collate_patch import CollatePatch
 from edge_glass.tools.patch.rewrite import rewrite_notebook
 
 QUESTIONS = """
@@ -88,7 +88,7 @@ def test_a_patched_collate_function_gives_the_same_batches(
     source: str, columns: set[str], function: str
 ) -> None:
     text = assemble([TemplateCell(kind="code", source=source.strip())])
-    outcome = rewrite_notebook(parse_notebook(text, Path("x.ipynb")), CollatePatch())
+    outcome = rewrite_notebook(parse_notebook(text, Path("x.ipynb")), CollatePatch(library=True))
     patched = outcome.sources[0]
     assert f"import {function}" in patched
     assert "pad_sequence(" not in patched

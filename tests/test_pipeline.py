@@ -196,7 +196,9 @@ def test_what_has_no_effect(ignore: DvcIgnoreFilter) -> None:
     for name in ("lock", "progress"):
         path = SOURCES[f"edge_glass.training.runtime.{name}"]
         assert ignore.is_ignored_file(str(path))
-        assert imports(f"edge_glass.training.runtime.{name}") <= NO_EFFECT
+        assert imports(f"edge_glass.training.runtime.{name}") <= NO_EFFECT | {
+            "edge_glass.training.runtime.progress"
+        }
     # a different path in folders.py makes a stage fail: its declared output would be missing
     outputs = {
         item if isinstance(item, str) else next(iter(item))

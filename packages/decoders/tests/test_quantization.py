@@ -131,7 +131,7 @@ def test_none_needs_no_library_and_unknown_names_are_refused() -> None:
 
 
 def test_a_missing_library_is_named_with_its_remedy() -> None:
-    # A fresh interpreter in which bitsandbytes cannot be imported, as where it is not installed.
+    # A fresh interpreter that can't import bitsandbytes, as if it were not installed.
     code = (
         "import sys; sys.modules['bitsandbytes'] = None\n"
         "from edge_glass.decoders.quantization import quantization_config\n"

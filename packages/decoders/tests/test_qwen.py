@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 WIDTH = 64  # as conftest.py sizes the model
-# float32: the same sums over at most 96 products in another order, two layers deep
+# float32: the same sums over at most 96 products in a different order, two layers deep
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
 
 

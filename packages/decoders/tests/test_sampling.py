@@ -80,7 +80,7 @@ def test_rows_end_at_eos_and_are_filled_with_it() -> None:
     x = torch.randn(6, 4, 16)
     mask = torch.ones(6, 4, dtype=torch.long)
     free = generate(model, x, mask, model.embed, 8, eos_token_id=VOCAB)
-    eos = int(free[0, 2])  # a word that some row says early
+    eos = int(free[0, 2])  # a word that some row generates early
     ended = generate(model, x, mask, model.embed, 8, eos_token_id=eos)
     for row, full in zip(ended.tolist(), free.tolist(), strict=True):
         end = full.index(eos) + 1 if eos in full else 8

@@ -72,7 +72,7 @@ def test_padding_changes_nothing(options: dict[str, Any], where: str) -> None:
     padding = 100 * torch.randn(1, 2, WIDTH)
     padded = torch.cat((x[:, :at], padding, x[:, at:]), dim=1)
     mask = torch.cat((kept(1, at), torch.zeros(1, 2, dtype=torch.long), kept(1, 7 - at)), dim=1)
-    other = torch.randn(1, 9, WIDTH)  # a longer row beside it
+    other = torch.randn(1, 9, WIDTH)  # a longer row in the same batch
     both = logits(
         model, torch.cat((padded, other)), torch.cat((mask, kept(1, 9))), prefix_length=prefix
     )
@@ -134,7 +134,7 @@ def test_cached_generation_equals_uncached_and_each_row_alone(
         x[index, columns], mask[index, columns] = row[0], 1
 
     def run(inputs: Tensor, keep: Tensor, first: int, use_cache: bool) -> list[list[int]]:
-        # sampled, as an untrained model that is greedy says one word again and again
+        # Sampled, because a greedy untrained model repeats one word.
         return generate(
             model,
             inputs,

@@ -11,7 +11,7 @@ from torch import Tensor
 from edge_glass.decoders.trm import TinyRecursiveConfig, TinyRecursiveDecoder
 
 WIDTH, VOCAB = 32, 40
-# float32: the same sums over at most 64 products in another order, a dozen layers deep
+# float32: the same sums over at most 64 products in a different order, a dozen layers deep
 TOLERANCE = {"atol": 2e-5, "rtol": 1e-4}
 VARIANTS = pytest.mark.parametrize(
     "options",

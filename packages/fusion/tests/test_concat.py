@@ -63,7 +63,7 @@ def test_word_by_word_equals_the_whole_text(name: str) -> None:
     visual, text = inputs()
     whole = fusion.extend(visual, text)
     single = torch.cat([fusion.extend(visual, text[:, at : at + 1]) for at in range(7)], dim=1)
-    # matrix kernels add in another order for another number of rows
+    # matrix kernels add in a different order for a different number of rows
     torch.testing.assert_close(single, whole, rtol=1e-5, atol=1e-5)
 
 

@@ -77,10 +77,10 @@ def test_cached_equals_uncached_and_each_question_alone(
         columns = slice(length - size, length) if side == "left" else slice(0, size)
         ids[at, columns], mask[at, columns] = prompt[0], 1
 
-    def say(rows: slice, inputs: Tensor, keep: Tensor, use_cache: bool) -> list[list[int]]:
+    def continued(rows: slice, inputs: Tensor, keep: Tensor, use_cache: bool) -> list[list[int]]:
         visual = model.visual_tokens(features[rows])
         fused = model.fusion(visual, model.decoder.embed(inputs), keep)
-        # sampled, as an untrained model that is greedy may say one word again and again
+        # Sampled, because a greedy untrained model may repeat one word.
         return generate(
             model.decoder,
             fused.inputs_embeds,
@@ -94,10 +94,10 @@ def test_cached_equals_uncached_and_each_question_alone(
             use_cache=use_cache,
         ).tolist()
 
-    whole = say(slice(0, 3), ids, mask, True)
-    assert whole == say(slice(0, 3), ids, mask, False)
+    whole = continued(slice(0, 3), ids, mask, True)
+    assert whole == continued(slice(0, 3), ids, mask, False)
     for at, prompt in enumerate(prompts):
-        assert say(slice(at, at + 1), prompt, torch.ones_like(prompt), True) == [whole[at]]
+        assert continued(slice(at, at + 1), prompt, torch.ones_like(prompt), True) == [whole[at]]
     assert len({word for row in whole for word in row}) > 4
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_glass.tools.notebook import read_notebook
-from edge_glass.tools.patch.collate import CollatePatch
-from edge_glass.tools.patch.devices import DevicesPatch
-from edge_glass.tools.patch.memory_plan import parse_devices
-from edge_glass.tools.patch.paths import PathsPatch
+from edge_glass.tools.patch.collate.collate_patch import CollatePatch
+from edge_glass.tools.patch.devices.devices_patch import DevicesPatch
+from edge_glass.tools.patch.devices.memory_plan import parse_devices
+from edge_glass.tools.patch.keywords import KeywordsPatch
+from edge_glass.tools.patch.paths.paths_patch import PathsPatch
 from edge_glass.tools.patch.rewrite import Patch, rewrite_notebook
-from edge_glass.tools.patch.transforms import TransformsPatch
+from edge_glass.tools.patch.setup import SetupPatch
+from edge_glass.tools.patch.transforms.transforms_patch import TransformsPatch
 
 CORPUS = Path(__file__).parent / "corpus"
 EXPECTED = CORPUS / "expected"
@@ -30,6 +32,9 @@ def patches(project: Path) -> dict[str, Patch]:
         "devices": DevicesPatch(devices=parse_devices("cuda:0", "24GiB")),
         "devices_two_small": DevicesPatch(devices=parse_devices("cuda:0,cuda:1", "8GiB")),
         "collate": CollatePatch(),
+        "collate_library": CollatePatch(library=True),
+        "keywords": KeywordsPatch(),
+        "setup": SetupPatch(),
         "transforms": TransformsPatch(),
         "paths": PathsPatch(
             root=project, mapping=(("/content/drive/MyDrive/pixmo", "data/pixmo"),)
@@ -48,13 +53,13 @@ def make_project(folder: Path) -> Path:
 
 def result(notebook: Path, patch: Patch) -> dict[str, Any]:
     """Return what `patch` makes of a notebook, as the expected files hold it."""
-    outcome = rewrite_notebook(read_notebook(notebook), patch)
+    outcome = rewrite_notebook(read_notebook(notebook), [patch])
     return {
         "cells": {str(index): source for index, source in sorted(outcome.sources.items())},
         "notes": [
             f"{note.cell + 1} {note.kind}: {note.message}"
             for note in outcome.notes
-            if note.kind != "changed"
+            if note.kind not in ("changed", "skipped")
         ],
     }
 

@@ -36,7 +36,7 @@ def test_diff_check_write(notebook: Path, tmp_path: Path) -> None:
     assert notebook.read_bytes() == old
     written = run("patch", "devices", "--write", "a.ipynb", folder=tmp_path)
     assert written.returncode == 0
-    assert "a.ipynb: 2 cells, backup a.ipynb.bak" in written.stdout
+    assert "a.ipynb: 2 cells changed, backup a.ipynb.bak" in written.stdout
     assert (tmp_path / "a.ipynb.bak").read_bytes() == old
     assert run("patch", "devices", "--check", "a.ipynb", folder=tmp_path).returncode == 0
 
@@ -152,4 +152,4 @@ def test_a_third_party_patch_by_entry_point(notebook: Path, tmp_path: Path) -> N
     )
     refused = run("patch", "shout", "--set", "nosuch=1", "a.ipynb", folder=tmp_path)
     assert refused.returncode == 2
-    assert "doesn't take these options" in refused.stderr
+    assert "does not take these options" in refused.stderr

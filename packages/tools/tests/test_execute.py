@@ -42,6 +42,40 @@ def test_same_bytes_twice_without_times_addresses_and_paths(tmp_path: Path) -> N
     assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3, 4]
 
 
+def test_random_ids_become_counters_and_widgets_are_dropped(tmp_path: Path) -> None:
+    """As plotly, a pandas Styler, folium and ipywidgets write them."""
+    path = _write(
+        tmp_path / "a.ipynb",
+        "import uuid\nfrom IPython.display import HTML, display\nu = str(uuid.uuid4())\n"
+        "h = uuid.uuid4().hex\nt = h[:5]\n"
+        'display(HTML(f\'<div id="{u}"></div><script>Plotly.newPlot("{u}", [])</script>\'))\n'
+        "display(HTML(f'<style>#T_{t}_row0 {{}}</style><td id=\"T_{t}_row0\">3</td>'))\n"
+        "display(HTML(f'<div id=\"map_{h}\"></div><script>var map_{h} = 1</script>'))\n"
+        "display({'application/vnd.jupyter.widget-view+json': {'model_id': h},\n"
+        "         'text/plain': 'FloatProgress(value=0.3)'}, raw=True)\n"
+        "display({'application/vnd.plotly.v1+json': {'data': [{'uid': u}]}}, raw=True)",
+        "display(HTML(f'<p id=\"{u}\">{uuid.uuid4()} 0123456789abcdef0123456789abcdef</p>'))",
+    )
+    first, second, third = (tmp_path / f"{number}.ipynb" for number in (1, 2, 3))
+    execute_file(path, first)
+    execute_file(path, second)
+    execute_file(first, third)
+    assert first.read_bytes() == second.read_bytes() == third.read_bytes()
+    notebook = nbformat.read(first, as_version=4)
+    one, two = (f"00000000-0000-0000-0000-00000000000{number}" for number in (1, 4))
+    html = [output.data["text/html"] for output in notebook.cells[0].outputs[:3]]
+    assert html[0] == f'<div id="{one}"></div><script>Plotly.newPlot("{one}", [])</script>'
+    assert html[1] == '<style>#T_00002_row0 {}</style><td id="T_00002_row0">3</td>'
+    assert html[2].count("map_" + "3".rjust(32, "0")) == 2
+    assert len(notebook.cells[0].outputs) == 4  # no widget
+    assert notebook.cells[0].outputs[3].data["application/vnd.plotly.v1+json"] == {
+        "data": [{"uid": one}]
+    }
+    # A digest in a text is no id.
+    digest = "0123456789abcdef0123456789abcdef"
+    assert notebook.cells[1].outputs[0].data["text/html"] == f'<p id="{one}">{two} {digest}</p>'
+
+
 def test_outputs_know_nothing_of_the_user_and_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_glass.tools.patch.masking import MaskError, mask
+from edge_glass.tools.code.masking import MaskError, mask
 
 MAGICS = [
     "%matplotlib inline",

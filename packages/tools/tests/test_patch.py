@@ -13,14 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus_cases import EXPECTED, NOTEBOOKS, make_project, patches, result
+from edge_glass.tools.code.cells import PythonCell, syntax_problem
 from edge_glass.tools.notebook import parse_notebook, read_notebook
-from edge_glass.tools.patch.batch import Mode, exit_status, patch_files
+from edge_glass.tools.patch.batch import Job, Mode, exit_status, patch_files
 from edge_glass.tools.patch.rewrite import (
     Note,
-    PythonCell,
     Rewrite,
     rewrite_notebook,
-    syntax_problem,
 )
 
 PATCHES = sorted(patches(Path()))
@@ -54,7 +53,7 @@ def test_written_file(path: Path, name: str, project: Path) -> None:
     copy.write_bytes(old)
     patch = patches(project)[name]
 
-    (report,) = patch_files([copy], patch, Mode.WRITE)
+    (report,) = patch_files([copy], Job(patches=[patch]), Mode.WRITE)
     assert report.error is None
     new = copy.read_bytes()
     assert (new != old) == bool(report.changed_cells)
@@ -72,7 +71,7 @@ def test_written_file(path: Path, name: str, project: Path) -> None:
             assert before.text[slice(*cell.span)] == after.text[slice(*changed.span)]
     assert new.endswith(b"\n") == old.endswith(b"\n")
 
-    (again,) = patch_files([copy], patch, Mode.WRITE)
+    (again,) = patch_files([copy], Job(patches=[patch]), Mode.WRITE)
     assert again.changed_cells == ()
     assert copy.read_bytes() == new
 
@@ -92,11 +91,12 @@ def test_only_write_changes_files(mode: Mode, project: Path) -> None:
         (project / "notebooks" / path.name).write_bytes(path.read_bytes())
     files = sorted((project / "notebooks").iterdir())
     for patch in patches(project).values():
-        reports = list(patch_files(files, patch, mode))
-        assert any(report.changed_cells for report in reports)
+        reports = list(patch_files(files, Job(patches=[patch]), mode))
+        changes = any(report.changed_cells for report in reports)
+        assert changes or patch.name == "keywords"  # which changes nothing without a mapping
         assert all(bool(report.diff) == (mode is Mode.DIFF and bool(report.changed_cells))
                    for report in reports)  # fmt: skip
-        assert exit_status(reports, mode) == (1 if mode is Mode.CHECK else 0)
+        assert exit_status(reports, mode) == (mode is Mode.CHECK and changes)
     assert sorted((project / "notebooks").iterdir()) == files
     assert all((project / "notebooks" / p.name).read_bytes() == p.read_bytes() for p in NOTEBOOKS)
 
@@ -107,7 +107,7 @@ def test_corpus_stays_valid(project: Path) -> None:
         text = read_notebook(path).text
         for patch in patches(project).values():
             notebook = parse_notebook(text, project / "notebooks" / path.name)
-            text = notebook.replaced(rewrite_notebook(notebook, patch).sources)
+            text = notebook.replaced(rewrite_notebook(notebook, [patch]).sources)
         if read_notebook(path).nbformat == 4:
             nbformat.validate(json.loads(text.removeprefix("\ufeff")))
 
@@ -169,8 +169,8 @@ def test_properties(shared_project: Path, name: str, sources: list[str]) -> None
     """The result parses, twice equals once, and cells that don't parse stay as they are."""
     patch = patches(shared_project)[name]
     notebook = _notebook(sources, shared_project)
-    outcome = rewrite_notebook(notebook, patch)  # type: ignore[arg-type]
-    from edge_glass.tools.patch.masking import mask
+    outcome = rewrite_notebook(notebook, [patch])  # type: ignore[arg-type]
+    from edge_glass.tools.code.masking import mask
 
     for index, source in outcome.sources.items():
         assert syntax_problem(mask(source).text) is None
@@ -180,10 +180,10 @@ def test_properties(shared_project: Path, name: str, sources: list[str]) -> None
         ]
     text = notebook.replaced(outcome.sources)  # type: ignore[attr-defined]
     again = parse_notebook(text, notebook.path)  # type: ignore[attr-defined]
-    assert rewrite_notebook(again, patch).sources == {}
+    assert rewrite_notebook(again, [patch]).sources == {}
 
 
-@pytest.mark.parametrize("name", PATCHES)
+@pytest.mark.parametrize("name", sorted(set(PATCHES) - {"setup"}))  # it takes an import out
 @settings(max_examples=40, deadline=None)
 @given(source=st.lists(st.sampled_from(["x = 1", "def f(a):\n    return a / 2", "import os",
        "print(f'{x}')", "y = {'a': [1, 2]}", "# just words", "for i in range(3): pass",
@@ -192,7 +192,7 @@ def test_no_business_there(shared_project: Path, name: str, source: str) -> None
     """A cell without devices, collates, transforms or machine paths is never changed."""
     outcome = rewrite_notebook(
         _notebook([source], shared_project),  # type: ignore[arg-type]
-        patches(shared_project)[name],
+        [patches(shared_project)[name]],
     )
     assert outcome.sources == {}
 
@@ -221,7 +221,7 @@ class Careless:
     ],
 )
 def test_a_patch_cannot_break_a_cell(source: str, text: str, reason: str) -> None:
-    outcome = rewrite_notebook(_notebook([source], Path()), Careless(text))  # type: ignore[arg-type]
+    outcome = rewrite_notebook(_notebook([source], Path()), [Careless(text)])  # type: ignore[arg-type]
     assert outcome.sources == {}
     assert [note.kind for note in outcome.notes] == ["left"]
     assert reason in outcome.notes[0].message
@@ -230,16 +230,16 @@ def test_a_patch_cannot_break_a_cell(source: str, text: str, reason: str) -> Non
 def test_a_cell_that_libcst_refuses_is_left_and_the_others_are_done() -> None:
     deep = "x = " + "-" * 3000 + "1 .cuda()"  # fine for no parser's stack
     notebook = _notebook([deep, "import torch\nx = torch.ones(1).cuda()"], Path())
-    outcome = rewrite_notebook(notebook, patches(Path())["devices"])  # type: ignore[arg-type]
+    outcome = rewrite_notebook(notebook, [patches(Path())["devices"]])  # type: ignore[arg-type]
     assert list(outcome.sources) == [1]
     assert [note.cell for note in outcome.notes if note.kind == "unparsed"] == [0]
 
 
 def test_untouched_code_is_equal_for_python(project: Path) -> None:
-    """A patch leaves the meaning of statements that it doesn't report alone."""
+    """A patch leaves the meaning of statements that it does not report alone."""
     source = "import torch\nx = torch.zeros(3).cuda()\ny = [i ** 2 for i in range(3)]\n"
     notebook = _notebook([source], project)
-    outcome = rewrite_notebook(notebook, patches(project)["devices"])  # type: ignore[arg-type]
+    outcome = rewrite_notebook(notebook, [patches(project)["devices"]])  # type: ignore[arg-type]
     old, new = ast.parse(source).body, ast.parse(outcome.sources[0]).body
     assert ast.dump(old[-1]) == ast.dump(new[-1])
     assert cst.parse_module(outcome.sources[0]).code == outcome.sources[0]

@@ -1,4 +1,4 @@
-"""A picture server on loopback with every fault that a network has, in a thread of its own."""
+"""An image server on loopback with every fault that a network has, in its own thread."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ YEARS = 10 * 365 * 24 * 3600
 GZIP_BOMB = gzip.compress(bytes(16 * 2**20), compresslevel=1)
 
 
-def picture(number: int, size: tuple[int, int] = (24, 20), kind: str = "PNG") -> bytes:
-    """A small picture, another one for each number."""
+def png(number: int, size: tuple[int, int] = (24, 20)) -> bytes:
+    """Returns a small image, a different one for each number."""
     pixels = random.Random(number).randbytes(size[0] * size[1] * 3)
     out = io.BytesIO()
-    Image.frombytes("RGB", size, pixels).save(out, kind)
+    Image.frombytes("RGB", size, pixels).save(out, "PNG")
     return out.getvalue()
 
 
 def bomb(side: int = 60_000) -> bytes:
-    """A PNG of a few hundred bytes whose header promises 3,600 megapixels."""
+    """Returns a PNG of a few hundred bytes whose header has 3,600 megapixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (
@@ -43,17 +43,21 @@ def bomb(side: int = 60_000) -> bytes:
 
 
 class HostileServer:
-    """Answers by the first part of the path; the second is the picture's number.
+    """Behaves as the first part of the path names; the second part is the number of the image.
 
     It is `hosts` many hosts: 127.0.0.1, 127.0.0.2 and so on, with one port.
-    `hits` counts requests a path; `delivered` counts whole pictures a path.
+
+    Attributes:
+        hits: number of requests per path.
+        max_hits: after so many requests in all it answers none until this is raised.
+        max_active: the largest number of parallel requests so far.
     """
 
     def __init__(self, *, reset_share: float = 0.0, delay: float = 0.0, hosts: int = 1) -> None:
         self.hits: Counter[str] = Counter()
-        self.delivered: Counter[str] = Counter()
-        self.most_at_once = 0
-        self._at_once = 0
+        self.max_hits: int | None = None
+        self.max_active = 0
+        self._active = 0
         self._reset_share = reset_share
         self._delay = delay
         self._hosts = hosts
@@ -88,8 +92,8 @@ class HostileServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready.set()
         await self._stop.wait()
-        for each in (server, *more):
-            each.close()
+        for listener in (server, *more):
+            listener.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -108,50 +112,51 @@ class HostileServer:
             writer.transport.abort()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answers one request; False closes the connection."""
+        """Answers one request; returns False to close the connection."""
         head = await reader.readuntil(b"\r\n\r\n")
         path = unquote(urlsplit(head.split(b" ")[1].decode()).path.strip("/"))
         kind, _, rest = path.partition("/")
         number = int(rest.split("/")[0] or 0) if rest[:1].isdigit() else 0
         self.hits[path] += 1
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
+        self._active += 1
+        self.max_active = max(self.max_active, self._active)
         try:
             await asyncio.sleep(self._delay)
+            while self.max_hits is not None and self.hits.total() > self.max_hits:
+                await asyncio.sleep(0.01)
             return await self._behave(kind, number, path, writer)
         finally:
-            self._at_once -= 1
+            self._active -= 1
 
     async def _behave(
         self, kind: str, number: int, path: str, writer: asyncio.StreamWriter
     ) -> bool:
-        body = picture(number)
+        body = png(number)
         attempt = self.hits[path]
         if kind == "ok":
             if random.Random(f"{path}:{attempt}").random() < self._reset_share:
                 writer.transport.abort()
                 return False
-            return await self._picture(writer, path, body)
+            return await self._send(writer, 200, body)
         if kind in ("gone", "missing"):
             return await self._send(writer, 410 if kind == "gone" else 404, b"no")
         if kind == "forbidden":
             return await self._send(writer, 403, b"no")
         if kind == "html":
             return await self._send(writer, 200, b"<!doctype html><p>Please log in</p>")
-        if kind == "truncated":  # less than the length says
+        if kind == "truncated":  # less than the Content-Length
             writer.write(_head(200, {"Content-Length": str(len(body))}) + body[: len(body) // 2])
             await writer.drain()
             return False
-        if kind == "half":  # the length is right, the picture is not whole
+        if kind == "half":  # the Content-Length is right, the image is cut
             return await self._send(writer, 200, body[: len(body) // 2])
-        if kind == "short-length":  # more than the length says
+        if kind == "short-length":  # more than the Content-Length
             writer.write(_head(200, {"Content-Length": str(len(body) // 2)}) + body)
             await writer.drain()
             return False
         if kind == "no-length":
             writer.write(_head(200, {"Connection": "close"}) + body)
             await writer.drain()
-            self.delivered[path] += 1
             return False
         if kind == "drip":
             writer.write(_head(200, {"Content-Length": "100000"}))
@@ -175,14 +180,14 @@ class HostileServer:
             return await self._send(writer, 200, GZIP_BOMB, {"Content-Encoding": "gzip"})
         if kind == "bomb":
             return await self._send(writer, 200, bomb())
-        if kind == "busy":  # 429 once, and come back in ten years
+        if kind == "busy":  # 429 once, to be retried in ten years
             if attempt == 1:
                 return await self._send(writer, 429, b"", {"Retry-After": str(YEARS)})
-            return await self._picture(writer, path, body)
+            return await self._send(writer, 200, body)
         if kind == "unavailable":  # 503 twice
             if attempt <= 2:
                 return await self._send(writer, 503, b"")
-            return await self._picture(writer, path, body)
+            return await self._send(writer, 200, body)
         if kind == "down":
             return await self._send(writer, 500, b"")
         if kind == "loop":
@@ -195,15 +200,10 @@ class HostileServer:
             _, _, scheme, place = path.split("/", 3)
             return await self._send(writer, 302, b"", {"Location": f"{scheme}://{place}"})
         if kind == "garbage":
-            writer.write(b"\x00\x01 this is no HTTP\r\n\r\n")
+            writer.write(b"\x00\x01 this is not HTTP\r\n\r\n")
             await writer.drain()
             return False
         raise AssertionError(path)
-
-    async def _picture(self, writer: asyncio.StreamWriter, path: str, body: bytes) -> bool:
-        await self._send(writer, 200, body)
-        self.delivered[path] += 1
-        return True
 
     @staticmethod
     async def _send(

@@ -3,11 +3,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
-from edge_glass.fusion.search.location import index_location, index_lock
+from edge_glass.fusion.search.location import index_location
 
 
 @pytest.fixture
@@ -59,32 +58,3 @@ def test_the_cache_is_read_once_it_is_there(
     if os.getuid() == 0:
         os.seteuid(65534)
     assert index_location(read_only).read == written
-
-
-def test_a_second_search_waits_for_the_first(tmp_path: Path) -> None:
-    order: list[str] = []
-
-    def second() -> None:
-        with index_lock(tmp_path / "index", order.append):
-            order.append("second")
-
-    with index_lock(tmp_path / "index", order.append):
-        thread = Thread(target=second)
-        thread.start()
-        while not order:  # until it reports that it waits
-            thread.join(timeout=0.01)
-            assert thread.is_alive()
-        order.append("first")
-    thread.join()
-    assert order == [
-        "a different search updates the index of this folder; waiting for it",
-        "first",
-        "second",
-    ]
-    assert list((tmp_path / "index").iterdir()) == []  # no lock file stays
-
-
-def test_a_folder_that_can_not_be_made_is_not_locked(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with index_lock(tmp_path / "file" / "index", lambda _message: None):
-        assert not (tmp_path / "file" / "index").exists()

@@ -12,7 +12,6 @@ from PIL import Image
 
 from edge_glass.training.evaluation.figures.plots import (
     accuracy_figure,
-    curves_figure,
     recall_figure,
     recall_table,
     similarity_figure,
@@ -41,12 +40,6 @@ def draw_recall(path: Path) -> None:
     )
 
 
-def draw_curves(path: Path) -> None:
-    curves_figure(
-        path, [0, 1, 2], {"loss (nats)": {"train": [3, 2, 1], "val": [3, 3, 2]}}, "Training"
-    )
-
-
 def draw_similarity(path: Path) -> None:
     similarity_figure(path, IMAGE @ TEXT.T, [f"caption {'long ' * place}" for place in range(20)])
 
@@ -59,7 +52,7 @@ def draw_accuracy(path: Path) -> None:
     accuracy_figure(path, {"model": {"count": 0.7, "where": 0.5}, "blind": {"count": 0.3}}, "VQA")
 
 
-FIGURES = [draw_recall, draw_curves, draw_similarity, draw_tsne, draw_accuracy]
+FIGURES = [draw_recall, draw_similarity, draw_tsne, draw_accuracy]
 
 
 @pytest.mark.parametrize("draw", FIGURES)

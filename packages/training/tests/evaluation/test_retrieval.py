@@ -201,7 +201,7 @@ def test_grouped_values_are_drawn_together() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"query_groups": np.full(90, 31)}, "group 31, which no candidate is of: 90 of 90"),
+        ({"query_groups": np.full(90, 31)}, "group 31, which no candidate has: 90 of 90"),
         ({"query_groups": np.arange(89)}, r"\(90, 16\) and their groups \(89,\)"),
         ({"query_groups": np.zeros(90)}, "groups are float64"),
         ({"candidates": np.ones((70, 15))}, "queries are 16 wide and candidates 15"),

@@ -117,7 +117,7 @@ def test_damage_is_named(tmp_path: Path, values: NDArray[np.float32]) -> None:
     with pytest.raises(DataError, match=r"00001\.npy: found SHA-256 \w+, expected \w+"):
         ShardedArray(tmp_path, "vision", verify=True)
     path.write_bytes(b"\0" * len(whole))
-    with pytest.raises(DataError, match=r"00001\.npy: can't be read"):
+    with pytest.raises(DataError, match=r"00001\.npy: cannot be read"):
         ShardedArray(tmp_path, "vision")[12]
     other = np.zeros((5, 6, 4), np.float16)
     np.save(path, other)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hostile_server import picture
+from hostile_server import png
 
 SHOW = Path(__file__).parents[4] / "examples" / "fetch-with-faults" / "show.py"
 
@@ -18,8 +18,8 @@ SHOW = Path(__file__).parents[4] / "examples" / "fetch-with-faults" / "show.py"
 @pytest.mark.slow
 @pytest.mark.skipif(not SHOW.exists(), reason="the repository's examples are not here")
 def test_every_picture_that_exists_arrives(tmp_path: Path) -> None:
-    images = [{"bytes": picture(number % 600), "path": "x"} for number in range(700)]
-    images[5] = {"bytes": picture(5)[:200], "path": "broken"}
+    images = [{"bytes": png(number % 600), "path": "x"} for number in range(700)]
+    images[5] = {"bytes": png(5)[:200], "path": "broken"}
     urls = [f"https://example.org/{number}" for number in range(700)]
     table = pa.table({"image_url": urls, "caption": urls, "image": images})
     pq.write_table(table, tmp_path / "sample.parquet")

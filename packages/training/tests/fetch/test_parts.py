@@ -1,4 +1,4 @@
-"""A fetch in parts: the shards of one process, each picture asked for once, whatever stops it."""
+"""A fetch in parts: the shards of one process, each image requested once, whatever stops it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_session import CONFIG, manifest, shard_bytes, write_input
 
 from edge_glass.training.fetch.config import FetchConfig
-from edge_glass.training.fetch.folder import Folder
-from edge_glass.training.fetch.parts import PartFolder, PartTask, fetch_part
-from edge_glass.training.fetch.session import fetch
+from edge_glass.training.fetch.input import Folder
+from edge_glass.training.fetch.parts import PartFolder
+from edge_glass.training.fetch.session import PartTask, fetch, fetch_part
 from edge_glass.training.runtime.executor import SerialExecutor
+from fetching import CONFIG, manifest, manifest_without_times, shard_hashes, write_input
 from hostile_server import HostileServer
 
 
@@ -49,30 +49,24 @@ def run(source: Path, out: Path, after: int | None = None, **options: Any) -> An
     return fetch(source, out, FetchConfig(**{**CONFIG, **options}), executor=executor, parts=7)
 
 
-def timeless(out: Path) -> dict[str, dict[str, Any]]:
-    return {url: {**row, "time": None} for url, row in manifest(out).items()}
-
-
 def test_parts_give_what_one_process_gives(tmp_path: Path, server: HostileServer) -> None:
     source = write_input(tmp_path / "in.parquet", links(server))
     fetch(source, tmp_path / "alone", FetchConfig(**CONFIG))
     hits = server.hits.copy()
     summary = run(source, tmp_path / "out")
     assert server.hits == Counter({path: 2 * count for path, count in hits.items()})
-    assert shard_bytes(tmp_path / "out") == shard_bytes(tmp_path / "alone")
-    assert timeless(tmp_path / "out") == timeless(tmp_path / "alone")
+    assert shard_hashes(tmp_path / "out") == shard_hashes(tmp_path / "alone")
+    assert manifest_without_times(tmp_path / "out") == manifest_without_times(tmp_path / "alone")
     assert summary.totals.statuses["dead"] == 4
     assert not list((tmp_path / "out/work/parts").iterdir())
     assert not list((tmp_path / "out/work/packs").iterdir())
-    # nothing is left to ask
+    # nothing is left to request
     run(source, tmp_path / "out")
     assert server.hits == Counter({path: 2 * count for path, count in hits.items()})
 
 
 @pytest.mark.parametrize("in_parts", [True, False])
-def test_parts_that_are_stopped_go_on(
-    tmp_path: Path, server: HostileServer, in_parts: bool
-) -> None:
+def test_stopped_parts_are_resumed(tmp_path: Path, server: HostileServer, in_parts: bool) -> None:
     source, out = write_input(tmp_path / "in.parquet", links(server)), tmp_path / "out"
     for after in (1, 0, 1):
         with pytest.raises(KeyboardInterrupt):
@@ -84,8 +78,8 @@ def test_parts_that_are_stopped_go_on(
         fetch(source, out, FetchConfig(**CONFIG))
     assert server.hits == Counter(url.split("/", 3)[3] for url in set(links(server)) if url)
     fetch(source, tmp_path / "alone", FetchConfig(**CONFIG))
-    assert shard_bytes(out) == shard_bytes(tmp_path / "alone")
-    assert timeless(out) == timeless(tmp_path / "alone")
+    assert shard_hashes(out) == shard_hashes(tmp_path / "alone")
+    assert manifest_without_times(out) == manifest_without_times(tmp_path / "alone")
 
 
 def test_a_retry_and_a_mirror_in_parts(tmp_path: Path, server: HostileServer) -> None:
@@ -104,10 +98,10 @@ def test_a_retry_and_a_mirror_in_parts(tmp_path: Path, server: HostileServer) ->
     assert [rows[url]["status"] for url in urls] == ["ok", "ok", "failed", "dead", "ok", "ok"]
     assert (server.hits["ok/1"], server.hits["html/0"], server.hits["missing/0"]) == (1, 2, 1)
     run(source, tmp_path / "fresh")
-    assert shard_bytes(out) == shard_bytes(tmp_path / "fresh")
+    assert shard_hashes(out) == shard_hashes(tmp_path / "fresh")
 
 
-def test_a_part_at_work_is_left_alone(tmp_path: Path, server: HostileServer) -> None:
+def test_a_part_that_a_worker_has_is_refused(tmp_path: Path, server: HostileServer) -> None:
     source, out = write_input(tmp_path / "in.parquet", links(server)), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(source, out, after=1)
@@ -115,8 +109,8 @@ def test_a_part_at_work_is_left_alone(tmp_path: Path, server: HostileServer) -> 
     with PartFolder(out, first.name).lock():
         with pytest.raises(BlockingIOError, match=r"part .* is already running here"):
             run(source, out)
-        with pytest.raises(BlockingIOError, match="stop the worker that is at it"):
+        with pytest.raises(BlockingIOError, match="stop the worker that has it"):
             fetch_part(PartTask(root=out, name=first.name, config=FetchConfig(**CONFIG)))
-    with pytest.raises(ValueError, match="must lie at the same path on every machine"):
+    with pytest.raises(ValueError, match="must have the same path on every machine"):
         fetch_part(PartTask(root=tmp_path / "else", name="0", config=FetchConfig(**CONFIG)))
     assert Folder(out).journal.exists()

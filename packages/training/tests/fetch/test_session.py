@@ -6,64 +6,22 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.fetch.config import FetchConfig
-from edge_glass.training.fetch.folder import Folder
 from edge_glass.training.fetch.index import url_hash
-from edge_glass.training.fetch.session import fetch
-from edge_glass.training.fetch.summary import Summary
-from hostile_server import HostileServer, picture
-
-CONFIG: dict[str, Any] = {
-    "allow_private": True,
-    "processes": 0,
-    "concurrency": 16,
-    "backoff": 0.01,
-    "max_retry_after": 0.05,
-    "total_timeout": 20.0,
-    "max_attempts": 4,
-    "rows_per_shard": 5,
-    "max_bytes": 2**20,
-}
+from edge_glass.training.fetch.input import Folder
+from fetching import images, manifest, rows, run, shard_hashes, write_input
+from hostile_server import HostileServer, png
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[HostileServer]:
     with HostileServer() as running:
         yield running
-
-
-def write_input(path: Path, urls: list[str | None], **columns: list[Any]) -> Path:
-    captions = [f"caption {number}" for number in range(len(urls))]
-    pq.write_table(pa.table({"image_url": urls, "caption": captions, **columns}), path)
-    return path
-
-
-def run(source: Path, out: Path, **options: Any) -> Summary:
-    return fetch(source, out, FetchConfig(**{**CONFIG, **options}))
-
-
-def rows(out: Path) -> list[dict[str, Any]]:
-    files = sorted(out.glob("*.parquet"))
-    return [row for file in files for row in pq.read_table(file).to_pylist()]
-
-
-def manifest(out: Path) -> dict[str, dict[str, Any]]:
-    return {
-        row["url"]: row for row in pq.read_table(out / "report" / "manifest.parquet").to_pylist()
-    }
-
-
-def shard_bytes(out: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*.parquet")
-    }
 
 
 OUTCOMES = {
@@ -105,7 +63,7 @@ def test_every_fault_ends_as_it_should(tmp_path: Path, server: HostileServer) ->
     for row, path in zip(rows(tmp_path / "out"), OUTCOMES, strict=True):
         assert row["image_url"] == server.url(path)
         number = int(path.split("/")[1])
-        expected = picture(number) if OUTCOMES[path][0] == "ok" else None
+        expected = png(number) if OUTCOMES[path][0] == "ok" else None
         assert (row["image"] or {}).get("bytes") == expected
 
 
@@ -118,11 +76,11 @@ def test_a_slow_drip_and_a_silent_server_time_out(tmp_path: Path, server: Hostil
     assert found[urls[0]]["attempts"] == 2
 
 
-def test_the_manifest_describes_the_pictures(tmp_path: Path, server: HostileServer) -> None:
+def test_the_manifest_describes_the_images(tmp_path: Path, server: HostileServer) -> None:
     url = server.url("ok/7")
     run(write_input(tmp_path / "in.parquet", [url, url, None, ""]), tmp_path / "out")
     (row,) = pq.read_table(tmp_path / "out" / "report" / "manifest.parquet").to_pylist()
-    body = picture(7)
+    body = png(7)
     assert row["url_hash"] == url_hash(url) == hashlib.sha256(url.encode()).hexdigest()
     assert row["sha256"] == hashlib.sha256(body).hexdigest()
     assert (row["width"], row["height"], row["format"]) == (24, 20, "PNG")
@@ -134,46 +92,42 @@ def test_the_manifest_describes_the_pictures(tmp_path: Path, server: HostileServ
     assert [bool(row["image"]) for row in rows(tmp_path / "out")] == [True, True, False, False]
 
 
-def test_a_picture_is_fetched_once_however_many_rows_name_it(
+def test_an_image_is_fetched_once_however_many_rows_refer_to_it(
     tmp_path: Path, server: HostileServer
 ) -> None:
     urls = [server.url(f"ok/{100 + number % 7}") for number in range(40)]
     run(write_input(tmp_path / "in.parquet", urls), tmp_path / "out")
     assert all(server.hits[f"ok/{100 + number}"] == 1 for number in range(7))
-    assert [row["image"]["bytes"] for row in rows(tmp_path / "out")] == [
-        picture(100 + number % 7) for number in range(40)
-    ]
+    assert images(tmp_path / "out") == [png(100 + number % 7) for number in range(40)]
     assert not list((tmp_path / "out" / "work" / "packs").iterdir())
 
 
-def test_shards_are_a_function_of_input_and_pictures(tmp_path: Path) -> None:
+def test_shards_are_a_function_of_input_and_images(tmp_path: Path) -> None:
     with HostileServer() as calm, HostileServer(reset_share=0.3) as rough:
-        # the ports differ, and so would the urls: both runs name the calm one's by a mirror
+        # both servers have different ports, so the rough one gets an input of its own
         urls = [calm.url(f"ok/{number % 17}") for number in range(30)]
         source = write_input(tmp_path / "in.parquet", urls)
         run(source, tmp_path / "a", concurrency=1)
         run(source, tmp_path / "b", concurrency=16, processes=1)
-        assert shard_bytes(tmp_path / "a") == shard_bytes(tmp_path / "b")
+        assert shard_hashes(tmp_path / "a") == shard_hashes(tmp_path / "b")
         rough_urls = [rough.url(f"ok/{number}") for number in range(30)]
         run(write_input(tmp_path / "c.parquet", rough_urls), tmp_path / "c", max_attempts=10)
         assert sum(rough.hits.values()) > 30  # some were reset
-        assert [row["image"]["bytes"] for row in rows(tmp_path / "c")] == [
-            picture(number) for number in range(30)
-        ]
+        assert images(tmp_path / "c") == [png(number) for number in range(30)]
 
 
-def test_a_second_run_asks_for_nothing(tmp_path: Path) -> None:
+def test_a_second_run_requests_nothing(tmp_path: Path) -> None:
     with HostileServer() as own:
         urls = [own.url(path) for path in ("ok/1", "missing/0", "html/0", "ok/2")]
         source = write_input(tmp_path / "in.parquet", urls)
         run(source, tmp_path / "out")
-        before, hits = shard_bytes(tmp_path / "out"), own.hits.copy()
+        before, hits = shard_hashes(tmp_path / "out"), own.hits.copy()
         run(source, tmp_path / "out")
         assert own.hits == hits
-        assert shard_bytes(tmp_path / "out") == before
+        assert shard_hashes(tmp_path / "out") == before
 
 
-def test_retry_failed_asks_again_for_all_but_the_dead(tmp_path: Path) -> None:
+def test_retry_failed_requests_all_but_the_dead_again(tmp_path: Path) -> None:
     with HostileServer() as own:
         paths = ["ok/1", "missing/0", "unavailable/3", "html/0", "ok/2", "ok/4"]
         urls = [own.url(path) for path in paths]
@@ -190,7 +144,7 @@ def test_retry_failed_asks_again_for_all_but_the_dead(tmp_path: Path) -> None:
         assert own.hits["missing/0"] == 2
         # and a fresh fetch of what is there now gives the same bytes
         run(source, tmp_path / "fresh")
-        assert shard_bytes(out) == shard_bytes(tmp_path / "fresh")
+        assert shard_hashes(out) == shard_hashes(tmp_path / "fresh")
 
 
 def test_a_lost_shard_and_a_lost_pack_are_fetched_again(tmp_path: Path) -> None:
@@ -198,11 +152,11 @@ def test_a_lost_shard_and_a_lost_pack_are_fetched_again(tmp_path: Path) -> None:
         urls = [own.url(f"ok/{number % 8}") for number in range(12)]
         source = write_input(tmp_path / "in.parquet", urls)
         run(source, tmp_path / "out")
-        before = shard_bytes(tmp_path / "out")
+        before = shard_hashes(tmp_path / "out")
         (tmp_path / "out" / "00001-of-00003.parquet").unlink()
         run(source, tmp_path / "out")
-        assert shard_bytes(tmp_path / "out") == before
-        # rows 5 to 9 name pictures 5, 6, 7, 0, 1
+        assert shard_hashes(tmp_path / "out") == before
+        # rows 5 to 9 refer to images 5, 6, 7, 0, 1
         assert own.hits == {f"ok/{n}": 2 if n in (5, 6, 7, 0, 1) else 1 for n in range(8)}
 
 
@@ -213,7 +167,7 @@ def test_a_lost_shard_and_a_lost_pack_are_fetched_again(tmp_path: Path) -> None:
 def test_published_hashes(
     tmp_path: Path, server: HostileServer, policy: str, status: str, matches: bool | None
 ) -> None:
-    hashes = [hashlib.sha256(picture(1)).hexdigest(), "0" * 64, None]
+    hashes = [hashlib.sha256(png(1)).hexdigest(), "0" * 64, None]
     urls = [server.url(f"ok/{number}") for number in (1, 2, 3)]
     source = write_input(tmp_path / "in.parquet", urls, image_sha256=hashes)
     run(source, tmp_path / "out", image_sha256=policy)
@@ -223,13 +177,13 @@ def test_published_hashes(
     assert found[urls[1]]["sha256_matches"] is matches
     assert found[urls[2]]["status"] == "ok"
     if policy == "warn":
-        with pytest.raises(DataError, match="1 pictures were kept"):
+        with pytest.raises(DataError, match="1 images were kept"):
             run(source, tmp_path / "out", image_sha256="strict")
     if policy == "strict":
         assert found[urls[1]]["reason"] == "sha256_mismatch"
 
 
-def test_loopback_is_refused_unless_allowed(tmp_path: Path, server: HostileServer) -> None:
+def test_loopback_is_refused_by_default(tmp_path: Path, server: HostileServer) -> None:
     before = server.hits.total()
     urls = [server.url("ok/1"), server.url("ok/1", host="localhost"), server.url("ok/1", "[::1]")]
     source = write_input(tmp_path / "in.parquet", urls)
@@ -242,19 +196,19 @@ def test_per_host_bounds_requests_at_once(tmp_path: Path) -> None:
     with HostileServer(delay=0.01) as own:
         urls = [own.url(f"ok/{number}") for number in range(24)]
         run(write_input(tmp_path / "in.parquet", urls), tmp_path / "out", per_host=3)
-        assert own.most_at_once == 3
+        assert own.max_active == 3
 
 
 def test_a_folder_belongs_to_one_input(tmp_path: Path, server: HostileServer) -> None:
     run(write_input(tmp_path / "a.parquet", [server.url("ok/1")]), tmp_path / "out")
     other = write_input(tmp_path / "b.parquet", [server.url("ok/2")])
-    with pytest.raises(DataError, match="begun with another input"):
+    with pytest.raises(DataError, match="begun with a different input"):
         run(other, tmp_path / "out")
     with pytest.raises(DataError, match="begun with 5 rows per shard, now it is 6"):
         run(tmp_path / "a.parquet", tmp_path / "out", rows_per_shard=6)
 
 
-def test_one_process_a_folder(tmp_path: Path, server: HostileServer) -> None:
+def test_one_process_per_folder(tmp_path: Path, server: HostileServer) -> None:
     source = write_input(tmp_path / "in.parquet", [server.url("ok/1")])
     with (
         Folder(tmp_path / "out").lock(),

@@ -14,7 +14,7 @@ import yaml
 
 from edge_glass.training.params import load_params
 from edge_glass.training.parquet.schemas import SUBSETS
-from edge_glass.training.prepare.inspection import Findings, inspect
+from edge_glass.training.prepare.inspection import Inspection, inspect
 from edge_glass.training.prepare.templates import question_answers
 from edge_glass.training.stages import prepare
 from tiny_pixmo import COLOURS, picture
@@ -29,11 +29,11 @@ TEXTS: dict[str, dict[str, Any]] = {
 }
 
 
-def own_picture(number: int) -> bytes:
+def own_image(number: int) -> bytes:
     return picture(COLOURS[number], number, (44, 40))  # not one of the tiny captions'
 
 
-PLACES = {name: name.removeprefix("pixmo-") for name in TEXTS}
+FOLDERS = {name: name.removeprefix("pixmo-") for name in TEXTS}
 
 
 def write_subset(path: Path, subset: str, numbers: range, row_group_size: int) -> None:
@@ -47,7 +47,7 @@ def write_subset(path: Path, subset: str, numbers: range, row_group_size: int) -
         {
             **TEXTS[subset], **({"points": points} if points else {}),
             "image_url": f"https://example.org/{number}", "image_sha256": "0", "split": "train",
-            "image": {"bytes": own_picture(number), "path": None}, "extra": 1,
+            "image": {"bytes": own_image(number), "path": None}, "extra": 1,
         }
         for number in numbers
     ]  # fmt: skip
@@ -58,12 +58,12 @@ def write_subset(path: Path, subset: str, numbers: range, row_group_size: int) -
 
 
 def test_all_sub_sets_at_once(project: Path, params: dict[str, Any]) -> None:
-    for subset, place in PLACES.items():
-        write_subset(project / f"data/{place}/0.parquet", subset, range(3), 2)
-    # a file of its own beside a folder, and a second file in a folder
+    for subset, folder in FOLDERS.items():
+        write_subset(project / f"data/{folder}/0.parquet", subset, range(3), 2)
+    # a second file in a folder, and a file next to the folders
     write_subset(project / "data/points/1.parquet", "pixmo-points", range(3, 5), 2)
     write_subset(project / "data/single.parquet", "pixmo-ask-model-anything", range(5, 6), 1)
-    sources = [*PLACES.values(), "single.parquet"]
+    sources = [*FOLDERS.values(), "single.parquet"]
     params["datasets"]["tiny"]["questions"] = sources
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     prepare.run(load_params(project / "params.yaml"))
@@ -76,7 +76,7 @@ def test_all_sub_sets_at_once(project: Path, params: dict[str, Any]) -> None:
         for index, number in enumerate(numbers):
             pairs = question_answers(subset, TEXTS[subset], seed=0, index=index)
             expected += [
-                (pair.question, pair.answer, pair.type, own_picture(number))
+                (pair.question, pair.answer, pair.type, own_image(number))
                 for pair in pairs
                 if pair.question
             ]
@@ -85,22 +85,22 @@ def test_all_sub_sets_at_once(project: Path, params: dict[str, Any]) -> None:
     rows = pq.read_table(folder / "train.rows.parquet").to_pylist()
     written = [(r["question"], r["answer"], r["type"], images[r["image"]]) for r in rows]
     assert written == expected
-    assert len(images) == 6  # each picture once, in however many sub-sets it is
+    assert len(images) == 6  # each image once, in however many sub-sets it is
     report = json.loads(prepare.METRICS.read_text())["questions"]
     assert report["rows_read"] == 3 * 5 + 2 + 1
     assert report["dropped"] == {"empty_question": 3}  # of the documents
     assert report["texts_read"] == len(rows) + 3
 
 
-def test_what_comes_back_is_small_and_a_function_of_the_partition(project: Path) -> None:
+def test_the_result_is_small_and_a_function_of_the_partition(project: Path) -> None:
     params = load_params(project / "params.yaml")
-    partition = prepare.plan(params)[0]
-    found = inspect(partition)
-    assert isinstance(found, Findings)
+    partition = prepare.list_partitions(params)[0]
+    result = inspect(partition)
+    assert isinstance(result, Inspection)
     sent = pickle.dumps(inspect(pickle.loads(pickle.dumps(partition))))  # noqa: S301 - our own
-    assert sent == pickle.dumps(found)
+    assert sent == pickle.dumps(result)
     assert len(pickle.dumps(partition)) < 3000
     first = picture(COLOURS[0], 0)
-    assert found.digests[0].tobytes() == hashlib.sha256(first).digest()[:16]
-    assert found.num_rows == len(found.pictures) == 24
-    assert len(found.digests) == 24
+    assert result.digests[0].tobytes() == hashlib.sha256(first).digest()[:16]
+    assert result.num_rows == len(result.images) == 24
+    assert len(result.digests) == 24

@@ -1,4 +1,4 @@
-"""Near-duplicates are near, others far, and the bits are what the definition says."""
+"""Near-duplicates are near, others far, and the bits follow the definition."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_glass.training.prepare.perceptual_hash import hash_distance, perceptual_hash
+from edge_glass.training.prepare.perceptual_hash import perceptual_hash
 
-ALIKE = 6  # bits of 64, as `hash_distance` says
+ALIKE = 6  # of 64 bits
+
+
+def hash_distance(one: int, other: int) -> int:
+    return (one ^ other).bit_count()
 
 
 def photo(seed: int, size: tuple[int, int] = (400, 300)) -> Image.Image:
@@ -49,7 +53,7 @@ def test_a_picture_is_hashed_as_it_is_shown(orientation: int) -> None:
     exif[0x0112] = orientation
     stored = jpeg(photo(3), 95, exif=exif)
     shown = ImageOps.exif_transpose(stored)
-    # rounding differs where two neighbours are nearly equal: alike, not always equal
+    # if two neighbours are nearly equal, rounding may differ: alike, but not always equal
     assert hash_distance(perceptual_hash(stored), perceptual_hash(shown)) <= ALIKE
 
 

@@ -76,10 +76,10 @@ def test_rows_that_make_no_pair(changes: dict[str, Any], reason: str) -> None:
 
 def test_the_template_is_a_function_of_seed_and_row() -> None:
     row = {"count": 4, "label": "dogs"}
-    asked = [pairs("pixmo-count", row, index=index)[0].question for index in range(500)]
-    assert asked == [pairs("pixmo-count", row, index=index)[0].question for index in range(500)]
-    assert asked != [pairs("pixmo-count", row, seed=1, index=i)[0].question for i in range(500)]
-    counted = Counter(asked)
+    questions = [pairs("pixmo-count", row, index=index)[0].question for index in range(500)]
+    assert questions == [pairs("pixmo-count", row, index=index)[0].question for index in range(500)]
+    assert questions != [pairs("pixmo-count", row, seed=1, index=i)[0].question for i in range(500)]
+    counted = Counter(questions)
     # 500 draws of five: each within five standard deviations (9) of 100
     assert set(counted) == {text.format(label="dogs") for text in COUNT_TEMPLATES}
     assert all(abs(count - 100) < 45 for count in counted.values())
@@ -124,5 +124,5 @@ def test_dialogues(question: str, turns: list[tuple[str, str]]) -> None:
 def test_questions_as_they_are_and_captions_refused() -> None:
     (pair,) = pairs("pixmo-ask-model-anything", {"question": "q", "answer": "a"})
     assert (pair.question, pair.answer, pair.type) == ("q", "a", "anything")
-    with pytest.raises(ValueError, match="holds no questions"):
+    with pytest.raises(ValueError, match="has no questions"):
         pairs("pixmo-cap", {"caption": "x"})

@@ -32,7 +32,7 @@ def schema_of(subset: str, *more: str) -> pa.Schema:
 def texts(subset: str, max_length: int = 100, **change: Any) -> list[tuple[dict[str, Any], str]]:
     row = {**ROWS[subset], **change}
     made = texts_of(subset, row, seed=3, index=5, max_length=max_length)
-    return [(dict(each.columns), each.problem) for each in made]
+    return [(dict(text.columns), text.problem) for text in made]
 
 
 @pytest.mark.parametrize("subset", SUBSETS)
@@ -40,13 +40,13 @@ def test_files_are_known_by_their_columns(subset: str) -> None:
     kind = "captions" if subset == "pixmo-cap" else "questions"
     schema = schema_of(subset, "split", "something_new")
     assert find_subset(kind, schema, where="f") == subset
-    read = columns_to_read(kind, subset, schema)
+    read = columns_to_read(kind, subset, schema, where="f")
     assert set(ROWS[subset]) | {"split"} == set(read)
     columns, _ = texts(subset)[0]
     assert list(columns) == SCHEMAS[kind].names[1:]
 
 
-def test_a_file_of_no_kind_is_told_what_the_nearest_needs() -> None:
+def test_for_a_file_of_no_kind_the_error_names_the_missing_column() -> None:
     lacking = schema_of("pixmo-points").remove(schema_of("pixmo-points").get_field_index("label"))
     with pytest.raises(DataError, match=r"^f: pixmo-points needs column 'label'"):
         find_subset("questions", lacking, where="f")
@@ -55,6 +55,13 @@ def test_a_file_of_no_kind_is_told_what_the_nearest_needs() -> None:
     links = schema_of("pixmo-cap").remove(3)
     with pytest.raises(DataError, match=r"^f: pixmo-cap needs column 'image'"):
         find_subset("captions", links, where="f")
+
+
+@pytest.mark.parametrize("name", ["split", "concept", "canonical_caption", "subgroup"])
+def test_an_optional_column_that_is_not_text_is_refused(name: str) -> None:
+    schema = schema_of("pixmo-cap").append(pa.field(name, pa.int64()))
+    with pytest.raises(DataError, match=f"^f: column '{name}' is int64, expected string"):
+        columns_to_read("captions", "pixmo-cap", schema, where="f")
 
 
 def test_captions() -> None:
@@ -86,6 +93,8 @@ def test_questions_are_those_of_the_templates() -> None:
         ("pixmo-cap", {"caption": None}, ["empty_caption"]),
         ("pixmo-cap", {"caption": "\n "}, ["whitespace_caption"]),
         ("pixmo-cap", {"caption": "x" * 101}, ["long_caption"]),
+        ("pixmo-cap", {"transcripts": ["ok", "\udcff"]}, ["not_utf8"]),
+        ("pixmo-docs", {"questions": {"question": ["\udcff"], "answer": ["a"]}}, ["not_utf8"]),
         ("pixmo-cap-qa", {"question": None}, ["empty_question"]),
         ("pixmo-cap-qa", {"answer": " "}, ["whitespace_answer"]),
         ("pixmo-cap-qa", {"question": "[ASSISTANT] hello"}, ["no_question"]),

@@ -1,4 +1,4 @@
-"""Partitions run here, in processes or on a Dask cluster of two workers, with equal bytes."""
+"""Tasks run here, in processes or on a Dask cluster of two workers, with equal bytes."""
 
 from __future__ import annotations
 
@@ -10,47 +10,49 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_session import CONFIG, manifest, write_input
 
 from edge_glass.training.fetch.config import FetchConfig
 from edge_glass.training.fetch.session import fetch
-from edge_glass.training.runtime import dask_cluster
-from edge_glass.training.runtime.dask_cluster import first_environment, worker_facts
+from edge_glass.training.runtime.dask_cluster import (
+    dask_executor,
+    first_environment,
+    worker_facts,
+)
 from edge_glass.training.runtime.executor import SerialExecutor, open_executor
+from fetching import CONFIG, manifest_without_times, shard_hashes, write_input
 from hostile_server import HostileServer
 
 
-def where(number: int) -> tuple[int, int]:
+def number_and_process(number: int) -> tuple[int, int]:
     return number, os.getpid()
 
 
-def test_here_means_now_and_one_at_a_time() -> None:
+def test_without_a_scheduler_calls_run_at_once_and_one_by_one() -> None:
     seen: list[int] = []
     with open_executor(None) as executor:
         results = executor.map(seen.append, range(3))
         assert seen == []
         next(results)
         assert seen == [0]
-        assert executor.submit(where, 7).result() == (7, os.getpid())
+        assert executor.submit(number_and_process, 7).result() == (7, os.getpid())
         with pytest.raises(ZeroDivisionError):
             executor.submit(divmod, 1, 0).result()
     assert isinstance(executor, SerialExecutor)
 
 
-def test_a_scheduler_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_cannot_be_used_is_named() -> None:
     for number in ("0", "two", ""):
         with pytest.raises(ValueError, match=r"expected a number of processes such as"):
             open_executor(f"processes:{number}").__enter__()
-    monkeypatch.setattr(dask_cluster, "SECONDS", 0.2)
     with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        open_executor("tcp://127.0.0.1:9").__enter__()
+        dask_executor("tcp://127.0.0.1:9", {}, timeout=0.2).__enter__()
 
 
-def test_what_a_worker_must_share_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_and_variables_that_workers_must_share(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = worker_facts()
     assert len(facts["edge_glass source"]) == 64
     assert facts["numpy"] != "none"
-    monkeypatch.setenv("EDGE_GLASS_LATER", "1")  # this process did not begin with it
+    monkeypatch.setenv("EDGE_GLASS_LATER", "1")  # this process did not start with it
     assert first_environment(["EDGE_GLASS_LATER", "PATH"]) == {
         "EDGE_GLASS_LATER": None,
         "PATH": first_environment(["PATH"])["PATH"],
@@ -60,7 +62,7 @@ def test_what_a_worker_must_share_is_known(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.slow
 def test_processes_of_this_machine() -> None:
     with open_executor("processes:2") as executor:
-        found = list(executor.map(where, range(20)))
+        found = list(executor.map(number_and_process, range(20)))
     assert [number for number, _ in found] == list(range(20))
     assert os.getpid() not in {process for _, process in found}
 
@@ -134,15 +136,15 @@ def test_two_workers_encode_the_bytes_of_one_process(
     assert len(alone) > 20
     Path("artifacts/features").rename("alone")
     with local_cluster() as address:
-        said = run("encode", "--scheduler", address)
-        assert "2 Dask workers start anew with the variables" in said
+        printed = run("encode", "--scheduler", address)
+        assert "2 Dask workers restart with the variables" in printed
         assert hashes(Path("artifacts/features")) == alone
-        # once they have them they stay as they are; and nothing is taken from the first run
+        # with the variables they need no restart; and no result of the first run is reused
         Path("artifacts/features").rename("first")
-        said = run("encode", "--scheduler", address)
-        assert "start anew" not in said
+        printed = run("encode", "--scheduler", address)
+        assert "restart" not in printed
         assert hashes(Path("artifacts/features")) == alone
-    assert "as their checksums say" in run("encode", "--check")
+    assert "match their checksums" in run("encode", "--check")
 
 
 @pytest.mark.slow
@@ -159,15 +161,11 @@ def test_two_workers_fetch_the_bytes_of_one_process(tmp_path: Path) -> None:
             summary = fetch(source, tmp_path / "parts", config, executor=executor, parts=8)
         again = {path: server.hits[path] - before[path] for path in server.hits}
         assert again == before
-    shards = {name: found for name, found in hashes(tmp_path / "alone").items() if "/" not in name}
+    shards = shard_hashes(tmp_path / "alone")
     assert len(shards) == 13
-    found = hashes(tmp_path / "parts")
-    assert {name: found[name] for name in found if "/" not in name} == shards
+    assert shard_hashes(tmp_path / "parts") == shards
     assert not list((tmp_path / "parts/work/parts").iterdir())
     assert not list((tmp_path / "parts/work/packs").iterdir())
-    alone, parts = manifest(tmp_path / "alone"), manifest(tmp_path / "parts")
-    for rows in (alone, parts):
-        for row in rows.values():
-            row.pop("time")
-    assert parts == alone
+    alone = manifest_without_times(tmp_path / "alone")
+    assert manifest_without_times(tmp_path / "parts") == alone
     assert summary.totals.statuses["ok"] == sum(row["status"] == "ok" for row in alone.values())

@@ -1,4 +1,4 @@
-"""Results come in order, few of them at once, and a dead worker is no hang."""
+"""Results come in order, few at a time, and a dead worker ends the map."""
 
 from __future__ import annotations
 

@@ -56,12 +56,14 @@ def test_image_and_text_features_follow_the_model(configure: Callable[..., Any])
 def test_features_and_tokens_of_questions_follow_the_model(
     configure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vlm_qa.run(configure(steps=1, validation_steps=0))
+    vlm_qa.run(configure(steps=2, validation_steps=0))
     model = VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False).to(META)
     rows = prepared_rows("questions", "val", PREPARED)[:5]
     seen: list[torch.device] = []
 
-    def generate(features: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def generate(
+        features: Tensor, input_ids: Tensor, attention_mask: Tensor, *_: Any, **__: Any
+    ) -> Tensor:
         """The first step of the real one, whose end needs numbers."""
         seen.extend(each.device for each in (features, input_ids, attention_mask))
         visual = model.visual_tokens(features.float())
@@ -83,7 +85,7 @@ def test_features_and_tokens_of_questions_follow_the_model(
 def test_a_device_that_is_not_there_is_not_ignored(
     configure: Callable[..., Any], stage: Any
 ) -> None:
-    params = configure(steps=1, validation_steps=0)
+    params = configure(steps=2, validation_steps=0)
     if stage is evaluate_vlm_qa:
         vlm_qa.run(params)
     with pytest.raises(ValueError, match="device is cuda:0, but torch sees no GPU"):

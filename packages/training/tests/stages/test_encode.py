@@ -30,7 +30,7 @@ from edge_glass.training.features.cache import (
     vision_features,
 )
 from edge_glass.training.features.config import pooled_grid
-from edge_glass.training.features.encoding import picture_batches
+from edge_glass.training.features.encoding import image_batches
 from edge_glass.training.params import load_params
 from edge_glass.training.runtime.executor import SerialExecutor
 from edge_glass.training.stages import align, encode
@@ -207,6 +207,6 @@ def test_batches_of_pictures_do_not_depend_on_row_groups(tmp_path: Path) -> None
         for start, end in ((0, 7), (7, 8), (8, 33), (33, 50)):
             writer.write_table(pa.table({"bytes": pa.array(values[start:end], pa.binary())}))
     for first, rows in ((0, 50), (0, 12), (12, 12), (24, 26), (36, 14), (8, 1)):
-        batches = list(picture_batches(path, first, rows, 5))
+        batches = list(image_batches(path, first, rows, 5))
         assert [each for batch in batches for each in batch] == values[first : first + rows]
         assert [len(batch) for batch in batches[:-1]] == [5] * (len(batches) - 1)

@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 
 import torch
+from edge_glass.encoders import files
 from edge_glass.training.params import load_params
 
 stage, kills, outputs = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
@@ -30,7 +31,7 @@ places = [(os, "fsync"), (os, "replace")]
 if stage in ("align", "vlm_qa"):
     places += [(torch.autograd, "grad"), (torch.optim.AdamW, "step")]
 else:
-    places += [(os, "rename")]
+    places += [(files, "_exchange")]
 
 
 def die_at(owner, name, call):
@@ -74,6 +75,7 @@ for number in range(kills):
         continue
     owner, name = places[number // 2 % len(places)]
     call = draw.randint(1, 9 if stage in ('align', 'vlm_qa') else 2)
+    call = 1 if owner is files else call  # an output folder takes its place once in a run
     code = ended(start(lambda: die_at(owner, name, call)))
     died[name] = died.get(name, 0) + (code == -signal.SIGKILL)
 assert ended(start()) == 0

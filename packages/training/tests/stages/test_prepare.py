@@ -1,4 +1,4 @@
-"""Stage `prepare`: what is dropped is counted, what is kept is whole, nothing is half-written."""
+"""Stage `prepare`: drops are counted, kept rows are complete, no output is partial."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from PIL import Image
 
 from edge_glass.encoders.files import DataError
 from edge_glass.training.params import load_params
-from edge_glass.training.prepare import split_writer
-from edge_glass.training.prepare.decisions import decide
 from edge_glass.training.prepare.inspection import inspect
 from edge_glass.training.prepare.leaks import hash_again, image_groups
+from edge_glass.training.prepare.plan import make_plan
 from edge_glass.training.stages import prepare
 from tiny_pixmo import caption_rows, picture, question_rows, write_parquet
 
@@ -61,7 +60,30 @@ def test_every_bad_row_is_dropped_for_its_reason(project: Path) -> None:
     assert [row["caption"] for row in written] == [row["caption"] for row in rows]
 
 
-def test_each_picture_is_written_once(project: Path) -> None:
+def test_a_row_that_is_not_utf8_is_dropped(project: Path) -> None:
+    rows = caption_rows("train", range(2))
+    path = project / "data/captions/train.parquet"
+    table = pa.Table.from_pylist(rows)
+    captions = [row["caption"].encode() for row in rows]
+    captions[3] = b"caf\xe9"  # latin-1
+    column = pa.array(captions, pa.binary()).view(pa.string())
+    number = table.schema.get_field_index("caption")
+    pq.write_table(table.set_column(number, "caption", column), path)
+    prepare.run(load_params(project / "params.yaml"))
+    report = json.loads(prepare.METRICS.read_text())["captions"]
+    assert report["dropped"] == {"not_utf8": 1}
+    assert report["rows_kept"]["train"] == len(rows) - 1
+
+
+@pytest.mark.parametrize("split", ["../outside", "a/b", ".hidden"])
+def test_a_split_that_cannot_be_a_file_name_is_refused(project: Path, split: str) -> None:
+    rows = [{**row, "split": split} for row in caption_rows("val", range(3, 4))]
+    write_parquet(project / "data/captions/val.parquet", rows)
+    with pytest.raises(DataError, match=r"val\.parquet: the split '.*' can't be a file name"):
+        prepare.run(load_params(project / "params.yaml"))
+
+
+def test_each_image_is_written_once(project: Path) -> None:
     prepare.run(load_params(project / "params.yaml"))
     folder = project / "artifacts/prepared/questions"
     images = pq.read_table(folder / "train.images.parquet").to_pylist()
@@ -74,8 +96,8 @@ def test_each_picture_is_written_once(project: Path) -> None:
         assert (row["question"], row["answer"]) == (given["question"], given["answer"])
 
 
-def test_no_picture_is_in_two_splits(project: Path) -> None:
-    # the same pictures under another split's name: the first one seen keeps them
+def test_no_image_is_in_two_splits(project: Path) -> None:
+    # the same images with a different split: they stay in the split of their first row
     rows = [{**row, "split": "val"} for row in caption_rows("train", range(1))]
     write_parquet(project / "data/captions/val.parquet", rows + caption_rows("val", range(3, 4)))
     prepare.run(load_params(project / "params.yaml"))
@@ -84,7 +106,7 @@ def test_no_picture_is_in_two_splits(project: Path) -> None:
     assert report["captions"]["rows_kept"] == {"train": 24, "val": 8}
 
 
-def test_without_a_split_column_the_picture_decides(project: Path) -> None:
+def test_without_a_split_column_the_image_decides(project: Path) -> None:
     rows = caption_rows("train", range(5))
     for row in rows:
         del row["split"]
@@ -104,7 +126,7 @@ def written(project: Path) -> dict[str, bytes]:
 
 def test_any_executor_gives_the_same_bytes(project: Path, params: dict[str, Any]) -> None:
     for kind, rows in (("captions", caption_rows), ("questions", question_rows)):
-        # many row groups, so that there is something to come back out of order
+        # many row groups, so results can arrive out of order
         table = pa.Table.from_pylist(rows("train", range(3)))
         pq.write_table(table, project / f"data/{kind}/train.parquet", row_group_size=3)
     prepare.run(load_params(project / "params.yaml"))
@@ -118,18 +140,22 @@ def test_any_executor_gives_the_same_bytes(project: Path, params: dict[str, Any]
     assert written(project) == expected
 
 
-def test_few_rows_and_bytes_are_held(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare.run(load_params(project / "params.yaml"))
-    expected = {name: pq.read_table(name) for name in written(project) if "parquet" in name}
-    monkeypatch.setattr(split_writer, "ROWS_HELD", 5)
-    monkeypatch.setattr(split_writer, "BYTES_HELD", 600)
-    prepare.run(load_params(project / "params.yaml"))
-    for name, table in expected.items():
-        assert pq.read_table(name) == table
-        assert pq.read_metadata(name).num_row_groups > 2
+def test_row_groups_are_small(project: Path) -> None:
+    params = load_params(project / "params.yaml")
+    prepare.run(params)
+    partitions = prepare.list_partitions(params)
+    results = [inspect(partition) for partition in partitions]
+    plan = make_plan(results, [partition.kind for partition in partitions], params.prepare)
+    prepare.write(partitions, plan.groups, project / "work", group_rows=5, group_bytes=600)
+    written = sorted((project / "work").rglob("*.parquet"))
+    assert len(written) == 8
+    for path in written:
+        table = pq.read_table(project / "artifacts/prepared" / path.relative_to(project / "work"))
+        assert pq.read_table(path) == table
+        assert pq.read_metadata(path).num_row_groups > 2
 
 
-def test_a_picture_of_captions_and_questions_has_one_split(project: Path) -> None:
+def test_an_image_of_captions_and_questions_has_one_split(project: Path) -> None:
     rows = question_rows("train", range(1))
     stray = {**rows[0], "image": caption_rows("val", range(3, 4))[0]["image"]}
     write_parquet(project / "data/questions/train.parquet", [*rows, stray])
@@ -159,7 +185,7 @@ def test_near_duplicates_are_reported_or_dropped(
     write_parquet(project / "data/captions/train.parquet", train)
     val = [row(0, 60, "val"), row(3, 90, "val")]
     write_parquet(project / "data/captions/val.parquet", val)
-    # the tiny questions' discs look alike: out of the way with them
+    # without the discs of the tiny questions, which look alike
     questions = question_rows("train", range(1))[:1]
     questions[0]["image"] = row(4, 90, "train")["image"]
     write_parquet(project / "data/questions/train.parquet", questions)
@@ -177,19 +203,19 @@ def test_near_duplicates_are_reported_or_dropped(
     assert report["near_duplicates"]["pictures"] == 4 - 2 * sum(lost.values())
 
 
-def test_data_that_change_meanwhile_stop_the_stage(project: Path) -> None:
+def test_data_that_change_during_the_stage_stop_it(project: Path) -> None:
     params = load_params(project / "params.yaml")
-    partitions = prepare.plan(params)
-    found = [inspect(each) for each in partitions]
-    decisions = decide(found, [each.kind for each in partitions], params.prepare)
+    partitions = prepare.list_partitions(params)
+    results = [inspect(partition) for partition in partitions]
+    plan = make_plan(results, [partition.kind for partition in partitions], params.prepare)
     rows = caption_rows("train", range(3))
     rows[5]["image"]["bytes"] = picture("white", 5)
     write_parquet(project / "data/captions/train.parquet", rows)
     with pytest.raises(DataError, match=r"captions/train.parquet was changed while the stage read"):
-        prepare.write(partitions, decisions.of_groups, project / "work")
+        prepare.write(partitions, plan.groups, project / "work")
 
 
-def test_a_picture_that_rots_on_the_disk_is_found(project: Path) -> None:
+def test_an_image_that_changes_on_the_disk_is_found(project: Path) -> None:
     prepare.run(load_params(project / "params.yaml"))
     path = project / "artifacts/prepared/captions/val.images.parquet"
     table = pq.read_table(path).to_pylist()
@@ -197,7 +223,7 @@ def test_a_picture_that_rots_on_the_disk_is_found(project: Path) -> None:
     pq.write_table(pa.Table.from_pylist(table), path)
     groups = [group for _, group in image_groups(Path("artifacts/prepared"))]
     (changed,) = (group for group in groups if group.path(0).samefile(path))
-    with pytest.raises(DataError, match=r"val\.images\.parquet: picture 3 is .* written as"):
+    with pytest.raises(DataError, match=r"val\.images\.parquet: image 3 has .* written as"):
         hash_again(changed)
 
 

@@ -18,7 +18,7 @@ from edge_glass.training.stages import prepare, prepare_samples
 from edge_glass.training.stages.prepare_samples import (
     PLOTS,
     as_seen,
-    choose_pictures,
+    choose_images,
     notes,
     split_samples,
 )
@@ -27,7 +27,7 @@ from tiny_pixmo import caption_rows, write_parquet
 
 def test_the_page_is_drawn_and_twice_the_same(project: Path) -> None:
     params = load_params(project / "params.yaml")
-    with pytest.raises(DataError, match=r"metrics/prepare.json: not there; run `dvc repro prep"):
+    with pytest.raises(DataError, match=r"metrics/prepare.json is missing; run `dvc repro prep"):
         prepare_samples.run(params)
     prepare.run(params)
     prepare_samples.run(params)
@@ -55,10 +55,10 @@ def test_samples_stay_and_have_their_own_texts(project: Path) -> None:
     prepare.run(load_params(project / "params.yaml"))
     folder = project / "artifacts/prepared"
     path = folder / "questions/val.images.parquet"
-    chosen = choose_pictures(path, seed=0, number=4)
+    chosen = choose_images(path, seed=0, number=4)
     stored = pq.read_table(path)["bytes"].to_pylist()
     assert all(data == stored[place] for place, data in chosen.items())
-    assert list(chosen) != list(choose_pictures(path, seed=1, number=4))
+    assert list(chosen) != list(choose_images(path, seed=1, number=4))
 
     transform = ImageTransform(image_size=8, fit="pad", mean=(0.5,) * 3, std=(0.5,) * 3)
     samples = split_samples(path, "questions", transform, seed=0, number=4)
@@ -72,7 +72,7 @@ def test_samples_stay_and_have_their_own_texts(project: Path) -> None:
     gone = min(place for place in range(len(stored)) if place not in chosen)
     kept = [row for row in pq.read_table(path).to_pylist() if row["bytes"] != stored[gone]]
     write_parquet(path, kept)
-    assert list(choose_pictures(path, seed=0, number=4).values()) == list(chosen.values())
+    assert list(choose_images(path, seed=0, number=4).values()) == list(chosen.values())
 
 
 def test_the_notes_say_what_was_counted(project: Path) -> None:
@@ -96,5 +96,5 @@ def test_long_texts_stay_inside_their_card(tmp_path: Path) -> None:
     # the first card alone: left of the second, above the third
     assert differ[:, 1].max() < a.shape[1] // 2
     assert differ[:, 0].max() < a.shape[0] // 2 + 30
-    with pytest.raises(ValueError, match=r"found no samples for c\.png"):
+    with pytest.raises(ValueError, match=r"no samples for c\.png"):
         sample_sheet(tmp_path / "c.png", [], "title", [])

@@ -14,17 +14,17 @@ from torch import Tensor
 
 from edge_glass.encoders.images import BadImageError
 from edge_glass.encoders.towers.preprocessing import ImageTransform
-from edge_glass.training.stream.decoding import PictureDecoder
+from edge_glass.training.stream.decoding import ImageDecoder
 
 # pixels come out as 0 to 255, so that they compare with PIL's
 PLAIN = ImageTransform(
     image_size=32, fit="crop", mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255)
 )
-DECODE = PictureDecoder(transform=PLAIN)
+DECODE = ImageDecoder(transform=PLAIN)
 
 
 def scene(size: tuple[int, int] = (48, 32)) -> Image.Image:
-    """Smooth, with each corner another colour, so that turns and lost channels show."""
+    """A smooth image whose corners have different colours, to show rotations and lost channels."""
     corners = Image.new("RGB", (2, 2))
     for place, colour in enumerate([(250, 10, 20), (10, 240, 30), (20, 30, 230), (200, 200, 90)]):
         corners.putpixel((place % 2, place // 2), colour)
@@ -106,12 +106,12 @@ def test_every_mode_is_shown_as_a_viewer_shows_it(name: str) -> None:
 def test_draft_keeps_as_much_as_it_says(fit: str, draft: float | None, size: object) -> None:
     transform = ImageTransform(image_size=32, fit=fit, mean=PLAIN.mean, std=PLAIN.std)  # type: ignore[arg-type]
     data = saved(scene((400, 300)), "JPEG", quality=95)
-    assert PictureDecoder(transform=transform, draft=draft).decode(data).size == size
+    assert ImageDecoder(transform=transform, draft=draft).decode(data).size == size
 
 
 def test_draft_is_close_on_jpeg_and_equal_on_the_rest() -> None:
     data = saved(scene((400, 300)), "JPEG", quality=95)
-    close = PictureDecoder(transform=PLAIN, draft=2.0)
+    close = ImageDecoder(transform=PLAIN, draft=2.0)
     # a smooth picture: scaling in the DCT differs from bicubic by a few of 255 levels
     torch.testing.assert_close(close(data), DECODE(data), rtol=0, atol=4)
     for name in ("16-bit", "alpha", "palette"):
@@ -138,7 +138,7 @@ def test_draft_is_close_on_jpeg_and_equal_on_the_rest() -> None:
 )
 def test_bad_bytes_have_a_reason(draft: float | None, data: bytes | None, reason: str) -> None:
     with pytest.raises(BadImageError) as caught:
-        PictureDecoder(transform=PLAIN, draft=draft)(data)
+        ImageDecoder(transform=PLAIN, draft=draft)(data)
     assert caught.value.reason == reason
 
 
@@ -151,7 +151,7 @@ def test_random_damage_is_a_picture_or_a_reason() -> None:
         saved(scene(), "GIF"),
         saved(scene(), "TIFF"),
     ]
-    decoders = (DECODE, PictureDecoder(transform=PLAIN, draft=1.0))
+    decoders = (DECODE, ImageDecoder(transform=PLAIN, draft=1.0))
     for number in range(800):
         data = bytearray(pictures[number % len(pictures)])
         for _ in range(draw.randint(1, 12)):
@@ -169,4 +169,4 @@ def test_random_damage_is_a_picture_or_a_reason() -> None:
 
 def test_a_draft_that_would_enlarge_is_refused() -> None:
     with pytest.raises(ValueError, match=r"draft is 0\.5"):
-        PictureDecoder(transform=PLAIN, draft=0.5)
+        ImageDecoder(transform=PLAIN, draft=0.5)

@@ -20,12 +20,12 @@ from edge_glass.training.parquet.schemas import IMAGE, POINTS
 from edge_glass.training.prepare.templates import question_answers
 from edge_glass.training.stream import parquet_dataset
 from edge_glass.training.stream.batch_layout import BatchLayout
-from edge_glass.training.stream.decoding import PictureDecoder
+from edge_glass.training.stream.decoding import ImageDecoder
 from edge_glass.training.stream.parquet_dataset import Batch, OrderConfig, ParquetDataset, loader
 from parquet_files import jpeg, write_files
 
 FILES = [(7, 7, 2), (9,), (5, 11, 1, 6), (12, 3)]  # 63 rows
-GREYS = PictureDecoder(
+GREYS = ImageDecoder(
     transform=ImageTransform(image_size=4, fit="crop", mean=(0.0,) * 3, std=(1 / 255,) * 3)
 )
 
@@ -33,14 +33,14 @@ GREYS = PictureDecoder(
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> RowGroups:
     folder = tmp_path_factory.mktemp("loading")
-    assert write_files(folder, FILES, pictures=True) == 63
+    assert write_files(folder, FILES, images=True) == 63
     return open_row_groups(folder)
 
 
 def dataset(
     index: RowGroups, rank: int = 0, world_size: int = 1, **order: object
 ) -> ParquetDataset:
-    options = {"seed": 1, "window": 20, "batch_size": 8, "num_shards": 4, **order}
+    options = {"seed": 1, "window": 20, "batch_size": 8, "num_microbatches": 4, **order}
     return ParquetDataset(
         index,
         OrderConfig(**options),  # type: ignore[arg-type]
@@ -55,25 +55,25 @@ def rows(batches: Iterable[Batch]) -> list[tuple[int, int, list[int]]]:
     return [(batch.epoch, batch.step, batch.numbers.tolist()) for batch in batches]
 
 
-@pytest.mark.parametrize("num_shards", [1, 4])
+@pytest.mark.parametrize("num_microbatches", [1, 4])
 @pytest.mark.parametrize("drop_last", [True, False])
 @pytest.mark.parametrize("window", [0, 20, 1000])
 def test_an_epoch_has_each_row_once(
-    index: RowGroups, num_shards: int, drop_last: bool, window: int
+    index: RowGroups, num_microbatches: int, drop_last: bool, window: int
 ) -> None:
-    data = dataset(index, num_shards=num_shards, drop_last=drop_last, window=window)
+    data = dataset(index, num_microbatches=num_microbatches, drop_last=drop_last, window=window)
     seen = [number for _, _, numbers in rows(data.at(epoch=3)) for number in numbers]
     assert len(seen) == (56 if drop_last else 63)
     assert len(set(seen)) == len(seen)
-    if num_shards == 1 and window == 0:
+    if num_microbatches == 1 and window == 0:
         assert seen == list(range(len(seen)))
 
 
-def test_columns_and_pictures_are_those_of_the_row(index: RowGroups) -> None:
+def test_columns_and_images_are_those_of_the_row(index: RowGroups) -> None:
     for batch in dataset(index):
         assert batch.images is not None
         assert batch.columns["caption"] == [f"row {number}" for number in batch.numbers]
-        # a picture of one grey: JPEG keeps it within a level
+        # an image of one grey level: JPEG changes it by at most one level
         grey = batch.images.mean(dim=(1, 2, 3))
         torch.testing.assert_close(grey, batch.numbers.float(), rtol=0, atol=1)
         assert not batch.errors
@@ -118,9 +118,9 @@ def test_workers_change_nothing(index: RowGroups) -> None:
             assert batch.columns == same.columns
 
 
-def test_the_order_needs_no_shards_and_no_batch_size(index: RowGroups) -> None:
+def test_with_one_microbatch_the_order_does_not_depend_on_batch_size(index: RowGroups) -> None:
     def order(batch_size: int) -> list[int]:
-        data = dataset(index, num_shards=1, batch_size=batch_size, drop_last=False)
+        data = dataset(index, num_microbatches=1, batch_size=batch_size, drop_last=False)
         return [number for _, _, numbers in rows(data) for number in numbers]
 
     assert order(8) == order(5) == order(63)
@@ -131,7 +131,7 @@ def test_a_row_group_is_read_once_and_by_its_owner_alone(
 ) -> None:
     read: Counter[int] = Counter()
     held: list[int] = []
-    plain_read, plain_take = RowReader.read, parquet_dataset._ShardRows.take
+    plain_read, plain_take = RowReader.read, parquet_dataset._MicrobatchRows.take
 
     def count(self: object, group: int, wanted: object) -> object:
         read[group] += 1
@@ -143,20 +143,20 @@ def test_a_row_group_is_read_once_and_by_its_owner_alone(
             yield row
 
     monkeypatch.setattr(RowReader, "read", count)
-    monkeypatch.setattr(parquet_dataset._ShardRows, "take", measure)
-    list(dataset(index, num_shards=1, drop_last=False))
+    monkeypatch.setattr(parquet_dataset._MicrobatchRows, "take", measure)
+    list(dataset(index, num_microbatches=1, drop_last=False))
     assert read == dict.fromkeys(range(len(index.rows)), 1)
     assert max(held) < 20  # the window
     read.clear()
     for rank in range(4):
         list(dataset(index, rank, 4, drop_last=False))
-    # a shard's stretch ends inside a block of at most 20 rows, which its neighbour reads too, and
-    # the last batch is of all shards
+    # the section of a microbatch ends inside a block of at most 20 rows, which the next microbatch
+    # reads too, and the last batch has rows of all
     assert max(read.values()) <= 6
     assert read.total() <= 2.5 * len(index.rows)
 
 
-def test_bad_pictures_are_error_rows(tmp_path: Path) -> None:
+def test_bad_images_are_error_rows(tmp_path: Path) -> None:
     images = [{"bytes": jpeg(i, (64, 64)), "path": None} for i in range(6)]
     images[1]["bytes"] = images[1]["bytes"][:-30]  # type: ignore[index]
     images[2]["bytes"] = b"<html>"
@@ -198,26 +198,29 @@ def test_points_become_pairs_by_the_templates(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sizes", [(63, 8, 4, True), (63, 8, 4, False), (5, 8, 1, False)])
 def test_the_layout_and_its_inverse(sizes: tuple[int, int, int, bool]) -> None:
-    num_rows, batch_size, num_shards, drop_last = sizes
+    num_rows, batch_size, num_microbatches, drop_last = sizes
     layout = BatchLayout(
-        num_rows=num_rows, batch_size=batch_size, num_shards=num_shards, drop_last=drop_last
+        num_rows=num_rows,
+        batch_size=batch_size,
+        num_microbatches=num_microbatches,
+        drop_last=drop_last,
     )
-    steps, shards = layout.steps_and_shards(np.arange(num_rows))
+    steps, microbatches = layout.steps_and_microbatches(np.arange(num_rows))
     for step in range(layout.num_steps):
-        for shard in range(num_shards):
-            found = np.flatnonzero((steps == step) & (shards == shard))
-            assert found.tolist() == list(layout.positions(step, shard))
+        for microbatch in range(num_microbatches):
+            found = np.flatnonzero((steps == step) & (microbatches == microbatch))
+            assert found.tolist() == list(layout.positions(step, microbatch))
     assert (steps == layout.num_steps).sum() == (layout.rest if drop_last else 0)
 
 
-def test_what_can_not_be_is_refused(index: RowGroups) -> None:
-    with pytest.raises(ValueError, match="rank 0 of 3 processes can't share 4 shards"):
+def test_impossible_sizes_are_refused(index: RowGroups) -> None:
+    with pytest.raises(ValueError, match="rank 0 of 3 processes can't share 4 microbatches"):
         dataset(index, 0, 3)
-    with pytest.raises(ValueError, match="batch_size 6 is not cut into 4 equal shards"):
+    with pytest.raises(ValueError, match="batch_size 6 is not a multiple of num_microbatches 4"):
         dataset(index, batch_size=6)
     with pytest.raises(ValueError, match="only 63 rows"):
         dataset(index, batch_size=64)
-    with pytest.raises(ValueError, match="the last batch has 3 rows for 4 shards"):
+    with pytest.raises(ValueError, match="the last batch has 3 rows for 4 microbatches"):
         dataset(index, batch_size=20, drop_last=False)
     with pytest.raises(ValueError, match="an epoch has 7 steps"):
         dataset(index).at(epoch=0, step=8)

@@ -6,6 +6,7 @@ dims that they were joined at, and the heads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -41,6 +42,10 @@ class HeadConfig:
     init_logit_scale: float = 2.659
 
     def __post_init__(self) -> None:
+        if self.hidden_width is not None and self.hidden_width < 1:
+            raise ValueError(f"hidden_width is {self.hidden_width}, expected 1 or more: change it")
+        if not math.isfinite(self.init_logit_scale):
+            raise ValueError(f"init_logit_scale is {self.init_logit_scale}, expected a number")
         check_probability("image_dropout", self.image_dropout)
         check_probability("text_dropout", self.text_dropout)
         if self.projection not in ("linear", "mlp"):

@@ -51,8 +51,8 @@ class VisionLanguageModel(nn.Module):
         tokenizer: the decoder's tokenizer, with a chat template.
 
     Attributes:
-        vision_encoder: frozen; None until `add_vision_encoder` builds it. It is no part of
-            `saved_state`, and training works without it.
+        vision_encoder: frozen; None until `add_vision_encoder` builds it. `saved_state` leaves it
+            out, and training works without it.
     """
 
     def __init__(self, config: VlmConfig, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class FileRefusedError(Exception):
-    """A file can't be read or replaced. The message names the file, the finding and the remedy."""
+    """A file cannot be read or replaced. The message names the file, the finding and the remedy."""
 
 
 def read_file(path: Path) -> bytes:
@@ -25,7 +25,7 @@ def read_file(path: Path) -> bytes:
     except FileNotFoundError:
         raise FileRefusedError(f"{path}: no such file") from None
     except OSError as error:
-        raise FileRefusedError(f"{path}: can't be read: {error.strerror or error}") from error
+        raise FileRefusedError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def backup_path(path: Path) -> Path:
@@ -42,14 +42,14 @@ def write_file(path: Path, data: bytes) -> None:
     """Write `data` to `path` as temporary file, fsync and rename. The mode of an old file is kept.
 
     Raises:
-        FileRefusedError: The folder or the file can't be written; an old file is then unchanged.
+        FileRefusedError: The folder or the file cannot be written; an old file is then unchanged.
     """
     path = path.resolve()  # a link stays a link: its target is replaced
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:
-        raise FileRefusedError(f"{path}: can't be written: {error.strerror or error}") from error
+        raise FileRefusedError(f"{path}: cannot be written: {error.strerror or error}") from error
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -63,7 +63,7 @@ def write_file(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise FileRefusedError(f"{path}: can't be written: {error.strerror or error}") from error
+        raise FileRefusedError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -77,7 +77,7 @@ def replace_file(path: Path, old: bytes, new: bytes) -> Path:
     Raises:
         FileRefusedError: The file is read-only, or its bytes are no longer `old`.
     """
-    # The mode is asked, not os.access: a rename would succeed on a read-only file, and root may
+    # The mode is read, not os.access: a rename would succeed on a read-only file, and root may
     # write anything, yet whoever took the write bit away meant it.
     if not path.stat().st_mode & 0o222:
         raise FileRefusedError(f"{path}: is read-only; `chmod u+w` it first")

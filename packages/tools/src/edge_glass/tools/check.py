@@ -1,24 +1,23 @@
-"""What is wrong with a notebook: format, secrets, machine paths, order, imports, kernel, size.
+"""What is wrong with a notebook: format, secrets, machine paths, order, code, kernel, size.
 
-Nothing is imported or run unless `execute` is asked for: modules are looked up, and the names taken
-from `edge_glass` are read from its source files, so that drift shows without a model being loaded.
+Nothing is imported or run unless `execute` is given: modules are looked up and their sources read,
+so that drift between a notebook and a module shows without a model being loaded.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import warnings
 from collections.abc import Iterator
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from edge_glass.tools.atomic_file import FileRefusedError
+from edge_glass.tools.code.cells import read_code
+from edge_glass.tools.code.findings import code_findings
+from edge_glass.tools.code.program import Program
 from edge_glass.tools.notebook import Notebook, NotebookError, read_notebook
-from edge_glass.tools.patch.masking import MaskError, mask
 
 _SECRETS = {
     "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
@@ -36,7 +35,7 @@ _MACHINE_PATH = re.compile(
 
 
 def check_file(path: Path, *, max_bytes: int, execute: bool = False) -> list[str]:
-    """Return what is wrong with the notebook `path`, in words; nothing where all is well.
+    """Return what is wrong with the notebook `path`, in words; nothing if all is well.
 
     Args:
         path: the notebook.
@@ -74,9 +73,9 @@ def _format(content: Any) -> Iterator[str]:
         try:
             nbformat.validate(content)
         except nbformat.ValidationError as error:
-            yield f"isn't valid nbformat 4.{content.get('nbformat_minor')}: {error.message}"
+            yield f"is not valid nbformat 4.{content.get('nbformat_minor')}: {error.message}"
     for warning in caught:
-        yield f"isn't clean: {str(warning.message).splitlines()[0]}"
+        yield f"is not clean: {str(warning.message).splitlines()[0]}"
 
 
 def _size(path: Path, max_bytes: int) -> Iterator[str]:
@@ -120,76 +119,22 @@ def _outputs(content: Any) -> Iterator[str]:
 
 
 def _sources(notebook: Notebook) -> Iterator[str]:
+    labels = {cell.index: cell.label for cell in notebook.cells}
     for cell in notebook.cells:
         for what, pattern in _SECRETS.items():
             if pattern.search(cell.source):
                 yield f"{cell.label} holds {what}; revoke it and read it from the environment"
-        if cell.kind != "code" or notebook.language not in ("python", "ipython"):
-            continue
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(mask(cell.source).text)
-        except MaskError:
-            continue
-        except (SyntaxError, ValueError) as error:
-            yield f"{cell.label} doesn't parse: {error}"
-            continue
-        for node in ast.walk(tree):
-            for problem in _import_problems(node):
-                yield f"{cell.label}: {problem}"
-
-
-def _import_problems(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            if _find(alias.name) is None:
-                yield f"import {alias.name}: no such module"
-    elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-        spec = _find(node.module)
-        if spec is None:
-            yield f"from {node.module}: no such module"
-        elif node.module.startswith("edge_glass."):
-            for alias in node.names:
-                if not (_defines(spec, alias.name) or _find(f"{node.module}.{alias.name}")):
-                    yield f"from {node.module} import {alias.name}: no such name"
-
-
-def _find(name: str) -> ModuleSpec | None:
-    """Find a module; below the top only in `edge_glass`, because other packages make modules up."""
-    top, *rest = name.split(".")
-    try:
-        spec = find_spec(top)
-    except ValueError:  # __main__ and the like
-        return None
-    for number in range(len(rest) if top == "edge_glass" else 0):
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        dotted = ".".join([top, *rest[: number + 1]])
-        spec = PathFinder.find_spec(dotted, list(spec.submodule_search_locations))
-    return spec
-
-
-def _defines(spec: ModuleSpec, name: str) -> bool:
-    """Whether a module's source binds `name` at its top level."""
-    if spec.origin is None or not spec.origin.endswith(".py"):
-        return name == "*"
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            bound = {node.name}
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            bound = {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            bound = {node.id}
-        else:
-            continue
-        if name in bound or name == "*":
-            return True
-    return False
+    if notebook.language not in ("python", "ipython"):
+        return
+    code = read_code(notebook)
+    for index, reason in code.broken.items():
+        yield f"{labels[index]} does not parse: {reason}"
+    for finding in code_findings(Program(code.cells, notebook.path, code.foreign)):
+        yield f"{labels[finding.cell]}: {finding.message}"
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield the texts in an output; pictures in base64 are no text."""
+    """Yield the texts in an output; an image in base64 is no text."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -1,7 +1,8 @@
 """Runs a notebook so that the same code and data give the same bytes.
 
 Time stamps, process paths, memory addresses, progress bars and timings are taken out of the
-outputs; streams that the kernel happened to send in pieces are joined.
+outputs. Random ids become counters, and widgets are dropped. Streams that the kernel happened to
+send in pieces are joined.
 """
 
 from __future__ import annotations
@@ -31,12 +32,18 @@ _TIMING = re.compile(
     re.MULTILINE,
 )
 _LIBRARIES = re.compile(r"[^\s'\"(]*/(site-packages/)")  # where an environment keeps them
-_TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml")
+_TEXTS = ("text/plain", "text/html", "text/markdown", "text/latex", "image/svg+xml",
+          "application/javascript")  # fmt: skip
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+# Ids that libraries draw anew each time: of plotly, of a pandas Styler, and any in an id attribute.
+_UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+_STYLER = re.compile(r"\bT_([0-9a-f]{5,32})(?![0-9a-f])")
+_ELEMENT = re.compile(r"""\bid=["'][^"'<>]*?([0-9a-f]{32})(?![0-9a-f])""")
 _PNG_METADATA = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf")
 
 
 class ExecutionError(Exception):
-    """A notebook didn't run to its end. The message names the cell and its error."""
+    """A notebook did not run to its end. The message names the cell and its error."""
 
 
 def execute_file(path: Path, output: Path, *, timeout: int = 600) -> None:
@@ -51,8 +58,8 @@ def execute_file(path: Path, output: Path, *, timeout: int = 600) -> None:
 
     Raises:
         ExecutionError: A cell fails, takes too long, or there is no kernel.
-        NotebookError: `path` isn't a notebook.
-        FileRefusedError: A file can't be read or written.
+        NotebookError: `path` is not a notebook.
+        FileRefusedError: A file cannot be read or written.
     """
     write_file(output, execute_text(path, timeout=timeout).encode())
 
@@ -108,7 +115,7 @@ def executed(text: str, path: Path, *, timeout: int = 600) -> str:
 def _kernel(spec: Mapping[str, str], settings: Path) -> Any:
     """Return a manager of the notebook's kernel; `python3` is always the Python that runs this.
 
-    A kernel spec of that name in the user's home may be another environment's.
+    A kernel spec of that name in the user's home may belong to a different environment.
     """
     from jupyter_client.kernelspec import KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
@@ -146,20 +153,58 @@ def clean(notebook: Any, *, root: Path) -> None:
     """
     notebook.metadata.pop("widgets", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
+    ids = _Ids()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = _joined_streams([_clean_output(out, root) for out in cell.outputs])
+            kept = [out for out in cell.outputs if _WIDGET not in out.get("data", {})]
+            cell.outputs = _joined_streams([_clean_output(out, root, ids) for out in kept])
 
 
-def _clean_output(output: Any, root: Path) -> Any:
+class _Ids:
+    """Exchanges random ids by counters of the same form, in the order of their first use."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def exchanged(self, text: str) -> str:
+        text = _UUID.sub(lambda match: self._counter(match[0].replace("-", ""), match[0]), text)
+        if "T_" in text and "<style" in text:
+            text = _STYLER.sub(lambda match: f"T_{self._counter(match[1], match[1])}", text)
+        for found in dict.fromkeys(_ELEMENT.findall(text)):
+            text = text.replace(found, self._counter(found, found))
+        return text
+
+    def _counter(self, digits: str, old: str) -> str:
+        if old not in self._known:
+            if old in self._known.values():
+                return old  # a counter already, as in a notebook that was executed before
+            number = f"{len(self._known) + 1:0{len(digits)}d}"
+            at = iter(number)
+            self._known[old] = "".join("-" if each == "-" else next(at) for each in old)
+        return self._known[old]
+
+    def inside(self, value: Any) -> Any:
+        """Exchange the ids in all strings of a JSON value."""
+        if isinstance(value, str):
+            return self.exchanged(value)
+        if isinstance(value, list):
+            return [self.inside(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.inside(item) for key, item in value.items()}
+        return value
+
+
+def _clean_output(output: Any, root: Path, ids: _Ids) -> Any:
     if output.output_type == "stream":
         output.text = _clean_text(_TIMING.sub("", _last_frames(output.text)), root)
     for kind, value in output.get("data", {}).items():
         if kind == "image/png" and isinstance(value, str):
             output.data[kind] = _clean_png(value)
         elif kind in _TEXTS and isinstance(value, str):
-            output.data[kind] = _clean_text(value, root)
+            output.data[kind] = ids.exchanged(_clean_text(value, root))
+        elif kind.endswith("json"):
+            output.data[kind] = ids.inside(value)
     if output.output_type == "error":
         output.traceback = [_clean_text(line, root) for line in output.traceback]
     return output
@@ -191,7 +236,7 @@ def _clean_text(text: str, root: Path) -> str:
 
 
 def _clean_png(value: str) -> str:
-    """Drop the chunks of a PNG that hold no picture: software, time, remarks."""
+    """Drop the chunks of a PNG that hold no pixels: software, time, remarks."""
     data = base64.b64decode(value)
     out, at = [data[:8]], 8
     while at + 8 <= len(data):
@@ -210,7 +255,7 @@ def _parsed(text: str, path: Path) -> Any:
         notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
         nbformat.validate(notebook)
     except nbformat.ValidationError as error:
-        raise NotebookError(f"{path}: isn't a valid notebook: {error.message}") from None
+        raise NotebookError(f"{path}: is not a valid notebook: {error.message}") from None
     return notebook
 
 

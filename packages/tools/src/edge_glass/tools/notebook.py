@@ -1,16 +1,16 @@
 """A notebook file as text with known places: sources can be exchanged, all other bytes stay.
 
-Unusual here: a changed notebook isn't parsed and written again. The JSON is walked once, the span
+Unusual here: a changed notebook is not parsed and written again. The JSON is walked once, the span
 of each cell's source is remembered, and a new source is spliced into exactly that span, in the
 style it had (one string or a list of lines, its indent, its escapes). Indent, key order, number
-formats, line ends and the trailing newline of everything else therefore can't change.
+formats, line ends and the trailing newline of everything else therefore cannot change.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,20 @@ _decode = json.JSONDecoder().raw_decode
 
 
 class NotebookError(Exception):
-    """A file isn't a notebook that can be worked on. The message names file, place and remedy."""
+    """A file is not a notebook that can be worked on. The message names file, place and remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell: what it says and where its source stands in the file's text."""
+    """One cell: its source and the place of it in the file's text."""
 
     index: int  # from 0, in file order
     kind: str  # "code", "markdown", "raw", …
     id: str | None  # None before nbformat 4.5
     source: str
     span: tuple[int, int]  # of the JSON value of the source
+    outputs: tuple[int, int] | None = None  # of the JSON value of the outputs, if it has any
+    count: tuple[int, int] | None = None  # of the JSON value of the execution count
 
     @property
     def label(self) -> str:
@@ -52,22 +54,40 @@ class Notebook:
     nbformat: int
     language: str
 
-    def replaced(self, sources: Mapping[int, str]) -> str:
-        """Return the file's text with the sources of the given cells (by index) exchanged."""
+    def replaced(self, sources: Mapping[int, str], cleared: Iterable[int] = ()) -> str:
+        """Return the file's text with sources exchanged and outputs cleared.
+
+        Args:
+            sources: new sources by cell index.
+            cleared: indices of the cells that lose their outputs and execution counts.
+        """
+        spans = {
+            self.cells[index].span: _encode_like(self.text[slice(*self.cells[index].span)], source)
+            for index, source in sources.items()
+        }
+        for index in cleared:
+            outputs, count = self.cells[index].outputs, self.cells[index].count
+            spans |= {outputs: "[]"} if outputs is not None else {}
+            spans |= {count: "null"} if count is not None else {}
         pieces, done = [], 0
-        for index in sorted(sources):
-            start, end = self.cells[index].span
-            pieces += [self.text[done:start], _encode_like(self.text[start:end], sources[index])]
+        for start, end in sorted(spans):
+            pieces += [self.text[done:start], spans[start, end]]
             done = end
         return "".join([*pieces, self.text[done:]])
+
+    def has_run(self, cell: Cell) -> bool:
+        """Whether a cell has outputs or an execution count."""
+        parts = [(cell.outputs, "[]"), (cell.count, "null")]
+        return any(span and "".join(self.text[slice(*span)].split()) != empty
+                   for span, empty in parts)  # fmt: skip
 
 
 def read_notebook(path: Path) -> Notebook:
     """Read `path` (nbformat 3 or 4, UTF-8).
 
     Raises:
-        NotebookError: It isn't one; a truncated file is named as such.
-        FileRefusedError: It can't be read.
+        NotebookError: It is not one; a truncated file is named as such.
+        FileRefusedError: It cannot be read.
     """
     data = read_file(path)
     if not data.strip():
@@ -76,7 +96,7 @@ def read_notebook(path: Path) -> Notebook:
         return parse_notebook(data.decode("utf-8"), path)
     except UnicodeDecodeError as error:
         raise NotebookError(
-            f"{path}: isn't UTF-8 at byte {error.start}; save it as UTF-8"
+            f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8"
         ) from None
 
 
@@ -84,12 +104,12 @@ def parse_notebook(text: str, path: Path) -> Notebook:
     """Parse a notebook's text. `path` is only for messages.
 
     Raises:
-        NotebookError: The text isn't a notebook.
+        NotebookError: The text is not a notebook.
     """
     try:
         start = _skip(text, len(_BOM) if text.startswith(_BOM) else 0)
         if text[start : start + 1] != "{":
-            raise NotebookError(f"{path}: isn't a notebook: expected a JSON object at its start")
+            raise NotebookError(f"{path}: is not a notebook: expected a JSON object at its start")
         top: dict[str, Any] = {}
         places: list[int] = []
         last = start + 1
@@ -104,19 +124,19 @@ def parse_notebook(text: str, path: Path) -> Notebook:
             raise json.JSONDecodeError("more text after the notebook's end", text, end)
     except json.JSONDecodeError as error:
         cut = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string")
-        what = "ends too early" if cut else "isn't valid JSON"
+        what = "ends too early" if cut else "is not valid JSON"
         raise NotebookError(
             f"{path}: {what} (line {error.lineno}, column {error.colno}: {error.msg}); "
             "restore it from a backup or from version control"
         ) from None
     except RecursionError:
-        raise NotebookError(f"{path}: isn't a notebook: nested too deeply") from None
+        raise NotebookError(f"{path}: is not a notebook: nested too deeply") from None
 
     version = top.get("nbformat")
     if not isinstance(version, int) or not places:
-        raise NotebookError(f"{path}: isn't a notebook: no `nbformat` number or no cells in it")
+        raise NotebookError(f"{path}: is not a notebook: no `nbformat` number or no cells in it")
     if version not in (3, 4):
-        raise NotebookError(f"{path}: nbformat {version} isn't supported, only 3 and 4")
+        raise NotebookError(f"{path}: nbformat {version} is not supported, only 3 and 4")
     cells: list[Cell] = []
     for place in places:
         for at in _elements(text, place):
@@ -131,7 +151,7 @@ def _cell(text: str, at: int, index: int, path: Path) -> Cell:
     values: dict[str, Any] = {}
     spans: dict[str, tuple[int, int]] = {}
     if text[at : at + 1] != "{":
-        raise NotebookError(f"{path}: cell {index + 1} isn't a JSON object")
+        raise NotebookError(f"{path}: cell {index + 1} is not a JSON object")
     for key, start, end, value in _members(text, at):
         values[key], spans[key] = value, (start, end)
     kind = values.get("cell_type")
@@ -148,11 +168,13 @@ def _cell(text: str, at: int, index: int, path: Path) -> Cell:
         id=cell_id if isinstance(cell_id, str) else None,
         source=source,
         span=spans[name],
+        outputs=spans.get("outputs"),
+        count=spans.get("execution_count", spans.get("prompt_number")),
     )
 
 
 def _language(top: Mapping[str, Any]) -> str:
-    """Return the kernel's language in lower case; Python where the file doesn't say."""
+    """Return the kernel's language in lower case; Python if the file does not name it."""
     metadata = top.get("metadata")
     for key, name in (("kernelspec", "language"), ("language_info", "name")):
         entry = metadata.get(key) if isinstance(metadata, dict) else None
@@ -163,7 +185,7 @@ def _language(top: Mapping[str, Any]) -> str:
 
 def _encode_like(old: str, source: str) -> str:
     """Return `source` as JSON in the style of `old`, the JSON value that it replaces."""
-    # A lone surrogate can't be written as UTF-8, so such a file keeps its escapes throughout.
+    # A lone surrogate cannot be written as UTF-8, so such a file keeps its escapes throughout.
     escapes = re.search(r"\\u(?!00[01])", old) is not None and old.isascii()
     value, _ = _decode(old)
     if isinstance(value, str):
@@ -226,7 +248,7 @@ def _members(text: str, at: int) -> Iterator[tuple[str, int, int, Any]]:
 
 
 def _elements(text: str, at: int) -> Iterator[int]:
-    """Yield the start of each element of the JSON array at `at`; nothing where it isn't one."""
+    """Yield the start of each element of the JSON array at `at`; nothing if it is none."""
     if text[at : at + 1] != "[":
         return
     at = _skip(text, at + 1)

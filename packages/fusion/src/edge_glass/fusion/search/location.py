@@ -1,11 +1,9 @@
-"""Location of an index: in the folder of images, or in the user's cache; one writer at a time."""
+"""Location of an index: in the folder of images, or in the user's cache."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,36 +43,6 @@ def index_location(images: Path, chosen: Path | None = None) -> IndexLocation:
     cached = cache / "edge-glass" / "index" / name
     read = cached if (cached / TENSORS_FILE).is_file() else inside
     return IndexLocation(read=read, write=cached, is_cache=True)
-
-
-@contextmanager
-def index_lock(folder: Path, notify: Callable[[str], None]) -> Iterator[None]:
-    """Holds the lock of an index; waits while a different search updates it.
-
-    The lock is on the folder itself, so no lock file stays behind, and the kernel releases it when
-    the process ends. Without file locks (Windows, some network disks, a folder that can't be
-    created) there is no waiting: files are still replaced one by one, and an index whose files do
-    not belong together is built again.
-    """
-    try:
-        import fcntl
-
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            notify("a different search updates the index of this folder; waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError:  # this disk has no locks
-            pass
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _writable(folder: Path) -> bool:

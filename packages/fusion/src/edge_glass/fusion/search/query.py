@@ -16,7 +16,7 @@ from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.search.files import is_image_name, model_stamp, read_fault, same_model
 from edge_glass.fusion.search.index import ImageIndex, Vector
-from edge_glass.fusion.search.location import index_location, index_lock
+from edge_glass.fusion.search.location import index_location
 from edge_glass.fusion.search.update import IndexUpdater, one_torch_thread
 from edge_glass.fusion.sheets.contact_sheet import FoundImage, search_sheet
 
@@ -110,49 +110,49 @@ def update_folder(
     index_folder: Path | None = None,
     notify: Callable[[str], None] = lambda _message: None,
 ) -> tuple[ImageIndex, IndexUpdater]:
-    """Brings the index of a folder of images up to date; one search at a time, others wait.
+    """Brings the index of a folder of images up to date.
 
-    An index that can't be saved is reported, and the search goes on without it.
+    Of two searches at once each saves a whole index, and the later one stays. An index that can't
+    be saved is reported, and the search goes on without it.
 
     Raises:
         OSError: the folder does not exist.
         ValueError: the folder holds no readable image.
     """
     location = index_location(folder, index_folder)
-    with index_lock(location.write, notify):
+    try:
+        index = ImageIndex.load(location.read)
+    except CheckpointError as error:
+        notify(f"the index is built again: {error}")
+        index = None
+    device = model.logit_scale.device.type
+    stamp = model_stamp(model_folder, model.config, device, index.model if index else {})
+    if index is None or not same_model(index.model, stamp):
+        if index is not None:
+            notify("the index is of a different model: all images are encoded again")
+        index = ImageIndex(model=stamp)
+    restamped = index.model != stamp  # the same files with new times: save these
+    index.model = stamp
+    reported: set[str] = set()
+
+    def report(message: str) -> None:
+        if message not in reported:
+            notify(message)
+        reported.add(message)
+
+    def save(changed: ImageIndex) -> None:
+        if location.is_cache:
+            report(
+                f"{folder} can't be written: its index is kept in {location.write} "
+                "(choose a different folder with --index)"
+            )
         try:
-            index = ImageIndex.load(location.read)
-        except CheckpointError as error:
-            notify(f"the index is built again: {error}")
-            index = None
-        device = model.logit_scale.device.type
-        stamp = model_stamp(model_folder, model.config, device, index.model if index else {})
-        if index is None or not same_model(index.model, stamp):
-            if index is not None:
-                notify("the index is of a different model: all images are encoded again")
-            index = ImageIndex(model=stamp)
-        restamped = index.model != stamp  # the same files with new times: save these
-        index.model = stamp
-        reported: set[str] = set()
+            changed.save(location.write)
+        except OSError as error:
+            report(f"the index is not saved, the next search encodes again: {error}")
 
-        def report(message: str) -> None:
-            if message not in reported:
-                notify(message)
-            reported.add(message)
-
-        def save(changed: ImageIndex) -> None:
-            if location.is_cache:
-                report(
-                    f"{folder} can't be written: its index is kept in {location.write} "
-                    "(choose a different folder with --index)"
-                )
-            try:
-                changed.save(location.write)
-            except OSError as error:
-                report(f"the index is not saved, the next search encodes again: {error}")
-
-        updater = IndexUpdater(index, folder, model, save)
-        updater.run(save_anyway=restamped)
+    updater = IndexUpdater(index, folder, model, save)
+    updater.run(save_anyway=restamped)
     if not index.paths():
         example = next((f": {path}: {why}" for path, why in updater.left_out.items()), "")
         raise ValueError(

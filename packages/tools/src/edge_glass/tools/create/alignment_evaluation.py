@@ -9,14 +9,14 @@ from edge_glass.tools.create.template import render
 NAME = "05_alignment_evaluation.ipynb"
 
 DEFAULTS: dict[str, tuple[object, str]] = {
-    "project": ("..", "the project's folder, seen from this notebook"),
+    "project": ("..", "the project's folder, relative to this notebook"),
     "model_folder": ("models/align", "what `dvc repro align` wrote"),
-    "data": (".", "the folder of artifacts/, where `dvc repro encode` left pictures and features"),
-    "split": ("", "which pictures and captions; empty: the last of those that begin with val"),
+    "data": (".", "the folder of artifacts/, where `dvc repro encode` wrote images and features"),
+    "split": ("", "which images and captions; empty: the last of those that begin with val"),
     "ks": ((1, 5, 10), "K of Recall@K"),
-    "dim": (0, "numbers of an embedding used in the pictures below; 0: all"),
-    "device": ("cpu", "the device of the model: cpu, cuda, or one GPU such as cuda:1"),
-    "num_threads": (2, "CPU threads, as in params.yaml; the number may change last digits"),
+    "dim": (0, "numbers of an embedding used in the figures below; 0: all"),
+    "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
+    "num_threads": (2, "CPU threads, as in params.yaml; a different number may change last digits"),
     "reproducibility": ("portable", "portable or native, as in params.yaml"),
     "tsne_points": (120, "pairs drawn in the map of the shared space"),
     "heat_map_pairs": (16, "pairs in the similarity heat map"),
@@ -26,17 +26,17 @@ DEFAULTS: dict[str, tuple[object, str]] = {
 
 CELLS = """
 # %% [markdown]
-# Alignment: how well do pictures and captions find each other?
+# Alignment: how well do images and captions find each other?
 
-One model, one split. The first code cell holds all there is to choose; the numbers are
-those of `metrics/evaluate_align.json`, computed again from the same features.
+One model, one split. The first code cell holds all options. The numbers are those of
+`metrics/evaluate_align.json`, computed again from the same features.
 
 # %% parameters
 # %% [markdown]
 ## Model and data
 
-Features come from the cache that `dvc repro encode` wrote: the frozen encoders don't run. The split
-is embedded by the code of `evaluate_align` itself, so the numbers below are its numbers.
+Features come from the cache that `dvc repro encode` wrote, so the frozen encoders do not run. The
+code of `evaluate_align` itself embeds the split, so the numbers below are its numbers.
 
 # %%
 from pathlib import Path
@@ -70,14 +70,14 @@ with chdir(root / data):  # the paths of a stage are relative to this folder
 dims = list(model.config.matryoshka_dims)
 dim = dim or max(dims)
 captions = embedded.captions[: len(embedded.text)]
-print(f"{split}: {len(embedded.image)} pictures of {len(captions)} things")
-print(f"a picture chooses among {len(embedded.candidates)} captions")
-print(f"dims {dims}; the pictures below use {dim}")
+print(f"{split}: {len(embedded.image)} images of {len(captions)} things")
+print(f"an image chooses among {len(embedded.candidates)} captions")
+print(f"dims {dims}; the figures below use {dim}")
 
 # %% [markdown]
-## Recall@K, both ways, at every dim
+## Recall@K, in both directions, at every dim
 
-i2t: a picture looks for its caption. t2i: a caption looks for a picture of what it names; any one
+i2t: an image looks for its caption. t2i: a caption looks for an image of what it names; any one
 is right. `chance` is the mean over all orders of the candidates.
 
 # %%
@@ -116,7 +116,7 @@ Markdown("\\n".join(lines))
 import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), sharey=True, layout="constrained")
-for axis, (way, title) in zip(axes, [("i2t", "picture to caption"), ("t2i", "caption to picture")]):
+for axis, (way, title) in zip(axes, [("i2t", "image to caption"), ("t2i", "caption to image")]):
     for k in ks:
         axis.plot(dims, [100 * curve[d][way][f"R@{k}"] for d in dims], marker="o", label=f"R@{k}")
     axis.set_xscale("log", base=2)
@@ -130,7 +130,7 @@ plt.show()
 # %% [markdown]
 ## The shared space
 
-t-SNE of both modalities: a line joins a picture and its caption. Short lines are good; two
+t-SNE of both modalities: a line joins an image and its caption. Short lines are good; two
 clouds side by side would mean that the modalities never met.
 
 # %%
@@ -148,16 +148,16 @@ places = tsne(points)
 left, right = places[: len(picked)], places[len(picked) :]
 plt.figure(figsize=(7, 6), layout="constrained")
 plt.plot([left[:, 0], right[:, 0]], [left[:, 1], right[:, 1]], color="0.8", linewidth=0.6, zorder=0)
-plt.scatter(*left.T, s=14, label="pictures")
+plt.scatter(*left.T, s=14, label="images")
 plt.scatter(*right.T, s=14, marker="s", label="captions")
 plt.axis("off")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-## Who is like whom
+## Similarities of images and captions
 
-Cosine similarity of a few pictures (rows) and captions (columns). The diagonal should be
+Cosine similarity of a few images (rows) and captions (columns). The diagonal should be
 the brightest of its row and column.
 
 # %%
@@ -178,8 +178,8 @@ plt.show()
 # %% [markdown]
 ## Best and worst retrievals
 
-Captions by the margin between their best right picture and the best wrong one. In each row
-the five pictures found first; a green frame is right.
+Captions by the margin between their best right image and the best wrong one. In each row
+the five images found first; a green frame is right.
 
 # %%
 import io
@@ -189,7 +189,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
-pictures = pq.read_table(root / data / PREPARED / f"captions/{split}.images.parquet")["bytes"]
+image_bytes = pq.read_table(root / data / PREPARED / f"captions/{split}.images.parquet")["bytes"]
 scores = text @ image.T
 right = embedded.text_groups[:, None] == embedded.image_groups[None, :]
 margin = scores.masked_fill(~right, -2).amax(1) - scores.masked_fill(right, -2).amax(1)
@@ -204,7 +204,8 @@ def show(queries, title):
     for line, query in zip(axes, queries.tolist()):
         line[0].set_title(captions[query][:90], loc="left", fontsize=8)
         for axis, found in zip(line, scores[query].topk(5).indices.tolist()):
-            axis.imshow(Image.open(io.BytesIO(pictures[int(embedded.rows.images[found])].as_py())))
+            stored = image_bytes[int(embedded.rows.images[found])].as_py()
+            axis.imshow(Image.open(io.BytesIO(stored)))
             axis.set(xticks=[], yticks=[])
             color = "tab:green" if right[query, found] else "tab:red"
             plt.setp(axis.spines.values(), color=color, linewidth=2.5)
@@ -217,7 +218,7 @@ show(order[-examples:].flip(0), "Worst")
 
 
 def alignment_evaluation(chosen: Mapping[str, object]) -> str:
-    """Return the notebook's text; `chosen` replaces default parameters.
+    """Returns the notebook's text; `chosen` replaces default parameters.
 
     Raises:
         ValueError: A parameter is unknown or of a wrong type.

@@ -1,4 +1,4 @@
-"""`edge-glass-notebooks create …`: one subcommand a template."""
+"""`edge-glass-notebooks create …`: one subcommand per template."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Output = Annotated[Path, typer.Option(help="The notebook to write.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="NAME=VALUE: a value of the parameters cell.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace a notebook that is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a notebook that exists.")]
 Execute = Annotated[bool, typer.Option("--execute", help="Run it, and write it with its outputs.")]
 
 
@@ -64,7 +64,7 @@ def _create(
     from edge_glass.tools.execute import ExecutionError, executed
 
     if output.exists() and not force:
-        typer.echo(f"error: {output}: is there already; --force replaces it", err=True)
+        typer.echo(f"error: {output}: exists already; --force replaces it", err=True)
         raise typer.Exit(1)
     try:
         text = template(parse_parameters(texts))

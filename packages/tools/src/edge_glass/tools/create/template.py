@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-PARAMETERS = "parameters"  # the tag that papermill looks for
+PARAMETERS = "parameters"  # the tag by which papermill finds the cell
 
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateCell:
-    """A cell to be: `kind` is "markdown" or "code"."""
+    """A cell of a template; `kind` is "markdown" or "code"."""
 
     kind: str
     source: str
@@ -24,14 +24,14 @@ class TemplateCell:
 def parameters(
     defaults: Mapping[str, tuple[object, str]], chosen: Mapping[str, object]
 ) -> TemplateCell:
-    """Return the tagged cell that holds a notebook's parameters.
+    """Returns the tagged cell that holds a notebook's parameters.
 
     Args:
         defaults: name to value and a remark.
         chosen: values that replace defaults.
 
     Raises:
-        ValueError: A name or a type in `chosen` isn't one of the defaults'.
+        ValueError: A name or a type in `chosen` is not one of the defaults'.
     """
     for name, value in chosen.items():
         if name not in defaults:
@@ -49,10 +49,10 @@ def parameters(
 def render(
     text: str, defaults: Mapping[str, tuple[object, str]], chosen: Mapping[str, object]
 ) -> str:
-    """Return the notebook of a template in percent format.
+    """Returns the notebook of a template in percent format.
 
-    A cell starts at a line `# %%` (code), `# %% [markdown]`, or `# %% parameters`, where the
-    parameters cell is put.
+    A cell starts with a line `# %%` (code), `# %% [markdown]`, or `# %% parameters`, which the
+    parameters cell replaces.
 
     Raises:
         ValueError: As `parameters`.
@@ -68,7 +68,7 @@ def render(
 
 
 def parse_parameters(texts: Sequence[str]) -> dict[str, object]:
-    """Parse `name=value` texts; a value is a Python literal, or else a string.
+    """Parses `name=value` texts; a value is a Python literal, otherwise a string.
 
     Raises:
         ValueError: A text has no name or no value.
@@ -86,10 +86,10 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, object]:
 
 
 def assemble(cells: Sequence[TemplateCell]) -> str:
-    """Return the notebook of these cells as text (nbformat 4.5).
+    """Returns the notebook of these cells as text (nbformat 4.5).
 
     A cell's id is a hash of its kind and text, so an edited template keeps the ids of the cells
-    that it doesn't touch, and a diff shows only what changed.
+    that it does not touch, and a diff shows only what changed.
     """
     entries = []
     seen: dict[str, int] = {}
@@ -115,7 +115,7 @@ def assemble(cells: Sequence[TemplateCell]) -> str:
 
 
 def _literal(value: object) -> str:
-    """Write a value as the formatter would: strings in double quotes."""
+    """Returns a value as the formatter writes it: strings in double quotes."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     return repr(value)

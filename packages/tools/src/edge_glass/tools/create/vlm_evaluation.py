@@ -9,25 +9,25 @@ from edge_glass.tools.create.template import render
 NAME = "06_vlm_evaluation.ipynb"
 
 DEFAULTS: dict[str, tuple[object, str]] = {
-    "project": ("..", "the project's folder, seen from this notebook"),
+    "project": ("..", "the project's folder, relative to this notebook"),
     "model_folder": ("models/vlm_qa", "what `dvc repro vlm_qa` wrote"),
-    "data": (".", "the folder of artifacts/, where `dvc repro encode` left pictures and features"),
-    "split": ("", "which pictures and questions; empty: the first of those that begin with val"),
-    "device": ("cpu", "the device of the model: cpu, cuda, or one GPU such as cuda:1"),
-    "num_threads": (2, "CPU threads, as in params.yaml; the number may change last digits"),
+    "data": (".", "the folder of artifacts/, where `dvc repro encode` wrote images and features"),
+    "split": ("", "which images and questions; empty: the first of those that begin with val"),
+    "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
+    "num_threads": (2, "CPU threads, as in params.yaml; a different number may change last digits"),
     "reproducibility": ("portable", "portable or native, as in params.yaml"),
     "batch_size": (128, "questions answered at once; changes no answer"),
-    "examples": (8, "questions shown with their pictures, right and wrong"),
+    "examples": (8, "questions shown with their images, right and wrong"),
     "compare": (True, "read `dvc exp show` for the comparison of fusions"),
 }
 
 
 CELLS = """
 # %% [markdown]
-# Questions about pictures: how often is the answer right, and is it the picture?
+# Questions about images: how often is the answer right, and is it the image?
 
-A model can guess. So each number stands beside that of the same model with a *different*
-picture (shuffled) and without one (blind), and beside the most frequent answer (majority).
+A model can guess: so each number stands beside what the same model answers with a *different*
+image (shuffled) and with none (blind), and beside the most frequent answer (majority).
 
 # %% parameters
 # %% [markdown]
@@ -51,7 +51,7 @@ Markdown("\\n".join(lines))
 ## The model, and its answers
 
 Features come from the cache that `dvc repro encode` wrote. Shuffled: every question gets the
-picture half-way round the split, never its own. Blind: features of zeros.
+image half-way round the split, never its own. Blind: features of zeros.
 
 # %%
 from edge_glass.training.engine.determinism import make_deterministic, set_environment
@@ -73,7 +73,7 @@ splits = read_index(root / data / FEATURES).splits["questions"]
 split = split or next(name for name in splits if name.startswith("val"))
 rows = prepared_rows("questions", split, root / data / PREPARED)
 vision = vision_features("questions", split, root / data / FEATURES)
-print(f"{split}: {len(rows)} questions over {len(vision)} pictures")
+print(f"{split}: {len(rows)} questions over {len(vision)} images")
 
 # %%
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
@@ -115,7 +115,7 @@ plt.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-## Right and wrong answers, with their pictures
+## Right and wrong answers, with their images
 
 # %%
 import io
@@ -127,7 +127,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
-pictures = pq.read_table(root / data / PREPARED / f"questions/{split}.images.parquet")["bytes"]
+image_bytes = pq.read_table(root / data / PREPARED / f"questions/{split}.images.parquet")["bytes"]
 is_right = [exact_match(found, truth) for found, truth in zip(predictions, truths)]
 
 right = spread([n for n, value in enumerate(is_right) if value], examples)
@@ -143,7 +143,7 @@ def show(places, title, columns=4):
     for axis in axes.flat:
         axis.axis("off")
     for axis, n in zip(axes.flat, places):
-        axis.imshow(Image.open(io.BytesIO(pictures[rows[n]["image"]].as_py())))
+        axis.imshow(Image.open(io.BytesIO(image_bytes[rows[n]["image"]].as_py())))
         axis.set_title(f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})", fontsize=8)
     plt.show()
 
@@ -154,7 +154,7 @@ show(wrong, "Wrong")
 # %% [markdown]
 ## Fusions compared
 
-What `dvc exp run -S fusion=…` left behind, best first. Run more with
+what `dvc exp run -S fusion=…` wrote, best first. Run more with
 `dvc exp run --queue -S fusion=concat,cross_attention,gated` and `dvc queue start`.
 
 # %%
@@ -180,12 +180,12 @@ lines = ["| fusion | decoder | accuracy | shuffled | blind |", "|---|---|---:|--
 for (fusion, decoder), r in sorted(found.items(), key=lambda item: -item[1]["accuracy"]):
     shares = " | ".join(f"{r[c]:.1%}" for c in ("accuracy", "shuffled", "blind"))
     lines += [f"| {fusion} | {decoder} | {shares} |"]
-Markdown("\\n".join(lines) if found else "No experiments were asked for, or none has been run.")
+Markdown("\\n".join(lines) if found else "No experiments were requested, or none has been run.")
 """
 
 
 def vlm_evaluation(chosen: Mapping[str, object]) -> str:
-    """Return the notebook's text; `chosen` replaces default parameters.
+    """Returns the notebook's text; `chosen` replaces default parameters.
 
     Raises:
         ValueError: A parameter is unknown or of a wrong type.

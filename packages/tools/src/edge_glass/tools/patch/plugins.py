@@ -30,5 +30,5 @@ def load_plugin(name: str, options: Mapping[str, str]) -> Patch:
     try:
         patch: Patch = make(**options)
     except TypeError as error:
-        raise ValueError(f"patch {name!r} doesn't take these options: {error}") from error
+        raise ValueError(f"patch {name!r} does not take these options: {error}") from error
     return patch

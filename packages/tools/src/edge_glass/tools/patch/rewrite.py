@@ -1,21 +1,30 @@
-"""What a patch is, and how one runs over a notebook: mask, parse, rewrite, prove, restore."""
+"""What a patch is, and how patches run over a notebook: mask, parse, rewrite, prove, restore."""
 
 from __future__ import annotations
 
 import ast
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-import libcst as cst
-
+from edge_glass.tools.code.cells import (
+    Code,
+    PythonCell,
+    UnreadableCellError,
+    changed_cell,
+    parse,
+    read_code,
+    syntax_problem,
+)
+from edge_glass.tools.code.masking import MaskError
+from edge_glass.tools.code.program import program_of
 from edge_glass.tools.notebook import Notebook
-from edge_glass.tools.patch.masking import Masked, MaskError, mask
 
-Kind = Literal["note", "changed", "left", "warning", "unparsed"]
+_LAYOUT = re.compile(r"['\"\s]")
+
+Kind = Literal["note", "changed", "left", "warning", "person", "unparsed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -25,48 +34,7 @@ class Note:
     cell: int  # index; -1: the notebook as a whole
     kind: Kind
     message: str
-
-
-class UnreadableCellError(Exception):
-    """libcst can't take a cell that this Python accepts."""
-
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(reason)
-        self.index = index
-
-
-@dataclass(frozen=True)
-class PythonCell:
-    """A code cell that parses, with magics masked. `tree` is made on first use: it's the cost."""
-
-    index: int
-    text: str
-
-    @cached_property
-    def tree(self) -> cst.Module:
-        """The cell's syntax tree; its code is `text`, byte for byte.
-
-        Raises:
-            UnreadableCellError: libcst can't parse it. The runner then leaves the cell out.
-        """
-        try:
-            tree = cst.parse_module(self.text)
-        except (cst.ParserSyntaxError, RecursionError, UnicodeError) as error:
-            raise UnreadableCellError(self.index, str(error).splitlines()[0]) from error
-        if tree.code != self.text:
-            raise UnreadableCellError(self.index, "libcst can't reproduce it byte for byte")
-        return tree
-
-    def visit(self, visitor: cst.CSTTransformer | cst.CSTVisitor) -> cst.Module:
-        """Return the tree as `visitor` leaves it.
-
-        Raises:
-            UnreadableCellError: The tree is too deep to walk.
-        """
-        try:
-            return self.tree.visit(visitor)
-        except RecursionError:
-            raise UnreadableCellError(self.index, "nested too deeply") from None
+    patch: str = ""  # its name; the runner fills it in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +61,9 @@ class Patch(Protocol):
     def rewrite(self, cells: Sequence[PythonCell], path: Path, /) -> Rewrite: ...
 
 
+Review = Callable[[Code, Path], Sequence[Note]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """A notebook's new sources (only of cells that differ) and the notes on it."""
@@ -101,79 +72,85 @@ class Outcome:
     notes: tuple[Note, ...]
 
 
-def rewrite_notebook(notebook: Notebook, patch: Patch) -> Outcome:
-    """Run `patch` over `notebook`. Nothing is written.
+def rewrite_notebook(
+    notebook: Notebook, patches: Sequence[Patch], review: Review | None = None
+) -> Outcome:
+    """Run `patches` over `notebook`, one after the other. Nothing is written.
 
-    A cell that doesn't parse is noted and never handed to the patch. A result that doesn't parse,
-    or loses a magic, is dropped and noted: a patch can't break a notebook.
+    A cell that does not parse is noted and never handed to a patch. A result that does not parse,
+    loses a magic or differs in nothing but layout is dropped: a patch cannot break a notebook.
+
+    Args:
+        notebook: what to rewrite.
+        patches: in order; each sees the result of the one before.
+        review: reads the final code and returns further notes.
     """
     if notebook.language not in ("python", "ipython"):
-        note = Note(-1, "left", f"its language is {notebook.language}, not Python")
+        note = Note(-1, "skipped", f"its language is {notebook.language}, not Python")
         return Outcome(sources={}, notes=(note,))
-    masks: dict[int, Masked] = {}
-    cells: list[PythonCell] = []
-    notes: list[Note] = []
-    for cell in notebook.cells:
-        if cell.kind != "code" or not cell.source.strip():
-            continue
-        try:
-            masked = mask(cell.source)
-        except MaskError as error:
-            notes.append(Note(cell.index, "left", str(error)))
-            continue
-        problem = syntax_problem(masked.text)
-        if problem is not None:
-            notes.append(Note(cell.index, "unparsed", f"doesn't parse, untouched: {problem}"))
-            continue
-        masks[cell.index] = masked
-        cells.append(PythonCell(cell.index, masked.text))
-
-    while True:
-        try:
-            rewrite = patch.rewrite(tuple(cells), notebook.path)
-            break
-        except UnreadableCellError as error:
-            cells = [cell for cell in cells if cell.index != error.index]
-            notes.append(Note(error.index, "unparsed", f"can't be read, untouched: {error}"))
-    notes += rewrite.notes
+    program_of.cache_clear()
+    code = read_code(notebook)
+    notes = [Note(cell.index, "skipped", cell.magic) for cell in code.foreign]
+    notes += [
+        Note(index, "unparsed", f"does not parse, untouched: {reason}")
+        for index, reason in code.broken.items()
+    ]
+    for patch in patches:
+        code, made = _run(patch, code, notebook.path)
+        notes += [replace(note, patch=patch.name) for note in made if note not in notes]
+    if review is not None:
+        notes += review(code, notebook.path)
     sources: dict[int, str] = {}
-    for index, text in rewrite.texts.items():
-        try:
-            source = masks[index].restore(text)
-        except MaskError as error:
-            notes = _dropped(notes, index, str(error))
-            continue
-        problem = syntax_problem(text)
-        if problem is not None:
-            notes = _dropped(notes, index, f"the result would not parse: {problem}")
-        elif source != notebook.cells[index].source:
-            sources[index] = source
+    for cell in code.cells:
+        source = code.masks[cell.index].restore(cell.text)
+        if source != notebook.cells[cell.index].source:
+            sources[cell.index] = source
     return Outcome(sources=sources, notes=tuple(sorted(notes, key=lambda note: note.cell)))
 
 
-def syntax_problem(text: str) -> str | None:
-    """Return why `text` isn't Python, or None where it is.
-
-    `ast` is 10 to 20 times faster than libcst and settles nearly all cells; what only a newer
-    Python than this one accepts is left to libcst, which knows the grammars of all.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "invalid escape sequence" in somebody's notebook
+def _run(patch: Patch, code: Code, path: Path) -> tuple[Code, list[Note]]:
+    cells = list(code.cells)
+    notes: list[Note] = []
+    while True:
         try:
-            ast.parse(text)
-        except RecursionError:
-            return "nested too deeply"
-        except (SyntaxError, ValueError) as error:
-            try:
-                cst.parse_module(text)
-            except (cst.ParserSyntaxError, UnicodeError):
-                line = getattr(error, "lineno", None)
-                reason = getattr(error, "msg", None) or str(error)
-                return f"line {line}: {reason}" if line else reason
-    return None
+            rewrite = patch.rewrite(tuple(cells), path)
+            break
+        except UnreadableCellError as error:
+            cells = [cell for cell in cells if cell.index != error.index]
+            notes.append(Note(error.index, "unparsed", f"cannot be read, untouched: {error}"))
+    notes += rewrite.notes
+    changed: dict[int, PythonCell] = {}
+    for cell in cells:
+        text = rewrite.texts.get(cell.index, cell.text)
+        if text == cell.text:
+            continue
+        try:
+            code.masks[cell.index].restore(text)
+        except MaskError as error:
+            notes = _dropped(notes, cell.index, str(error))
+            continue
+        problem = syntax_problem(text)
+        if problem is not None:
+            notes = _dropped(notes, cell.index, f"the result would not parse: {problem}")
+        elif _same_meaning(cell.text, text):
+            notes = [each for each in notes if (each.cell, each.kind) != (cell.index, "changed")]
+        else:
+            changed[cell.index] = changed_cell(cell, text)
+    if not changed:
+        return code, notes
+    new = tuple(changed.get(cell.index, cell) for cell in code.cells)
+    return replace(code, cells=new), notes
+
+
+def _same_meaning(old: str, new: str) -> bool:
+    """Whether two texts differ only in quotes, spaces and line breaks."""
+    if _LAYOUT.sub("", old) != _LAYOUT.sub("", new):
+        return False
+    before, after = parse(old), parse(new)
+    return before is not None and after is not None and ast.dump(before) == ast.dump(after)
 
 
 def _dropped(notes: list[Note], index: int, reason: str) -> list[Note]:
-    """Replace the claims that cell `index` was changed by the reason why it wasn't."""
+    """Replace the claims that cell `index` was changed by the reason why it was not."""
     kept = [note for note in notes if not (note.cell == index and note.kind == "changed")]
     return [*kept, Note(index, "left", reason)]

@@ -1,4 +1,4 @@
-"""Where two runs of the pipeline part: parameters, environment, first step, files, tensors."""
+"""How two runs of the pipeline differ: parameters, environment, first step, files, tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 
 
 def files_below(folder: Path) -> dict[str, Path]:
-    """Returns a folder's files, or the file itself, by their path within it."""
+    """Returns the files of a folder by their path in it, or the file itself by its name."""
     if folder.is_file():
         return {folder.name: folder}
     return {
@@ -37,15 +37,16 @@ def equal_files(one: Path, other: Path) -> bool:
 
 
 def describe(one: Path, other: Path, outputs: Iterable[str]) -> list[str]:
-    """Describes how the outputs of a stage differ between two runs, in the order of their making.
+    """Describes how the outputs of a stage differ between two runs.
 
     Args:
-        one: the project's folder of a run.
-        other: that of another.
+        one: the project's folder of the first run.
+        other: the project's folder of the second run.
         outputs: what to compare, as paths within a project.
 
     Returns:
-        Lines to print; none where every byte is equal.
+        Lines to print: the first step that differs, then files, then tensors. None if every byte is
+        equal.
     """
     differing: list[tuple[str, Path, Path]] = []
     lines: list[str] = []
@@ -61,7 +62,7 @@ def describe(one: Path, other: Path, outputs: Iterable[str]) -> list[str]:
         ]
     named = [f"{name}: differs" for name, *_ in differing[:MOST_NAMED]]
     if len(differing) > MOST_NAMED:
-        named.append(f"and {len(differing) - MOST_NAMED} files more")
+        named.append(f"and {len(differing) - MOST_NAMED} more files")
     tensors = [
         f"{name}: {line}"
         for name, first, second in differing
@@ -72,9 +73,9 @@ def describe(one: Path, other: Path, outputs: Iterable[str]) -> list[str]:
 
 
 def first_link(differing: list[tuple[str, Path, Path]]) -> list[str]:
-    """Names the first step whose links differ between the chains among the differing files.
+    """Names the first step at which two hash chains differ, if there are chains among the files.
 
-    A link hashes the one before it: once two chains part they do not meet again.
+    A link hashes the link before it: after the first difference, all links differ.
     """
     for name, first, second in differing:
         if Path(name).name != CHAIN:
@@ -84,10 +85,10 @@ def first_link(differing: list[tuple[str, Path, Path]]) -> list[str]:
         pairs = enumerate(zip_longest(*links), start=1)
         step = next((number for number, (a, b) in pairs if a != b), None)
         if step is None:
-            return []  # equal links: what differs is written above them
+            return []  # equal links: the difference is in the header of the file
         missing = [len(each) for each in links if len(each) < step]
         if missing:
-            return [f"one run ends after step {missing[0]}, the other goes on"]
+            return [f"one run ends after step {missing[0]}, the other continues"]
         equal = [
             int(number)
             for number, link in one["weights"].items()
@@ -102,7 +103,7 @@ def first_link(differing: list[tuple[str, Path, Path]]) -> list[str]:
 
 
 def environment_differences(one: Path, other: Path, stage: str) -> list[str]:
-    """Names what differs between the environments in which a stage last ran in two projects."""
+    """Names the differences between the environments in which a stage last ran."""
     paths = [project / LOGS / stage / CERTIFICATE for project in (one, other)]
     if not all(path.is_file() for path in paths):
         return []
@@ -113,7 +114,7 @@ def environment_differences(one: Path, other: Path, stage: str) -> list[str]:
     for number, (a, b) in enumerate(zip_longest(first, second)):
         if a is None or b is None:
             longer = one if b is None else other
-            lines.append(f"environment: {longer} went on after step {(a or b)['after_step']}")
+            lines.append(f"environment: {longer} was resumed after step {(a or b)['after_step']}")
             continue
         lines += [
             f"environment{f' of start {number + 1}' if number else ''}: {name}: "
@@ -125,15 +126,15 @@ def environment_differences(one: Path, other: Path, stage: str) -> list[str]:
 
 
 def first_step(differing: list[tuple[str, Path, Path]]) -> list[str]:
-    """Names the first logged step at which the curves among the differing files part."""
+    """Names the first logged step at which curves differ, if there are curves among the files."""
     found: dict[int, list[str]] = {}
     for name, first, second in differing:
         if not name.endswith(".tsv"):
             continue
         one, other = (_curve(path) for path in (first, second))
-        parted = [step for step in sorted({*one, *other}) if one.get(step) != other.get(step)]
-        if parted:
-            step = parted[0]
+        unequal = [step for step in sorted({*one, *other}) if one.get(step) != other.get(step)]
+        if unequal:
+            step = unequal[0]
             what = f"{Path(name).stem} {one.get(step, 'missing')} and {other.get(step, 'missing')}"
             found.setdefault(step, []).append(what)
     if not found:
@@ -150,7 +151,7 @@ def tensor_differences(one: Path, other: Path) -> Iterator[str]:
         names = [set(first.keys()), set(second.keys())]
         for name in sorted(names[0] ^ names[1]):
             yield f"tensor {name} only in {one if name in names[0] else other}"
-        parted = 0
+        unequal = 0
         for name in sorted(names[0] & names[1]):
             a, b = first.get_tensor(name), second.get_tensor(name)
             if a.shape != b.shape or a.dtype != b.dtype:
@@ -160,11 +161,11 @@ def tensor_differences(one: Path, other: Path) -> Iterator[str]:
                 what = f"{number} of {a.numel()} values, by {gap:.2g} at the most"
             else:
                 continue
-            parted += 1
-            if parted <= MOST_NAMED:
+            unequal += 1
+            if unequal <= MOST_NAMED:
                 yield f"tensor {name}: {what}"
-        if parted > MOST_NAMED:
-            yield f"and {parted - MOST_NAMED} tensors more"
+        if unequal > MOST_NAMED:
+            yield f"and {unequal - MOST_NAMED} more tensors"
 
 
 def parameter_differences(one: Path, other: Path) -> list[str]:
@@ -186,7 +187,7 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _curve(path: Path) -> dict[int, str]:
-    """Reads a curve of DVCLive: the digits by step, as they stand there."""
+    """Reads a curve of DVCLive: the digits as they are in the file, by step."""
     lines = path.read_text().splitlines()
     header = lines[0].split("\t") if lines else []
     if "step" not in header:

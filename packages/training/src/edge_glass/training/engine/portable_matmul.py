@@ -38,14 +38,6 @@ def install() -> None:
     _library = library
 
 
-def remove() -> None:
-    """Restores the products of torch."""
-    global _library
-    if _library is not None:
-        _library._destroy()
-        _library = None
-
-
 def mm(a: Tensor, b: Tensor) -> Tensor:
     """Computes a b, (M, K) x (K, N) -> (M, N)."""
     if _fits(a, b):

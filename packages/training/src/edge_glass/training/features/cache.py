@@ -1,8 +1,8 @@
-"""The feature cache: what the frozen encoders said, as memory-mapped arrays in shards.
+"""The feature cache: outputs of the frozen encoders as memory-mapped arrays in shards.
 
-A folder a split holds the array `vision` (M, P, D) for its M pictures and, for captions, `text`
-(K, D) with `texts.json`, the K distinct texts in order; `feature_shards.py` says how an array
-lies there. `index.json` at the top describes all.
+There is one folder per split. It holds the array `vision` (M, P, D) of the split's M images and,
+for captions, `text` (K, D) with `texts.json`, the K distinct texts in order. `shards.py` describes
+the files of an array. `index.json` at the top describes the cache.
 """
 
 from __future__ import annotations
@@ -38,9 +38,15 @@ class Features(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureIndex:
-    """What is in the cache: widths, grids (rows, columns) and the encoders that made it.
+    """A description of the cache.
 
-    `texts_sha256` is the checksum of each caption split's `texts.json`.
+    Attributes:
+        vision_encoder, text_encoder: names of the encoders.
+        vision_width, text_width: numbers per token and per text.
+        grids: rows and columns of patches, by sub-set.
+        image_sizes: pixels per side, by sub-set.
+        splits: names of the splits, by sub-set.
+        texts_sha256: checksum of the `texts.json` of each caption split.
     """
 
     vision_encoder: str
@@ -54,10 +60,10 @@ class FeatureIndex:
 
 
 def read_index(folder: Path = FEATURES) -> FeatureIndex:
-    """Reads the cache's description.
+    """Reads the description of the cache.
 
     Raises:
-        DataError: where there is no cache.
+        DataError: There is no cache, or a different version wrote it.
     """
     path = folder / "index.json"
     if not path.is_file():
@@ -66,18 +72,18 @@ def read_index(folder: Path = FEATURES) -> FeatureIndex:
     names = [each.name for each in dataclasses.fields(FeatureIndex)]
     if sorted(raw) != sorted(names):
         raise DataError(
-            f"{path}: found {', '.join(raw)}, expected {', '.join(names)}: the cache is another "
-            "version's; run `dvc repro encode` again"
+            f"{path}: found {', '.join(raw)}, expected {', '.join(names)}: a different "
+            "version wrote this cache; run `dvc repro encode` again"
         )
     raw["grids"] = {subset: (grid[0], grid[1]) for subset, grid in raw["grids"].items()}
     return FeatureIndex(**raw)
 
 
 def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
-    """Checks that the cache is of the encoders that are asked for.
+    """Checks that the chosen encoders made the cache.
 
     Raises:
-        DataError: where it is of others.
+        DataError: Different encoders made it.
     """
     for kind, wanted, found, width in (
         ("vision_encoder", vision, index.vision_encoder, index.vision_width),
@@ -85,7 +91,7 @@ def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
     ):
         if wanted != found:
             raise DataError(
-                f"{FEATURES}: the feature cache is of {kind} {found} (width {width}), expected "
+                f"{FEATURES}: {kind} {found} (width {width}) made the feature cache, expected "
                 f"{wanted}: run `dvc repro encode` first"
             )
 
@@ -93,16 +99,16 @@ def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
 def vision_features(
     subset: str, split: str, folder: Path = FEATURES, *, verify: bool = False
 ) -> ShardedArray:
-    """Returns the pictures' features (M, P, D), memory-mapped, read only.
+    """Returns the features of a split's images (M, P, D), memory-mapped, read only.
 
     Args:
         subset: "captions" or "questions".
         split: of the sub-set.
         folder: of the cache.
-        verify: whether to hold every byte against its checksum; sizes are checked always.
+        verify: also checks every byte by the checksums; sizes are always checked.
 
     Raises:
-        DataError: where the split is not in the cache, or a shard is missing, cut or damaged.
+        DataError: The split is not in the cache, or a shard is missing, cut or damaged.
     """
     return ShardedArray(folder / subset / split, "vision", verify=verify)
 
@@ -113,7 +119,7 @@ def text_features(
     """Returns (text -> row, features (K, D) float32) of a caption split.
 
     Raises:
-        DataError: where they are not in the cache, or a file is missing, cut or damaged.
+        DataError: The split is not in the cache, or a file is missing, cut or damaged.
     """
     path, index = folder / "captions" / split / "texts.json", read_index(folder)
     data = path.read_bytes() if path.is_file() else b""
@@ -133,10 +139,10 @@ def text_features(
 
 
 def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
-    """Holds every byte of the cache against its checksum; returns the shards and their bytes.
+    """Checks every byte of the cache; returns the number of shards and their total bytes.
 
     Raises:
-        DataError: naming the first file that is missing, cut or damaged.
+        DataError: with the first file that is missing, cut or damaged.
     """
     arrays = []
     for subset, splits in read_index(folder).splits.items():
@@ -150,17 +156,17 @@ def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
 
 
 def gather(array: Features, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
-    """Returns the named rows as a float32 tensor (B, P, D).
+    """Returns the rows of these numbers as a float32 tensor (B, P, D) on the CPU.
 
     Raises:
-        DataError: where a feature is not finite.
+        DataError: A feature is not finite.
     """
     features = torch.from_numpy(array[np.asarray(rows)]).float()
-    # a NaN or an infinity anywhere makes the sum one, and a sum is ten times cheaper to look at
+    # a NaN or infinity makes the sum NaN or infinite, and the sum is ten times cheaper to check
     if not features.sum().isfinite() and not features.isfinite().all():
         bad = int((~torch.isfinite(features).flatten(1).all(dim=1)).nonzero()[0])
         raise DataError(
-            f"features of picture {int(np.asarray(rows)[bad])} are not finite: "
+            f"features of image {int(np.asarray(rows)[bad])} are not finite: "
             "encode again with dtype float32"
         )
     return features
@@ -170,7 +176,7 @@ def prepared_rows(subset: str, split: str, folder: Path) -> list[dict[str, Any]]
     """Returns the rows that `prepare` wrote for a split.
 
     Raises:
-        DataError: where the split is missing or empty.
+        DataError: The split is missing or empty.
     """
     path = folder / subset / f"{split}.rows.parquet"
     if not path.is_file():

@@ -17,14 +17,14 @@ class CaptionRows:
     """M rows of a caption split.
 
     Attributes:
-        images: (M,) row of the picture's features.
-        groups: (M,) equal where two rows show one thing, so that they are no negatives.
-        texts: M tensors, each the rows of the captions that go with the picture.
+        images: (M,) row of the image's features.
+        groups: (M,) equal for rows that show the same thing: they are not negatives of each other.
+        texts: M tensors, each with the rows of the captions of the image.
         canonical: (M,) row of the caption that retrieval is scored with.
-        features: (K, D) of the split's distinct texts.
+        features: (K, D) of the distinct texts of the split.
         captions: M canonical captions, as text.
         group_names: name of each group, by its number.
-        labels: M classes to colour plots by, "" where the data name none.
+        labels: M classes that plots use for colours; "" if the data have none.
     """
 
     images: Tensor
@@ -37,7 +37,7 @@ class CaptionRows:
     labels: list[str]
 
     def draw_texts(self, rows: Tensor, *, seed: int, step: int) -> Tensor:
-        """Returns one caption's row for each of `rows`, drawn by (seed, step)."""
+        """Draws one caption for each of `rows` by (seed, step); returns its row in `features`."""
         draws = torch.rand(len(rows), generator=generator(seed, "caption", step))
         chosen = [
             self.texts[row][int(draw * len(self.texts[row]))]
@@ -50,7 +50,7 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
     """Reads a split.
 
     Raises:
-        DataError: where the split is missing or empty.
+        DataError: The split is missing or empty.
     """
     rows = prepared_rows("captions", split, prepared)
     index, features = text_features(split)

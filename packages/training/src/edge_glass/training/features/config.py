@@ -13,15 +13,15 @@ class EncodeConfig:
     """How the frozen encoders run.
 
     Attributes:
-        caption_image_size: pixels a side for the pictures with captions.
-        question_image_size: pixels a side for the pictures with questions.
-        batch_size: pictures a forward pass.
+        caption_image_size: pixels per side of the images with captions.
+        question_image_size: pixels per side of the images with questions.
+        batch_size: images per forward pass.
         dtype: of the cached visual features.
-        rows_per_shard: pictures a file of the cache, a multiple of `batch_size`; a kill loses at
-            most one file's work.
-        texts_per_shard: distinct captions a file; they are encoded together.
-        pool: "none" keeps all of the encoder's places, "mean" one token a picture, a number K the
-            means of K x K parts.
+        rows_per_shard: images per file of the cache, a multiple of `batch_size`; a kill loses the
+            work on one file at most.
+        texts_per_shard: distinct captions per file; they are encoded in one call.
+        pool: "none" keeps all patches of an image, "mean" one token per image, a number K the means
+            over a grid of K x K parts.
     """
 
     caption_image_size: int
@@ -37,16 +37,16 @@ class EncodeConfig:
             below = max(1, self.rows_per_shard // max(1, self.batch_size)) * self.batch_size
             raise ValueError(
                 f"rows_per_shard is {self.rows_per_shard}, expected a multiple of batch_size "
-                f"{self.batch_size}, such as {below}: another batch gives other last bits"
+                f"{self.batch_size}, such as {below}: the batch size changes last bits"
             )
         if self.texts_per_shard < 1:
             raise ValueError(f"texts_per_shard is {self.texts_per_shard}, expected 1 or more")
         if isinstance(self.pool, int) and self.pool < 1:
-            raise ValueError(f"pool is {self.pool}, expected none, mean or tokens a side")
+            raise ValueError(f"pool is {self.pool}, expected none, mean or tokens per side")
 
 
 def pooled_grid(grid: tuple[int, int], pool: Pool) -> tuple[int, int]:
-    """Returns the rows and columns of tokens that are left of an encoder's."""
+    """Returns the rows and columns of tokens that remain of the encoder's `grid`."""
     if pool == "none":
         return grid
     side = 1 if pool == "mean" else pool

@@ -1,7 +1,7 @@
-"""One shard of features: what a process of its own, here or elsewhere, makes of prepared rows.
+"""One shard of features, computed from prepared rows by this process or by a worker.
 
-A pure function of its task: the encoder's config, the rows by their file and numbers. Which
-process runs it, and how often, changes nothing.
+The result is a pure function of the task: the encoder's config, and the rows by file and number.
+Which process runs a task, and how often, changes nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from edge_glass.training.features.config import Pool, pooled_grid
 from edge_glass.training.features.shards import ShardEntry, write_shard
 from edge_glass.training.runtime.progress import progress
 
-# torch's threads, and the encoders' memory, are the process's: one shard at a time
+# a process shares its torch threads and the memory of its encoders: one shard at a time
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -42,9 +42,10 @@ class FrozenEncoder:
     Attributes:
         component: the encoder's name and config.
         device, num_threads, reproducibility: as in params.yaml.
-        image_size: pixels a side; a text encoder ignores it.
-        pool: the encoder's places as they are ("none"), their mean, or that of a grid's parts.
-        start: another one at each start, so that no process serves it with an older model.
+        image_size: pixels per side; a text encoder ignores it.
+        pool: all patches of the encoder ("none"), their mean, or the means of a coarser grid.
+        start: random per start; a cache key that keeps long-lived workers from reusing a model of
+            an earlier start.
     """
 
     component: Component
@@ -58,19 +59,20 @@ class FrozenEncoder:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """Which rows, by which encoder, and where to.
+    """The rows of a shard, their encoder, and the files to write.
 
     Attributes:
-        kind: "vision" (pictures, one by one place) or "text"; also the array's name.
-        source: the prepared pictures (Parquet) or the distinct texts (JSON).
-        first: row of the source.
+        kind: "vision" or "text"; also the name of the array.
+        encoder: of the rows.
+        source: the prepared images (Parquet) or the distinct texts (JSON).
+        first: the shard's first row in the source.
         shape: of the shard.
-        batch_size: pictures a forward pass.
+        batch_size: images per forward pass.
         dtype: of the shard.
         path: of the shard.
-        entry: of the file that says that the shard is whole.
+        entry: of the file that marks the shard as finished.
         scratch: a folder on the same disk.
-        quiet: shows no progress.
+        quiet: shows no progress bar.
     """
 
     kind: Literal["vision", "text"]
@@ -90,45 +92,45 @@ def encode_shard(task: ShardTask) -> ShardEntry:
     """Encodes and writes one shard.
 
     Raises:
-        DataError: where the source is not to be seen from here, or not what it was.
-        OSError: where the disk is full.
-        RuntimeError: where this process began without the variables that bytes depend on.
+        DataError: This process cannot see the source, or the source has changed.
+        OSError: The disk is full.
+        RuntimeError: This process started without the variables that bytes depend on.
     """
     if not task.source.is_file():
         raise DataError(
-            f"{task.source}: not there for process {os.getpid()}: the project's folder must lie at "
-            "the same path on every machine"
+            f"{task.source}: process {os.getpid()} does not see this file: the project's folder "
+            "must have the same path on every machine"
         )
     with _ONE_AT_A_TIME:
         apply_settings(task.encoder)
-        parts = _pictures(task) if task.kind == "vision" else _texts(task)
+        parts = _images(task) if task.kind == "vision" else _texts(task)
         entry = write_shard(task.path, task.scratch, task.shape, task.dtype, parts)
     write_json(task.entry, dataclasses.asdict(entry))
     return entry
 
 
 def apply_settings(encoder: FrozenEncoder) -> None:
-    """Gives this process the settings that bytes depend on.
+    """Applies the settings that bytes depend on to this process.
 
     Raises:
-        RuntimeError: where it began without the variables that act only before torch loads.
+        RuntimeError: The process started without the variables that act only before torch loads.
     """
     make_deterministic(encoder.num_threads, encoder.reproducibility)
     wanted = environment(encoder.reproducibility, "encode")
     found = {name: os.environ.get(name) for name in wanted}
     if encoder.reproducibility == "portable" and found != wanted:
         raise RuntimeError(
-            f"reproducibility is portable, and this process began with {found}: start it with "
+            f"reproducibility is portable, but this process started with {found}: start it with "
             + " ".join(f"{name}={value}" for name, value in wanted.items())
         )
 
 
 @lru_cache(maxsize=2)  # of captions and of questions
 def open_vision_encoder(encoder: FrozenEncoder) -> VisionEncoder:
-    """Builds a vision encoder, once a process.
+    """Builds a vision encoder, once per process.
 
     Raises:
-        ValueError: where the pooled grid does not divide the encoder's.
+        ValueError: The pooled grid does not divide the encoder's.
     """
     built: VisionEncoder = encoder.component.config.build(image_size=encoder.image_size)
     return place_model(with_grid(built, pooled_grid(built.grid, encoder.pool)), encoder.device)
@@ -136,21 +138,21 @@ def open_vision_encoder(encoder: FrozenEncoder) -> VisionEncoder:
 
 @lru_cache(maxsize=1)
 def open_text_encoder(encoder: FrozenEncoder) -> TextEncoder:
-    """Builds a text encoder, once a process."""
+    """Builds a text encoder, once per process."""
     built: TextEncoder = encoder.component.config.build()
     return place_model(built, encoder.device)
 
 
 def close_encoders() -> None:
-    """Forgets this process's encoders."""
+    """Frees the encoders of this process."""
     open_vision_encoder.cache_clear()
     open_text_encoder.cache_clear()
 
 
-def _pictures(task: ShardTask) -> Iterator[NDArray[Any]]:
+def _images(task: ShardTask) -> Iterator[NDArray[Any]]:
     encoder = open_vision_encoder(task.encoder)
     device = next(encoder.parameters()).device
-    batches = picture_batches(task.source, task.first, task.shape[0], task.batch_size)
+    batches = image_batches(task.source, task.first, task.shape[0], task.batch_size)
     total = -(-task.shape[0] // task.batch_size)
     if not task.quiet:
         batches = progress(batches, f"encode {task.path.parent.name} {task.path.name}", total=total)
@@ -167,8 +169,8 @@ def _texts(task: ShardTask) -> Iterator[NDArray[Any]]:
         yield open_text_encoder(task.encoder).encode(texts).float().cpu().numpy()
 
 
-def picture_batches(path: Path, first: int, rows: int, batch_size: int) -> Iterator[list[bytes]]:
-    """Yields pictures from a row of a prepared file on, reading the row groups that hold them."""
+def image_batches(path: Path, first: int, rows: int, batch_size: int) -> Iterator[list[bytes]]:
+    """Yields the bytes of `rows` images, from row `first` of a prepared file on, in batches."""
     with pq.ParquetFile(path) as file:
         groups: list[int] = []
         begin, skip = 0, first
@@ -178,17 +180,17 @@ def picture_batches(path: Path, first: int, rows: int, batch_size: int) -> Itera
                 skip = skip if groups else first - begin
                 groups.append(number)
             begin = end
-        held: list[bytes] = []
+        waiting: list[bytes] = []
         for batch in file.iter_batches(batch_size, row_groups=groups, columns=["bytes"]):
             column = batch.column("bytes").slice(min(skip, batch.num_rows))
             for data in column.to_pylist():
-                held.append(data)
+                waiting.append(data)
                 rows -= 1
-                if len(held) == batch_size or not rows:
-                    yield held
-                    held = []
+                if len(waiting) == batch_size or not rows:
+                    yield waiting
+                    waiting = []
                 if not rows:
                     return
             skip = max(0, skip - batch.num_rows)
-        if held:  # fewer rows than there were: the shard's writer says so
-            yield held
+        if waiting:  # the file has fewer rows than before: the writer of the shard reports it
+            yield waiting

@@ -1,7 +1,7 @@
-"""An array in shards that reads like one: by row, by slice, by an array of rows.
+"""An array in shards that is indexed like one array: by row, by slice, or by an array of rows.
 
-What is unusual: nothing is read before a row is asked for; then its shard is memory-mapped, and of
-the mapped shards the last few stay open.
+What is unusual: a shard is opened (memory-mapped) when one of its rows is first needed, and only
+the shards that were used last stay open.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ OPEN_AT_A_TIME = 64
 
 
 class ShardedArray:
-    """A read-only array; what is taken from it is a copy.
+    """A read-only array; indexing returns copies.
 
     Args:
         folder: of the shards.
         name: of the array.
-        verify: whether to hold every byte against its checksum now. Sizes are checked always.
+        verify: also checks every byte by the checksums now; sizes are always checked.
 
     Attributes:
-        index: of its shards.
+        index: of the shards.
 
     Raises:
-        DataError: where a shard is missing, of another size or, with `verify`, damaged.
+        DataError: A shard is missing, has a different size or, with `verify`, is damaged.
     """
 
     def __init__(self, folder: Path, name: str, *, verify: bool = False) -> None:
@@ -68,18 +68,18 @@ class ShardedArray:
         if wrong.any():
             raise IndexError(f"row {numbers[wrong].flat[0]} of {len(self)} in {self.folder}")
         flat = np.where(numbers < 0, numbers + len(self), numbers).reshape(-1)
-        shards, places = np.divmod(flat, self.index.rows_per_shard)
+        shards, offsets = np.divmod(flat, self.index.rows_per_shard)
         taken = np.empty((len(flat), *self.shape[1:]), self.dtype)
         for shard in np.unique(shards).tolist():
             here = shards == shard
-            taken[here] = self._shard(shard)[places[here]]
+            taken[here] = self._shard(shard)[offsets[here]]
         return taken.reshape(*numbers.shape, *self.shape[1:])
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # to another process go the names, not the content that a mapped array is pickled as
+        # a different process opens the files itself: pickling a mapped array would copy its content
         return type(self), (self.folder, self.name)
 
     def _shard(self, number: int) -> NDArray[Any]:
@@ -90,7 +90,7 @@ class ShardedArray:
             try:
                 found = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
-                raise DataError(f"{path}: can't be read ({error}): {REMEDY}") from error
+                raise DataError(f"{path}: cannot be read ({error}): {REMEDY}") from error
             expected = (entry.rows, *self.shape[1:])
             if (found.shape, found.dtype) != (expected, self.dtype):
                 raise DataError(

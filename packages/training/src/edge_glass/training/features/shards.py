@@ -1,7 +1,7 @@
-"""A large array in files of equally many rows, each whole or not there, with a small index.
+"""A large array in files of equally many rows, and a small index. A file is complete or absent.
 
-`NAME-00000.npy`, `NAME-00001.npy` ... are plain NumPy files of the array's rows in order;
-`NAME.json` holds shape, dtype, rows a shard, and each file's size and SHA-256.
+`NAME-00000.npy`, `NAME-00001.npy` ... are plain NumPy files with the rows of the array in order.
+`NAME.json` holds shape, dtype, rows per shard, and the size and SHA-256 of each file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge_glass.encoders.files import DataError, replacing, write_json
 
-REMEDY = "run `dvc repro encode`, which writes the cache anew"
+REMEDY = "run `dvc repro encode`, which writes a new cache"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class ShardEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What `NAME.json` says of an array; every shard but the last has `rows_per_shard` rows."""
+    """The content of `NAME.json`; every shard but the last has `rows_per_shard` rows."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -49,10 +49,10 @@ class ShardIndex:
 
 
 def read_shard_index(path: Path) -> ShardIndex:
-    """Reads an index, and checks that it agrees with itself and with the sizes of the files.
+    """Reads an index; checks that it is consistent and that the files have the recorded sizes.
 
     Raises:
-        DataError: naming the file, what was found and what was expected.
+        DataError: with the file, what was found and what was expected.
     """
     try:
         raw = json.loads(path.read_text())
@@ -78,10 +78,10 @@ def read_shard_index(path: Path) -> ShardIndex:
 
 
 def check_size(folder: Path, entry: ShardEntry) -> None:
-    """Checks that a shard's file is there and as long as it was written.
+    """Checks that the file of a shard exists with the recorded size.
 
     Raises:
-        DataError: where it is missing, short or long.
+        DataError: The file is missing, or its size differs.
     """
     path = folder / entry.file
     found = path.stat().st_size if path.is_file() else None
@@ -91,10 +91,10 @@ def check_size(folder: Path, entry: ShardEntry) -> None:
 
 
 def check_content(folder: Path, entry: ShardEntry) -> None:
-    """Checks every byte of a shard's file.
+    """Checks the size and the checksum of a shard's file.
 
     Raises:
-        DataError: where the checksum differs.
+        DataError: The size or the checksum differs.
     """
     check_size(folder, entry)
     with (folder / entry.file).open("rb") as file:
@@ -107,12 +107,12 @@ def check_content(folder: Path, entry: ShardEntry) -> None:
 
 
 def shard_sizes(rows: int, rows_per_shard: int) -> list[int]:
-    """Returns the rows of each shard of an array."""
+    """Returns the number of rows of each shard of an array."""
     return [min(rows_per_shard, rows - start) for start in range(0, rows, rows_per_shard)]
 
 
 def shard_header(shape: tuple[int, ...], dtype: str) -> bytes:
-    """Returns what a shard's file begins with, by NumPy's format."""
+    """Returns the first bytes of a shard's file, in NumPy's format."""
     header = io.BytesIO()
     description: dict[str, Any] = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
@@ -124,30 +124,30 @@ def shard_header(shape: tuple[int, ...], dtype: str) -> bytes:
 
 
 def shard_bytes(shape: tuple[int, ...], dtype: str) -> int:
-    """Returns the size of a shard's file."""
+    """Returns the size of a shard's file in bytes."""
     return len(shard_header(shape, dtype)) + int(np.prod(shape)) * np.dtype(dtype).itemsize
 
 
 def write_shard(
     path: Path, scratch: Path, shape: tuple[int, ...], dtype: str, parts: Iterable[NDArray[Any]]
 ) -> ShardEntry:
-    """Writes one shard, hashed as it goes; it takes its place when it is whole and on the disk.
+    """Writes one shard and its checksum; the file appears when it is complete and on the disk.
 
     Args:
         path: of the shard.
-        scratch: a folder on the same disk for what is not whole yet.
-        shape: of all its rows.
+        scratch: a folder on the same disk for the unfinished file.
+        shape: of the whole shard.
         dtype: of the file; the parts are rounded to it.
         parts: the rows in order, some at a time.
 
     Raises:
-        DataError: where the parts are not that many rows, or of another shape.
-        OSError: where the disk is full, naming the shard and what to do.
+        DataError: The parts have a different number of rows, or rows of a different shape.
+        OSError: The disk is full.
     """
     header, size = shard_header(shape, dtype), shard_bytes(shape, dtype)
     digest, rows = hashlib.sha256(header), 0
     with replacing(path, scratch) as temporary, temporary.open("wb") as file:
-        # a full disk is an error now, not after an hour of encoding
+        # reserves the space: a full disk is an error now, not after an hour of encoding
         os.posix_fallocate(file.fileno(), 0, size)
         file.write(header)
         for part in parts:

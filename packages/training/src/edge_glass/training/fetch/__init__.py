@@ -1,7 +1,8 @@
-"""Pictures that a Parquet file links to, fetched and kept, whatever the network does.
+"""Downloads the images that a Parquet file links to, and writes the same rows with their bytes.
 
-Read in this order: `session` and `fetcher` (what happens), `client` and `address` (one request, and
-where it may go), `frontier` and `retry` (which request is next), `inbox`, `picture` and `pool`
-(what counts as a picture), `packs`, `journal` and `store` (what survives a kill), `slices`, `index`
-and `ledger` (rows, pictures, shards), `builder`, `shards` and `manifest` (what comes out).
+One image passes these files: `fetcher` (the order of events), `queue` (which request is next),
+`http` (one request) and `failure` (why it failed), `writers` (worker processes that check and keep
+an image), `journal`, `packs` and `ledger` (what survives a kill), `shards` (what comes out).
+`input` and `index` number rows and images, `mirrors` reads local copies, `parts` uses several
+machines, `report` writes manifest and summary. `session` runs all of it, `command` is the CLI.
 """

@@ -1,4 +1,4 @@
-"""What a fetch may do: how many requests, how long, how large, and which pictures count."""
+"""The limits of a fetch: number of requests, time, size, and which images are accepted."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ class FetchConfig:
     """The options of `edge-glass fetch`.
 
     Attributes:
-        concurrency: requests at a time.
-        per_host: requests at a time to one host.
-        processes: that decode and hash pictures and write shards; 0 works in this process.
+        concurrency: maximum number of parallel requests.
+        per_host: maximum number of parallel requests to one host.
+        processes: worker processes that decode and hash images and write shards; with 0 a thread
+            of this process does it.
         connect_timeout: seconds for a connection.
-        read_timeout: seconds without a byte.
-        total_timeout: seconds for a picture, redirects included; ends a slow drip.
-        max_attempts: requests for a picture in one run.
-        backoff: seconds before the second attempt, doubled each time.
-        max_backoff: seconds, at most.
-        max_retry_after: seconds of `Retry-After` obeyed, at most.
-        max_redirects: followed, at most.
-        max_bytes: of a picture.
-        max_pixels: of a picture, read from its header before it is decoded.
-        image_sha256: "off", "warn" (count and keep) or "strict" (refuse) where the published hash
-            differs.
-        allow_private: whether private, loopback and link-local addresses may be asked.
-        retry_failed: try again what failed in an earlier run and was not dead (404, 410).
-        retry_dead: try again the dead ones too.
-        mirrors: folders or Parquet files keyed by url hash, looked through before the network.
-        rows_per_shard: input rows a shard.
-        min_success: the share of pictures below which the command fails.
+        read_timeout: seconds without a received byte.
+        total_timeout: seconds per image, redirects included; this ends a slow drip.
+        max_attempts: requests per image in one run.
+        backoff: seconds before the second attempt, doubled for each further one.
+        max_backoff: the longest wait, in seconds.
+        max_retry_after: the longest `Retry-After` that is obeyed, in seconds.
+        max_redirects: redirects that are followed per image.
+        max_bytes: file size of an image.
+        max_pixels: pixels of an image, read from its header before it is decoded.
+        image_sha256: what to do if the published hash differs: "off" (do not compare), "warn"
+            (count and keep) or "strict" (refuse).
+        allow_private: whether requests to private, loopback and link-local addresses are allowed.
+        retry_failed: retry what failed in an earlier run, except the dead (404, 410).
+        retry_dead: retry the dead ones too.
+        mirrors: folders or Parquet files with images by URL hash; they are read before any request.
+        rows_per_shard: input rows per shard.
+        min_success: the command fails if a smaller share of the images is there.
         user_agent: sent with each request.
         seed: of the jitter.
     """
@@ -54,7 +55,7 @@ class FetchConfig:
     max_retry_after: float = 120.0
     max_redirects: int = 5
     max_bytes: int = 50 * 2**20
-    max_pixels: int = 89_478_485  # Pillow's own limit: 256 MiB decoded
+    max_pixels: int = 89_478_485  # Pillow's own limit: 256 MiB of RGB pixels
     image_sha256: Sha256Policy = "warn"
     allow_private: bool = False
     retry_failed: bool = False
@@ -66,7 +67,7 @@ class FetchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {
+        minimums = {
             "concurrency": 1,
             "per_host": 1,
             "processes": 0,
@@ -79,7 +80,7 @@ class FetchConfig:
             "max_pixels": 1,
             "rows_per_shard": 1,
         }
-        for name, minimum in least.items():
+        for name, minimum in minimums.items():
             if getattr(self, name) < minimum:
                 raise DataError(f"{name} is {getattr(self, name)}, expected {minimum} or more")
         for name in ("connect_timeout", "read_timeout", "total_timeout"):
@@ -91,7 +92,9 @@ class FetchConfig:
             allowed = ", ".join(get_args(Sha256Policy))
             raise DataError(f"image_sha256 is {self.image_sha256!r}; choose one of {allowed}")
         if not self.user_agent.strip() or not self.user_agent.isprintable():
-            raise DataError(f"user_agent is {self.user_agent!r}, expected one line that names you")
+            raise DataError(
+                f"user_agent is {self.user_agent!r}, expected one line with your name or address"
+            )
         for mirror in self.mirrors:
             if not mirror.exists():
                 raise DataError(f"mirror {mirror} does not exist: name a folder or a Parquet file")

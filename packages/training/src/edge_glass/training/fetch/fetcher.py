@@ -1,256 +1,248 @@
-"""The fetch itself: mirrors, then the network; judge, keep, write shards, all at the same time.
+"""The fetch itself: mirrors first, then the network.
 
-    frontier -> workers (client) -> inbox -> judges (pool: keeper) -> store, ledger -> builder
+All steps run at the same time, and pass images on in this order:
 
-A picture that fails goes back to the frontier or is recorded as failed; one that is kept may
-complete a shard. Every step is bounded, so that memory does not grow with the input.
+    RequestQueue -> Client -> BodyQueue -> WriterPool -> Ledger -> ShardWriter
+
+An image that fails is queued again, or recorded as failed. An image that is kept may complete a
+shard. Every step is bounded, so memory does not grow with the input.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from edge_glass.training.fetch.builder import Builder
-from edge_glass.training.fetch.client import Client
 from edge_glass.training.fetch.config import FetchConfig
-from edge_glass.training.fetch.failure import FetchError, Status
-from edge_glass.training.fetch.folder import Folder
-from edge_glass.training.fetch.frontier import Frontier, Item
-from edge_glass.training.fetch.inbox import Inbox
+from edge_glass.training.fetch.failure import FetchError, backoff
+from edge_glass.training.fetch.http import Client
 from edge_glass.training.fetch.index import Index
+from edge_glass.training.fetch.input import Folder, read_column
 from edge_glass.training.fetch.journal import encode
-from edge_glass.training.fetch.keeper import Arrival, Batch, Rejection
 from edge_glass.training.fetch.ledger import Ledger
-from edge_glass.training.fetch.meter import Meter
-from edge_glass.training.fetch.mirrors import mirrored_pictures
-from edge_glass.training.fetch.pool import Pool
-from edge_glass.training.fetch.retry import backoff
-from edge_glass.training.fetch.slices import read_column
-from edge_glass.training.fetch.store import Store
+from edge_glass.training.fetch.mirrors import mirrored_images
+from edge_glass.training.fetch.queue import BodyQueue, Request, RequestQueue
+from edge_glass.training.fetch.report import Meter
+from edge_glass.training.fetch.shards import ShardWriter
+from edge_glass.training.fetch.writers import Download, Rejection, WriterPool
 
-# pictures looked ahead, so that one slow host doesn't hold up the others
+# images read ahead, so that one slow host does not hold up the others
 WINDOW = 10_000
 
 
 class Fetcher:
-    """One run over one output folder; made and used in one event loop.
-
-    Without `network` only mirrors are asked, and shards that are complete by them are written.
-    """
+    """One run over one output folder; made and used in one event loop."""
 
     def __init__(
         self,
-        *,
         config: FetchConfig,
         folder: Folder,
         index: Index,
         ledger: Ledger,
-        store: Store,
         meter: Meter,
-        network: bool = True,
+        *,
+        network: bool,
     ) -> None:
         self._config, self._folder, self._index = config, folder, index
-        self._ledger, self._store, self._meter = ledger, store, meter
-        self._network = network
-        self._frontier = Frontier(self._pending(), per_host=config.per_host, window=WINDOW)
-        self._passed = -1
+        self._ledger, self._meter, self._network = ledger, meter, network
+        self._requests = RequestQueue(self._source(), per_host=config.per_host, window=WINDOW)
+        self._last_read = -1  # image of the source
         self._from_mirror: set[int] = set()
-        self._revived: set[int] = set()
+        self._reopened_by_mirror: set[int] = set()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
-        self._pool = Pool(config.processes)
-        self._builder = Builder(
-            store=store,
-            ledger=ledger,
-            pool=self._pool,
-            disk=self._disk,
-            reopen=self._reopen,
-            settle=self._frontier.settle,
+        self._pool = WriterPool(
+            config.processes,
+            packs=folder.packs,
+            run=ledger.runs,
+            max_pixels=config.max_pixels,
+            strict=config.image_sha256 == "strict",
         )
+        self._shard_writer = ShardWriter(folder, index, ledger, self._pool, self._disk)
+        self._complete_shards: asyncio.Queue[int] = asyncio.Queue()
+
+    def _source(self) -> Iterator[tuple[int, str]]:
+        if not self._network:
+            return
+        for image, url in self._index.urls():
+            self._last_read = image
+            if self._ledger.todo[image]:
+                yield image, url
 
     async def run(self) -> None:
-        """Settles every picture that is to do, and writes every shard that can be.
+        """Gets every image that is to do, and writes every shard that becomes complete.
 
         Raises:
-            OSError: where the disk is full or can't be written.
-            DataError: where a mirror can't be read.
+            OSError: if the disk is full or can't be written.
+            DataError: if a mirror can't be read.
         """
-        builder = asyncio.create_task(self._builder.run())
-        phases = asyncio.create_task(self._phases())
+        shards = asyncio.create_task(self._write_shards())
+        images = asyncio.create_task(self._get_images())
         try:
-            # the builder never ends by itself: if it is the first, it has failed
-            done, _ = await asyncio.wait((builder, phases), return_when=asyncio.FIRST_COMPLETED)
+            # writing shards never ends on its own: if it ends first, it has failed
+            done, _ = await asyncio.wait((shards, images), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (builder, phases):
+            for task in (shards, images):
                 task.cancel()
-            await asyncio.gather(builder, phases, return_exceptions=True)
+            await asyncio.gather(shards, images, return_exceptions=True)
             self._pool.close()
             self._disk.shutdown()
 
-    async def _phases(self) -> None:
-        for shard in self._ledger.complete_shards():
-            self._build(shard)
+    async def _get_images(self) -> None:
+        self._queue_shards(self._ledger.complete_shards())
         if self._config.mirrors:
-            await self._with_judges(self._feed_from_mirrors)
-        await self._with_judges(self._feed_from_network)
+            await self._keep_all(self._read_mirrors)
+        await self._keep_all(self._download)
 
-    async def _with_judges(self, feed: Any) -> None:
-        inbox = Inbox()
+    async def _keep_all(self, produce: Callable[[BodyQueue], Coroutine[Any, Any, None]]) -> None:
+        """Keeps all bodies that `produce` puts into a queue."""
+        bodies = BodyQueue()
 
-        async def fed() -> None:
-            await feed(inbox)
-            inbox.close()
+        async def fill() -> None:
+            await produce(bodies)
+            bodies.close()
 
-        await _together([fed(), *(self._judge(inbox) for _ in range(self._pool.batches))])
+        await _together([fill(), *(self._keep(bodies) for _ in range(self._pool.max_batches))])
 
-    async def _feed_from_mirrors(self, inbox: Inbox) -> None:
+    async def _read_mirrors(self, bodies: BodyQueue) -> None:
         def wanted(hashed: str) -> int:
-            picture = self._index.find(hashed)
-            lacking = picture >= 0 and self._ledger.lacking(picture)
-            return picture if lacking and picture not in self._from_mirror else -1
+            image = self._index.find(hashed)
+            missing = image >= 0 and self._ledger.missing(image)
+            return image if missing and image not in self._from_mirror else -1
 
         config = self._config
-        for picture, body in mirrored_pictures(config.mirrors, wanted, config.max_bytes):
-            self._from_mirror.add(picture)
-            if self._ledger.reopen([picture]):  # settled as failed, in an earlier run
-                self._meter.reopened()
-                self._revived.add(picture)
-            self._frontier.hold()
-            await inbox.put(Item(picture, ""), body)
+        for image, body in mirrored_images(config.mirrors, wanted, config.max_bytes):
+            self._from_mirror.add(image)
+            if self._ledger.reopen([image]):  # it failed in an earlier run
+                self._meter.add_one()
+                self._reopened_by_mirror.add(image)
+            self._requests.expect()
+            await bodies.put(Request(image, ""), body)
             await asyncio.sleep(0)
 
-    async def _feed_from_network(self, inbox: Inbox) -> None:
+    async def _download(self, bodies: BodyQueue) -> None:
         async with Client(self._config) as client:
-            await _together([self._work(client, inbox) for _ in range(self._config.concurrency)])
+            workers = range(self._config.concurrency)
+            await _together([self._send_requests(client, bodies) for _ in workers])
 
-    def _pending(self) -> Iterator[tuple[int, str]]:
-        if not self._network:
-            return
-        for picture, url in self._index.urls():
-            self._passed = picture
-            if self._ledger.todo[picture]:
-                yield picture, url
-
-    async def _work(self, client: Client, inbox: Inbox) -> None:
-        while (item := await self._frontier.take()) is not None:
+    async def _send_requests(self, client: Client, bodies: BodyQueue) -> None:
+        while (request := await self._requests.take()) is not None:
             try:
                 try:
-                    body = await client.get(item.url)
+                    body = await client.get(request.url)
                 finally:
-                    self._frontier.release(item)
+                    self._requests.release(request)
             except FetchError as failure:
-                self._failed(item, failure)
+                self._retry_or_fail(request, failure)
             else:
-                await inbox.put(item, body)
+                await bodies.put(request, body)
 
-    async def _judge(self, inbox: Inbox) -> None:
-        while waiting := await inbox.take():
-            verdicts = await self._pool.keep(self._batch(waiting))
-            kept: list[tuple[Item, bytes]] = []
-            for (item, _), verdict in zip(waiting, verdicts, strict=True):
-                if isinstance(verdict, bytes):
-                    kept.append((item, verdict))
+    async def _keep(self, bodies: BodyQueue) -> None:
+        while batch := await bodies.take():
+            last_shard, expected = self._index.last_shard, self._index.expected_sha256
+            results = await self._pool.keep(
+                [
+                    Download(
+                        image=request.image,
+                        last_shard=int(last_shard[request.image]),
+                        attempts=request.attempt,
+                        expected=expected(request.image),
+                        body=body,
+                    )
+                    for request, body in batch
+                ]
+            )
+            kept: dict[int, bytes] = {}
+            for (request, _), result in zip(batch, results, strict=True):
+                if isinstance(result, bytes):
+                    kept[request.image] = result
+                elif request.attempt:
+                    self._retry_or_fail(request, _failure(result))
                 else:
-                    self._failed(item, _rejected(verdict))
-            self._settle([item for item, _ in kept], "ok", None, [line for _, line in kept])
-            if self._store.sync_due():
+                    self._reject_mirrored(request.image)
+            self._record(list(kept), "ok", list(kept.values()))
+            self._meter.count(len(kept), None)
+            if self._ledger.sync_due():
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._disk, self._store.sync)
+                await loop.run_in_executor(self._disk, self._ledger.sync)
 
-    def _batch(self, waiting: list[tuple[Item, bytes]]) -> Batch:
-        homes, expected = self._index.last_shard, self._index.expected_sha256
-        return Batch(
-            packs=self._folder.packs,
-            run=self._store.run,
-            max_pixels=self._config.max_pixels,
-            strict=self._config.image_sha256 == "strict",
-            arrivals=[
-                Arrival(
-                    item.picture,
-                    int(homes[item.picture]),
-                    item.attempt,
-                    expected(item.picture),
-                    body,
-                )
-                for item, body in waiting
-            ],
-        )
+    def _reject_mirrored(self, image: int) -> None:
+        """Leaves an image of a mirror to the network, or as failed if it is not to do."""
+        self._from_mirror.discard(image)
+        if image in self._reopened_by_mirror:
+            self._reopened_by_mirror.discard(image)
+            self._queue_shards(self._ledger.give_up(image))
+        self._requests.finish()
 
-    def _failed(self, item: Item, failure: FetchError) -> None:
-        if not item.attempt:  # from a mirror: the network will be asked
-            self._meter.rejected += 1
-            self._from_mirror.discard(item.picture)
-            if item.picture in self._revived:
-                self._revived.discard(item.picture)
-                for shard in self._ledger.drop(item.picture):
-                    self._build(shard)
-            self._frontier.settle()
-            return
+    def _retry_or_fail(self, request: Request, failure: FetchError) -> None:
         config = self._config
         delay = backoff(
-            item.attempt,
+            request.attempt,
             base=config.backoff,
             cap=config.max_backoff,
             seed=config.seed,
-            key=item.url,
+            key=request.url,
         )
         if failure.retry_after is not None:
             delay = max(delay, min(failure.retry_after, config.max_retry_after))
         if failure.slow_down:
-            self._frontier.pause(item, delay)
-        if failure.retry and item.attempt < config.max_attempts:
-            self._meter.retries += 1
-            self._frontier.retry(item, delay)
+            self._requests.pause(request, delay)
+        if failure.retry and request.attempt < config.max_attempts:
+            self._requests.retry(request, delay)
             return
-        line = encode(
-            {
-                "picture": item.picture,
-                "status": failure.status,
-                "reason": failure.reason,
-                "attempts": item.attempt,
-                "time": time.time(),
-                "source": "web",
-            }
-        )
-        self._settle([item], failure.status, failure.reason, [line])
+        record = {
+            "picture": request.image,
+            "status": failure.status,
+            "reason": failure.reason,
+            "attempts": request.attempt,
+            "time": time.time(),
+            "source": "web",
+        }
+        self._record([request.image], failure.status, [encode(record)])
+        self._meter.count(1, failure.reason)
 
-    def _settle(
-        self, items: list[Item], status: Status, reason: str | None, lines: list[bytes]
-    ) -> None:
-        for item, offset in zip(items, self._store.append(lines), strict=True):
-            for shard in self._ledger.settle(item.picture, status, offset):
-                self._build(shard)
-            self._from_mirror.discard(item.picture)
-            self._frontier.settle()
-        self._meter.settled(len(items), reason)
+    def _record(self, images: list[int], status: str, lines: list[bytes]) -> None:
+        """Records the outcome of images."""
+        self._queue_shards(self._ledger.record_images(images, status, lines))
+        self._from_mirror.difference_update(images)
+        for _ in images:
+            self._requests.finish()
 
-    def _build(self, shard: int) -> None:
-        self._frontier.hold()
-        self._builder.add(shard)
+    def _queue_shards(self, shards: list[int]) -> None:
+        for shard in shards:
+            self._requests.expect()  # images that turn out to be lost
+            self._complete_shards.put_nowait(shard)
 
-    async def _reopen(self, shard: int, rows: list[int]) -> None:
-        """Fetches pictures again whose bytes are not what was kept."""
-        pictures = self._index.rows_of_shard(shard)
-        urls = read_column(self._folder.slice(shard), "image_url")
-        known = {int(pictures[row]): urls[row] for row in rows}
-        for picture in self._ledger.reopen(known):
-            self._meter.reopened()
-            if picture <= self._passed:  # otherwise the source comes by it yet
-                self._frontier.add(picture, known[picture] or "")
+    async def _write_shards(self) -> None:
+        while True:
+            shard = await self._complete_shards.get()
+            lost = await self._shard_writer.write(shard)
+            if lost:
+                self._fetch_again(shard, lost)
+            self._requests.finish()
+
+    def _fetch_again(self, shard: int, rows: list[int]) -> None:
+        """Queues images whose stored bytes are lost or damaged."""
+        images = self._index.rows_of_shard(shard)
+        column = read_column(self._folder.slice(shard), "image_url")
+        urls = {int(images[row]): column[row] for row in rows}
+        for image in self._ledger.reopen(urls):
+            self._meter.add_one()
+            if image <= self._last_read:  # otherwise the source still yields it
+                self._requests.add(image, urls[image] or "")
 
 
-def _rejected(rejection: Rejection) -> FetchError:
+def _failure(rejection: Rejection) -> FetchError:
     reason = rejection.reason
     return FetchError(
         reason,
         rejection.detail,
         status="refused" if reason == "image_bomb" else "failed",
-        # a server that states no length can cut a body and nobody notices before
+        # without a Content-Length a cut body is noticed only when the image is decoded
         retry=reason == "truncated_image",
     )
 

@@ -1,8 +1,8 @@
-"""What happened, a line an event, only ever appended: the truth from which a start goes on.
+"""An append-only file with one line per event: the state from which a later run resumes.
 
-Each line is a CRC-32 and JSON. A kill can tear the last line only: `open` cuts it off. A line that
-is damaged in the middle is skipped and counted, which costs at most a picture fetched again. A
-line's offset in the file is its time: a later event has a larger one.
+Each line is a CRC-32 and JSON. A kill can tear only the last line, and `replay` cuts it off. A line
+that is damaged in the middle is skipped and counted; at worst one image is downloaded again. The
+offset of a line in the file serves as its time: a later event has a larger offset.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
-
-from edge_glass.training.fetch.packs import write_all
 
 Record = dict[str, Any]
 
@@ -37,7 +35,7 @@ class Journal:
         os.close(self._file)
 
     def replay(self) -> Iterator[tuple[int, Record]]:
-        """Yields offset and record of every whole line, then cuts off a torn end."""
+        """Yields offset and record of every complete line, then cuts off a torn end."""
         offset = good = 0
         with self._path.open("rb") as file:
             for line in file:
@@ -54,7 +52,7 @@ class Journal:
         self._end = good
 
     def append(self, lines: list[bytes]) -> list[int]:
-        """Writes lines of `encode` at once; returns their offsets. First replay to the end."""
+        """Writes lines made by `encode`; returns their offsets. Call it only after `replay`."""
         offsets = []
         end = self._end
         for line in lines:
@@ -65,19 +63,21 @@ class Journal:
         return offsets
 
     def read(self, offset: int) -> Record:
-        """Returns the record at an offset that `replay` or `append` gave."""
+        """Returns the record at an offset from `replay` or `append`."""
         if offset >= len(self._mapped):
-            # mapped, because two million calls of read cost more than all the rest; 0 is the whole
-            # file, to which another thread may append meanwhile
+            # mapped, because two million calls of `read` would take longer than everything else;
+            # length 0 maps the whole file, to which a different thread may append meanwhile
             self._mapped = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
         end = self._mapped.find(b"\n", offset)
         record = decode(self._mapped[offset : end + 1])
         if record is None:
-            raise OSError(f"{self._path}: damaged at byte {offset}; start again to go on without")
+            raise OSError(
+                f"{self._path}: damaged at byte {offset}; run the command again to skip this line"
+            )
         return record
 
     def sync(self) -> None:
-        """Makes what was written last through a power cut."""
+        """Flushes the file to the disk, so that it survives a power cut."""
         os.fsync(self._file)
 
 
@@ -88,7 +88,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(line: bytes) -> Record | None:
-    """Returns the record of a line, None where the line is not whole."""
+    """Returns the record of a line, or None if the line is damaged."""
     if len(line) < 10 or not line.endswith(b"\n"):
         return None
     text = line[9:-1]
@@ -96,3 +96,10 @@ def decode(line: bytes) -> Record | None:
         return None
     record: Record = json.loads(text)
     return record
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of `data`: on a nearly full disk one call may write less."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,8 +1,8 @@
-"""Pictures on the disk between their arrival and their shard: appended one behind the other.
+"""Packs: files that hold images between their download and the writing of their shard.
 
-A picture goes to the pack of the last shard that names it, so that a pack can be deleted as soon
-as the shards up to that one are written, and the disk never holds everything twice. Each process
-of each run has packs of its own: `SHARD.RUN.PROCESS.pack`.
+An image is appended to the pack of the last shard that refers to it. A pack can be deleted as soon
+as the shards up to that one are written, so the disk never holds all images twice. Each process of
+each run has its own packs: `SHARD.RUN.PROCESS.pack`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-OPEN_AT_A_TIME = 64
-# a kill loses nothing that was written; a power cut loses at most this many seconds of pictures
+from edge_glass.training.fetch.journal import write_all
+
+MAX_OPEN = 64
+# a kill loses nothing that was written; a power cut loses at most this many seconds of images
 SYNC_SECONDS = 10.0
 
 
@@ -33,30 +35,37 @@ class Packs:
         self._open: OrderedDict[str, _Pack] = OrderedDict()
         self._synced = time.monotonic()
 
-    def append(self, pictures: list[tuple[int, bytes]]) -> list[tuple[str, int]]:
-        """Keeps pictures, each with its last shard; returns the names and offsets."""
-        places: list[tuple[str, int]] = []
+    def append(self, images: list[tuple[int, bytes]]) -> list[tuple[str, int]]:
+        """Stores images.
+
+        Args:
+            images: for each, its last shard and its bytes.
+
+        Returns:
+            For each, the name of its pack and the offset in it.
+        """
+        locations: list[tuple[str, int]] = []
         bodies: dict[str, list[bytes]] = defaultdict(list)
-        for home, body in pictures:
-            name = f"{home:05d}.{self._run}.{os.getpid()}.pack"
+        for last_shard, body in images:
+            name = f"{last_shard:05d}.{self._run}.{os.getpid()}.pack"
             pack = self._pack(name, fresh=name not in bodies)
-            places.append((name, pack.size))
+            locations.append((name, pack.size))
             pack.size += len(body)
             bodies[name].append(body)
         for name, parts in bodies.items():
             write_all(self._open[name].descriptor, b"".join(parts))
-        while len(self._open) > OPEN_AT_A_TIME:
+        while len(self._open) > MAX_OPEN:
             self._close(next(iter(self._open)))
         if time.monotonic() - self._synced > SYNC_SECONDS:
             for pack in self._open.values():
                 os.fsync(pack.descriptor)
             self._synced = time.monotonic()
-        return places
+        return locations
 
     def _pack(self, name: str, *, fresh: bool) -> _Pack:
         pack = self._open.get(name)
         if pack is not None and fresh and not os.fstat(pack.descriptor).st_nlink:
-            # its shards are written and it was deleted; a lost picture came back to it
+            # it was deleted after its shards were written, and now a lost image returns to it
             os.close(self._open.pop(name).descriptor)
             pack = None
         if pack is None:
@@ -76,20 +85,13 @@ class Packs:
         os.close(pack.descriptor)
 
 
-def pack_homes(folder: Path) -> set[int]:
-    """Returns the shards that have packs."""
+def shards_with_packs(folder: Path) -> set[int]:
+    """Returns the shards that have packs in a folder."""
     return {int(path.name.split(".")[0]) for path in folder.glob("*.pack")}
 
 
-def remove_packs(folder: Path, homes: list[int]) -> None:
-    """Deletes the packs of shards, of all runs."""
-    for home in homes:
-        for path in folder.glob(f"{home:05d}.*.pack"):
+def remove_packs(folder: Path, shards: list[int]) -> None:
+    """Deletes the packs of the given shards, from all runs."""
+    for shard in shards:
+        for path in folder.glob(f"{shard:05d}.*.pack"):
             path.unlink()
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Writes all of `data`: one call may take less, on a disk that is nearly full."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import signal
 import threading
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
 
 from edge_glass.training.fetch.config import FetchConfig
 from edge_glass.training.fetch.fetcher import Fetcher
-from edge_glass.training.fetch.folder import Folder
 from edge_glass.training.fetch.index import Index
+from edge_glass.training.fetch.input import Folder, plan_input
 from edge_glass.training.fetch.journal import Journal
 from edge_glass.training.fetch.ledger import Ledger
-from edge_glass.training.fetch.manifest import write_manifest
-from edge_glass.training.fetch.meter import Meter
-from edge_glass.training.fetch.parts import fetch_parts, take_over_parts
-from edge_glass.training.fetch.slices import plan_input
-from edge_glass.training.fetch.store import Store
-from edge_glass.training.fetch.summary import Summary, summarise
-from edge_glass.training.runtime.progress import say
+from edge_glass.training.fetch.parts import PartFolder, open_part, plan_parts, take_over_parts
+from edge_glass.training.fetch.report import Meter, Summary, summarise, write_manifest
+from edge_glass.training.runtime.progress import progress, say
 
 
 class StoppedError(Exception):
-    """A signal asked to stop, and everything that was fetched is kept."""
+    """A signal ended the fetch; everything that was downloaded is kept."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
@@ -42,20 +39,20 @@ def fetch(
     executor: Executor | None = None,
     parts: int = 16,
 ) -> Summary:
-    """Fetches the pictures of a Parquet file, going on where an earlier run ended.
+    """Downloads the images of a Parquet file; resumes an earlier run.
 
     Args:
         source: a Parquet file with `image_url`, or a folder of such files.
-        out: the output folder, made where it does not exist.
-        config: what is allowed.
+        out: the output folder; it is made if it does not exist.
+        config: the limits.
         subset: the PixMo sub-set whose columns the source must have.
-        executor: what asks the network, in parts (`engine/executor.py`); this process where None.
-        parts: how many, for an executor; a host's pictures are all in one.
+        executor: downloads in parts (`runtime/executor.py`); None downloads in this process.
+        parts: number of parts for an executor; the images of one host are all in one part.
 
     Raises:
-        DataError: where the source or the folder can't be used.
-        StoppedError: where SIGINT or SIGTERM came.
-        OSError: where the disk is full, or another fetch works in the folder.
+        DataError: if the source or the folder can't be used.
+        StoppedError: on SIGINT or SIGTERM.
+        OSError: if the disk is full, or a different fetch works in the folder.
     """
     folder = Folder(out)
     with folder.lock():
@@ -64,21 +61,23 @@ def fetch(
         with Journal(folder.journal) as journal:
             ledger = Ledger(folder, index, journal)
             if journal.damaged:
-                say(f"fetch: {journal.damaged} damaged lines of {folder.journal} are left out")
+                say(f"fetch: {journal.damaged} damaged lines of {folder.journal} are skipped")
             if take_over_parts(folder, journal):
                 ledger = Ledger(folder, index, journal)
-            ledger.begin(config)
+            ledger.plan(config)
             if executor is not None:
                 if config.mirrors:
-                    run_fetcher(config, folder, index, ledger, journal, network=False)
+                    run_fetcher(config, folder, index, ledger, network=False)
                 if ledger.todo.any():
                     fetch_parts(folder, index, ledger, config, executor, parts)
                     take_over_parts(folder, journal)
-                # what is left to do is to write the shards
-                config = replace(config, mirrors=(), retry_failed=False, retry_dead=False)
+                # only the shards are left to write
+                config = dataclasses.replace(
+                    config, mirrors=(), retry_failed=False, retry_dead=False
+                )
                 ledger = Ledger(folder, index, journal)
-                ledger.begin(config)
-            run_fetcher(config, folder, index, ledger, journal)
+                ledger.plan(config)
+            run_fetcher(config, folder, index, ledger)
             totals = write_manifest(folder, index, ledger)
         return summarise(folder, index, totals)
 
@@ -88,48 +87,52 @@ def run_fetcher(
     folder: Folder,
     index: Index,
     ledger: Ledger,
-    journal: Journal,
     *,
     network: bool = True,
     quiet: bool = False,
 ) -> None:
-    """Settles what the ledger has to do, and writes the shards that become complete."""
+    """Gets the images that are to do in the ledger, and writes the shards that become complete.
+
+    Args:
+        config: the limits.
+        folder: the output folder.
+        index: rows and images.
+        ledger: what is to do.
+        network: whether to send requests; without, only mirrors are read.
+        quiet: whether to print nothing.
+
+    Raises:
+        StoppedError: on SIGINT or SIGTERM.
+        OSError: if the disk is full or can't be written.
+        DataError: if a mirror can't be read.
+    """
     todo = int(ledger.todo.sum())
     if todo < index.count and not quiet:
-        say(f"fetch: {index.count - todo} of {index.count} pictures are settled, {todo} to do")
+        say(f"fetch: {index.count - todo} of {index.count} images are done, {todo} to do")
     if not todo and ledger.written.all() and not config.mirrors:
         return
-    store = Store(folder, index, ledger, journal)
+    ledger.start_run()
     meter = Meter(todo, quiet=quiet)
 
     async def work() -> None:
-        fetcher = Fetcher(
-            config=config,
-            folder=folder,
-            index=index,
-            ledger=ledger,
-            store=store,
-            meter=meter,
-            network=network,
-        )
-        await _until_stopped(fetcher, meter)
+        await _until_stopped(Fetcher(config, folder, index, ledger, meter, network=network), meter)
 
     try:
         asyncio.run(work())
     finally:
         meter.close()
-        store.close()
+        ledger.sync()
 
 
 async def _until_stopped(fetcher: Fetcher, meter: Meter) -> None:
     task = asyncio.create_task(fetcher.run())
-    stopped_by: list[int] = []
+    signals: list[int] = []
 
     def stop(number: int) -> None:
-        stopped_by.append(number)
+        signals.append(number)
         task.cancel()
 
-    # other threads get no signals, and a part's process leaves them to the first one
+    # only a main thread gets signals, and the process of a part leaves them to its parent
     if threading.current_thread() is threading.main_thread() and parent_process() is None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -137,10 +140,59 @@ async def _until_stopped(fetcher: Fetcher, meter: Meter) -> None:
     try:
         await task
     except asyncio.CancelledError:
-        if not stopped_by:
+        if not signals:
             raise
         raise StoppedError(
-            stopped_by[0],
-            f"stopped: {meter.kept} pictures of this run are kept, {meter.total - meter.done} are "
-            "to do; the same command goes on from here",
+            signals[0],
+            f"stopped: {meter.kept} images of this run are kept, {meter.total - meter.done} are "
+            "to do; run the same command again to resume",
         ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartTask:
+    """Which part of which fetch."""
+
+    root: Path
+    name: str
+    config: FetchConfig
+
+
+def fetch_parts(
+    folder: Folder,
+    index: Index,
+    ledger: Ledger,
+    config: FetchConfig,
+    executor: Executor,
+    parts: int,
+) -> None:
+    """Downloads in parts what is to do; `take_over_parts` then moves the results.
+
+    Raises:
+        DataError, OSError: of the first part that fails; the images of the others are kept.
+    """
+    names = plan_parts(folder, index, ledger, parts)
+    part_config = dataclasses.replace(
+        config, processes=0, mirrors=(), retry_failed=False, retry_dead=False
+    )
+    root = folder.root.resolve()
+    tasks = [PartTask(root=root, name=name, config=part_config) for name in names]
+    say(f"fetch: {int(ledger.todo.sum())} images in {len(tasks)} parts")
+    results = progress(executor.map(fetch_part, tasks), "fetch parts", total=len(tasks))
+    say(f"fetch: {sum(results)} images are done in the parts")
+
+
+def fetch_part(task: PartTask) -> int:
+    """Downloads the images of one part; resumes an earlier run.
+
+    Returns:
+        The number of images that are done, whatever their outcome.
+
+    Raises:
+        DataError: if the folder can't be seen from here.
+        OSError: if the disk is full, or a different process works on this part.
+    """
+    folder = PartFolder(task.root, task.name)
+    with open_part(folder, with_sha256=task.config.image_sha256 != "off") as (index, ledger):
+        run_fetcher(task.config, folder, index, ledger, quiet=True)
+        return ledger.num_done()

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-# the bytes of a run come from these and from the libraries that torch pins
-DISTRIBUTIONS = (
-    "torch", "numpy", "pillow", "pyarrow", "safetensors", "tokenizers", "transformers",
-    "sentence-transformers", "accelerate", "peft", "bitsandbytes", "deepspeed",
-    "edge-glass-encoders", "edge-glass-decoders", "edge-glass-fusion", "edge-glass-training",
-)  # fmt: skip
+from edge_glass.training.runtime.libraries import installed_versions
+
 # prefixes of variables that libraries read when they load
 VARIABLES = (
     "ATEN_", "CUBLAS_", "CUDA_VISIBLE_DEVICES", "DNNL_", "KMP_", "MKL_", "NCCL_", "NPY_", "OMP_",
@@ -28,12 +23,6 @@ INSTRUCTIONS = ("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_
 def describe_environment(num_processes: int = 1) -> dict[str, Any]:
     """Returns versions, CPU and GPU, threads and variables of this process, sorted by name."""
     cpu, flags = _cpu()
-    versions = {}
-    for name in DISTRIBUTIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue  # an extra that is not installed
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_available() else range(0)
     return {
         "python": platform.python_version(),
@@ -46,7 +35,7 @@ def describe_environment(num_processes: int = 1) -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "threads": torch.get_num_threads(),
         "processes": num_processes,
-        "versions": versions,
+        "versions": installed_versions(),
         "variables": {
             name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)
         },

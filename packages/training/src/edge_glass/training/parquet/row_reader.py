@@ -1,4 +1,4 @@
-"""Chosen rows of one row group, and no more of it than a batch in memory."""
+"""Selected rows of one row group, with no more of it than a batch in memory."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.row_groups import Integers, RowGroups
 
 OPEN_FILES = 8
-READ_ROWS = 256  # of a row group at a time
-BUFFER_BYTES = 2**20  # of a stream, for each column
+READ_ROWS = 256
+BUFFER_BYTES = 2**20  # of a stream, per column
 
 
 class RowReader:
-    """Reads rows by row group; belongs to one process, as it keeps files open.
+    """Reads rows by row group. It keeps files open, so it belongs to one process.
+
+    Text that is not UTF-8 is decoded with surrogate escapes; `is_utf8` detects such rows.
 
     Args:
         row_groups: the index.
-        columns: which to read, "image.bytes" among them for a part of a struct.
-        memory_map: map local files, so that processes share the pages; False streams them, for
-            file systems that can't be mapped, or to keep mapped pages out of a process's memory.
-        read_rows: of a row group at a time.
+        columns: the columns to read; "image.bytes", for example, is one part of a struct.
+        memory_map: map local files, so processes share the pages. False streams them: for file
+            systems that can't be mapped, or to keep the pages out of the memory of the process.
+        read_rows: number of rows of a row group that are read at a time.
     """
 
     def __init__(
@@ -36,12 +38,12 @@ class RowReader:
         columns: Sequence[str],
         *,
         memory_map: bool = True,
-        read_rows: int | None = None,
+        read_rows: int = READ_ROWS,
     ) -> None:
         self._row_groups = row_groups
         self._columns = list(columns)
-        self._read_rows = read_rows or READ_ROWS
-        # of no method: a cycle through self would keep files and their buffers until a collection
+        self._read_rows = read_rows
+        # not of a method: a cycle through self would keep files open until a garbage collection
         self._open = lru_cache(OPEN_FILES)(partial(_open_file, self._columns, memory_map))
 
     def read(self, group: int, rows: Integers) -> Iterator[dict[str, Any]]:
@@ -52,7 +54,7 @@ class RowReader:
             rows: (n,) numbers of rows in the group, ascending.
 
         Raises:
-            DataError: where a column is missing or a page is torn.
+            DataError: if a column is missing or a page is torn.
         """
         path = self._row_groups.path(group)
         file = self._open(path)
@@ -62,29 +64,67 @@ class RowReader:
                 batch_size=self._read_rows,
                 row_groups=[int(self._row_groups.group[group])],
                 columns=self._columns,
-                use_threads=False,  # a worker is one of many processes
+                use_threads=False,  # there is one worker process per core
             ):
                 stop = first + batch.num_rows
                 low, high = np.searchsorted(rows, (first, stop))
                 if low < high:
-                    yield from batch.take(pa.array(rows[low:high] - first)).to_pylist()
+                    yield from _to_rows(batch.take(pa.array(rows[low:high] - first)))
                 first = stop
         except (pa.ArrowInvalid, OSError) as error:
             row = int(self._row_groups.first[group]) + first
             raise DataError(
-                f"{path}: unreadable from row {row} on ({error}); fetch it again"
+                f"{path}: can't be read from row {row} on ({error}); get it again"
             ) from error
+
+
+def is_utf8(value: Any) -> bool:
+    """Whether all text in a row, or in a value of a row, was valid UTF-8."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, dict):
+        return all(is_utf8(item) for item in value.values())
+    if isinstance(value, list):
+        return all(is_utf8(item) for item in value)
+    return True
+
+
+def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except UnicodeDecodeError:
+        names = batch.schema.names
+        return [
+            {name: _to_python(batch.column(name)[row]) for name in names}
+            for row in range(batch.num_rows)
+        ]
+    return rows
+
+
+def _to_python(scalar: Any) -> Any:
+    """Returns an Arrow value as Python's, with surrogate escapes for invalid UTF-8."""
+    if not scalar.is_valid:
+        return None
+    if isinstance(scalar, pa.DictionaryScalar):
+        return _to_python(scalar.value)
+    if isinstance(scalar, pa.StringScalar):  # large strings and string views are subclasses
+        return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
+    if isinstance(scalar, pa.StructScalar):
+        return {name: _to_python(scalar[name]) for name in scalar}
+    if isinstance(scalar, pa.ListScalar):  # large and fixed-size lists are subclasses
+        return [_to_python(item) for item in scalar.values]
+    return scalar.as_py()
 
 
 def _open_file(columns: list[str], memory_map: bool, path: Path) -> pq.ParquetFile:
     try:
-        # without a buffer, a stream reads a row group's column whole before its first row
+        # without a buffer, a stream reads the whole column of a row group before its first row
         buffer = 0 if memory_map else BUFFER_BYTES
         file = pq.ParquetFile(path, memory_map=memory_map, buffer_size=buffer)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: can't be opened ({error}); fetch it again") from error
-    there = file.schema_arrow.names
+        raise DataError(f"{path}: can't be opened ({error}); get it again") from error
+    existing = file.schema_arrow.names
     for column in columns:
-        if column.split(".")[0] not in there:
-            raise DataError(f"{path}: column {column!r} is missing; found {', '.join(there)}")
+        if column.split(".")[0] not in existing:
+            raise DataError(f"{path}: column {column!r} is missing; found {', '.join(existing)}")
     return file

@@ -1,6 +1,6 @@
-"""The columns of every PixMo sub-set, as published; further columns pass through.
+"""The columns of every PixMo sub-set, as published; additional columns are allowed.
 
-A stored type fits a published one where it holds the same values: any width of integer or float,
+A stored type fits a published one if it can hold the same values: any width of integer or float,
 any layout of strings and lists. "With bytes" is any sub-set plus `image`, which `fetch` adds.
 """
 
@@ -16,11 +16,12 @@ from edge_glass.encoders.files import DataError
 TEXT = pa.string()
 TEXTS = pa.list_(TEXT)
 NUMBERS = pa.list_(pa.float64())
-# 0 to 100, of width and height; some files hold the same as a struct of two lists
+# 0 to 100, of width and height; some files store the same as a struct of two lists
 POINTS = pa.list_(pa.struct([("x", pa.float64()), ("y", pa.float64())]))
 POINT_LISTS = pa.struct([("x", NUMBERS), ("y", NUMBERS)])
 QUESTIONS = pa.struct([("question", TEXTS), ("answer", TEXTS)])
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", TEXT)])
+IMAGE_BYTES = "image.bytes"  # the name that reads only this part of the struct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,8 @@ class Subset:
 
     Attributes:
         name: as published.
-        columns: name to the types that it may have, the published one first.
-        optional: columns that may be missing, and are checked where they are there.
+        columns: from a column name to its allowed types, the published one first.
+        optional: columns that may be missing, and are checked if they are there.
     """
 
     name: str
@@ -84,21 +85,21 @@ SUBSETS = {
 def fits(found: pa.DataType, expected: pa.DataType) -> bool:
     """Whether values of type `found` can be read as `expected`."""
     kinds = pa.types
-    if kinds.is_null(found):  # no value at all, as pyarrow infers where every row lacks one
+    if kinds.is_null(found):  # no value at all, as pyarrow infers if every row lacks one
         return True
     if kinds.is_dictionary(found):
         return fits(found.value_type, expected)
     if kinds.is_struct(expected):
         return kinds.is_struct(found) and all(
-            found.get_field_index(each.name) >= 0 and fits(found.field(each.name).type, each.type)
-            for each in expected
+            found.get_field_index(part.name) >= 0 and fits(found.field(part.name).type, part.type)
+            for part in expected
         )
     if kinds.is_list(expected):
         lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
         return any(is_kind(found) for is_kind in lists) and fits(
             found.value_type, expected.value_type
         )
-    alike = (
+    equivalent = (
         (kinds.is_string, kinds.is_large_string, kinds.is_string_view),
         (kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view),
         (kinds.is_integer,),
@@ -106,7 +107,7 @@ def fits(found: pa.DataType, expected: pa.DataType) -> bool:
     )
     return any(
         any(is_kind(expected) for is_kind in group) and any(is_kind(found) for is_kind in group)
-        for group in alike
+        for group in equivalent
     )
 
 
@@ -116,16 +117,16 @@ def check_schema(
     """Checks the columns of one file.
 
     Args:
-        schema: the file's.
+        schema: of the file.
         subset: a name of `SUBSETS`.
-        where: the file, as an error names it.
+        where: the file, for the error.
         with_bytes: whether `image` must be there too.
 
     Raises:
-        DataError: naming the file, the column and what is there.
+        DataError: with the file, the column, what was found and what was expected.
     """
     if subset not in SUBSETS:
-        raise DataError(f"{subset!r} is no PixMo sub-set; choose one of {', '.join(SUBSETS)}")
+        raise DataError(f"{subset!r} is not a PixMo sub-set; choose one of {', '.join(SUBSETS)}")
     known = SUBSETS[subset]
     columns = {**known.columns, **({"image": (IMAGE,)} if with_bytes else {})}
     for column, types in {**columns, **known.optional}.items():
@@ -137,13 +138,13 @@ def check_schema(
                 f"found {', '.join(schema.names)}"
             )
         found = schema.field(column).type
-        if not any(fits(found, each) for each in types):
-            allowed = " or ".join(map(str, types))
-            raise DataError(f"{where}: {subset} column {column!r} is {found}, expected {allowed}")
+        if not any(fits(found, allowed) for allowed in types):
+            expected = " or ".join(map(str, types))
+            raise DataError(f"{where}: {subset} column {column!r} is {found}, expected {expected}")
 
 
 def subset_of(schema: pa.Schema, names: Iterable[str] = tuple(SUBSETS)) -> str | None:
-    """Returns the sub-set with the most columns among those of `names` that the schema satisfies."""
+    """Returns the sub-set of `names` whose columns the schema has; of several, the largest one."""
     best: str | None = None
     for name in names:
         try:

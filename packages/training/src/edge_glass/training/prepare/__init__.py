@@ -1,1 +1,1 @@
-"""Inspect, decide, write and check what the models are trained on."""
+"""Inspects the images and texts of a data set, plans what to keep, writes it, and checks it."""

@@ -1,4 +1,4 @@
-"""Which Parquet files a data set consists of."""
+"""The Parquet files of a data set."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """Where a data set's Parquet files lie in the data folder: a file or a folder, or several.
+    """The files of a data set in the data folder: a file or a folder, or several of them.
 
     Attributes:
-        captions: of pixmo-cap.
-        questions: of any other PixMo sub-set; each file is known by its columns.
+        captions: files of pixmo-cap.
+        questions: files of any other PixMo sub-set; the columns of a file identify the sub-set.
     """
 
     captions: str | tuple[str, ...]

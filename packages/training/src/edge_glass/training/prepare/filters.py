@@ -1,6 +1,6 @@
-"""Which pictures and texts training may see, and the reason for each one dropped.
+"""Which images and texts are kept for training, and the reason for each one that is dropped.
 
-Runs in the worker processes, whose start costs what is imported here.
+Worker processes import this file, so it imports little: their start takes as long as its imports.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 from edge_glass.encoders.images import BadImageError, check_mode, decode_image
 from edge_glass.training.prepare.perceptual_hash import perceptual_hash
 
-MAX_DISTANCE = 16  # of 64 bits; at half of them any two pictures are neighbours
+MAX_DISTANCE = 16  # of 64 bits; at 32, half of all pairs of images would be alike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,15 +19,17 @@ class PrepareConfig:
     """What `prepare` keeps.
 
     Attributes:
-        min_side: pictures with a side of fewer pixels are dropped.
-        max_aspect: pictures with long side / short side above this are dropped.
-        max_caption_length: captions (and answers) of more characters are dropped, never cut.
-        shares: split name to share of the pictures, used where the data name no split.
-        near_duplicates: pictures that look like an earlier one are kept, dropped where that one is
-            of another split, or dropped in any case.
-        near_duplicate_distance: bits of the perceptual hash in which they differ at most; None
-            doesn't look for them.
-        num_workers: processes that decode and check; 1 works in this one. The bytes are the same.
+        min_side: images with a side of fewer pixels are dropped.
+        max_aspect: images with long side / short side above this are dropped.
+        max_caption_length: captions, questions and answers with more characters are dropped, never
+            cut.
+        shares: from a split name to its share of the images, used if the data have no splits.
+        near_duplicates: images that look like an earlier one are kept, dropped if the earlier one
+            is in a different split, or dropped in any case.
+        near_duplicate_distance: the largest number of different bits of the perceptual hash; None
+            does not search near-duplicates.
+        num_workers: processes that decode and check; 1 works in this process. The number changes
+            no byte.
     """
 
     min_side: int
@@ -42,7 +44,7 @@ class PrepareConfig:
         """Checks the fields that depend on each other.
 
         Raises:
-            ValueError: where a field can't work.
+            ValueError: if a field is out of range, or does not fit a different one.
         """
         total = sum(self.shares.values())
         if abs(total - 1) > 1e-9:
@@ -51,7 +53,7 @@ class PrepareConfig:
         if distance is None and self.near_duplicates != "keep":
             raise ValueError(
                 f"near_duplicates is {self.near_duplicates!r}, which needs a "
-                "near_duplicate_distance; found none"
+                "near_duplicate_distance; found null"
             )
         if distance is not None and not 0 <= distance <= MAX_DISTANCE:
             raise ValueError(
@@ -62,7 +64,7 @@ class PrepareConfig:
 
 
 def text_problem(name: str, text: str | None, max_length: int) -> str | None:
-    """Returns why a text can't be used ("empty_NAME", "whitespace_NAME", "long_NAME"), or None."""
+    """Returns why a text is dropped ("empty_NAME", "whitespace_NAME", "long_NAME"), or None."""
     if not text:
         return f"empty_{name}"
     if not text.strip():
@@ -73,10 +75,10 @@ def text_problem(name: str, text: str | None, max_length: int) -> str | None:
 
 
 def image_hash(data: bytes | None, config: PrepareConfig) -> int:
-    """Decodes a picture whole, and returns its perceptual hash; 0 where nobody asks for it.
+    """Decodes an image completely; returns its perceptual hash, or 0 if the hash is not needed.
 
     Raises:
-        BadImageError: the reasons of `decode_image`, "unsupported_mode", "extreme_aspect" or
+        BadImageError: a reason of `decode_image`, "unsupported_mode", "extreme_aspect" or
             "too_small".
     """
     image = decode_image(data)

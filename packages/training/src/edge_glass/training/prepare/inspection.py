@@ -1,11 +1,12 @@
-"""One row group looked at: its pictures' identities and hashes, its texts, and what is wrong.
+"""The inspection of one row group: identities and hashes of its images, its texts, and problems.
 
-A pure function of the row group, the parameters and the seed, so that any executor may run it. What
-comes back is some 30 bytes a picture and 8 a text, whatever the pictures weigh.
+It is a pure function of the row group, the parameters and the seed, so any executor may run it. The
+result has some 30 bytes per image and 8 per text, whatever the size of the images.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,26 +17,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from edge_glass.encoders.files import DataError
 from edge_glass.encoders.images import BadImageError
 from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
+from edge_glass.training.parquet.schemas import IMAGE_BYTES
 from edge_glass.training.prepare.filters import PrepareConfig, image_hash
 from edge_glass.training.prepare.splits import image_id, split_of
-from edge_glass.training.prepare.texts import PICTURE, Text, columns_to_read, find_subset, texts_of
+from edge_glass.training.prepare.texts import Text, columns_to_read, find_subset, texts_of
 
-READ_ROWS = 32  # of a row group at a time: 16 MB of photos of 500 kB
+READ_ROWS = 32  # rows read at a time: 16 MB of photos of 500 kB
 DIGEST_BYTES = 16
+SPLIT_NAME = re.compile(r"\w[\w.-]*")  # the name of a file, without a folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """A row group, and what it takes to read it.
+    """A row group, and what is needed to read it.
 
     Attributes:
         kind: "captions" or "questions".
-        subset: of `schemas.SUBSETS`.
+        subset: a name of `schemas.SUBSETS`.
         group: the row group, as an index of its own.
-        columns: to read, beside the picture.
+        columns: the columns to read, without the image.
         first: number of its first row, counted over the files of its source.
         seed: of the run.
         config: what is kept.
@@ -49,14 +53,14 @@ class Partition:
     seed: int
     config: PrepareConfig
 
-    def rows(self, *, pictures: bool = True) -> Iterator[tuple[bytes, dict[str, Any], list[Text]]]:
-        """Yields each row's picture (b"" where there is none), its columns and its texts.
+    def rows(self, *, images: bool = True) -> Iterator[tuple[bytes, dict[str, Any], list[Text]]]:
+        """Yields for each row its image (b"" if there is none), its columns and its texts.
 
         Raises:
-            DataError: where the file can't be read.
+            DataError: if the file can't be read.
         """
-        names = [*self.columns, *([PICTURE] if pictures else [])]
-        # not mapped: pages of a mapped file count as the process's memory
+        names = [*self.columns, *([IMAGE_BYTES] if images else [])]
+        # not mapped, because the pages of a mapped file count as memory of the process
         reader = RowReader(self.group, names, memory_map=False, read_rows=READ_ROWS)
         for number, row in enumerate(reader.read(0, np.arange(self.group.num_rows))):
             texts = texts_of(
@@ -67,21 +71,21 @@ class Partition:
                 max_length=self.config.max_caption_length,
             )
             yield (row.get("image") or {}).get("bytes") or b"", row, texts
-        # Arrow keeps what it freed: in a process that waits for its next row group, for nothing
+        # Arrow's pool keeps freed memory; return it, because this process may be idle now
         pa.default_memory_pool().release_unused()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Findings:
-    """What a row group holds: m different pictures, n texts.
+class Inspection:
+    """The content of a row group with m different images and n texts.
 
     Attributes:
-        num_rows: rows read.
+        num_rows: number of rows.
         digests: (m, 16) uint8, the identities in the order of their first rows.
-        hashes: (m,) uint64, perceptual; 0 for pictures that can't be used.
-        names: what `problems` and `splits` count in; the first is "".
-        pictures: (n,) int32, number in `digests`.
-        problems: (n,) int16, why the text is dropped; 0 where it is not.
+        hashes: (m,) uint64, perceptual; 0 for images that can't be used.
+        names: the names that `problems` and `splits` index; the first is "".
+        images: (n,) int32, indices into `digests`.
+        problems: (n,) int16, why the text is dropped; 0 if it is not.
         splits: (n,) int16.
     """
 
@@ -89,56 +93,63 @@ class Findings:
     digests: NDArray[np.uint8] = field(repr=False)
     hashes: NDArray[np.uint64] = field(repr=False)
     names: tuple[str, ...]
-    pictures: NDArray[np.int32] = field(repr=False)
+    images: NDArray[np.int32] = field(repr=False)
     problems: NDArray[np.int16] = field(repr=False)
     splits: NDArray[np.int16] = field(repr=False)
 
 
-def inspect(partition: Partition) -> Findings:
-    """Looks at every row of a partition; each different picture is decoded once.
+def inspect(partition: Partition) -> Inspection:
+    """Inspects every row of a partition; each different image is decoded once.
 
     Raises:
-        DataError: where the file can't be read.
+        DataError: if the file can't be read, or a split has a name that can't be a file name.
     """
     names: dict[str, int] = {"": 0}
-    seen: dict[str, int] = {}  # of this partition
+    numbers: dict[str, int] = {}  # from an identity to the image's number
     hashes: list[int] = []
-    bad: list[str] = []
-    drawn: list[str] = []
+    image_problems: list[str] = []
+    drawn_splits: list[str] = []
     texts: list[tuple[int, int, int]] = []
     num_rows = 0
     for data, row, row_texts in partition.rows():
         num_rows += 1
         identity = image_id(data)
-        picture = seen.setdefault(identity, len(seen))
-        if picture == len(hashes):
-            fingerprint, reason = _judge(data, partition.config)
+        image = numbers.setdefault(identity, len(numbers))
+        if image == len(hashes):
+            fingerprint, problem = _check_image(data, partition.config)
             hashes.append(fingerprint)
-            bad.append(reason)
-            drawn.append(split_of(identity, partition.seed, partition.config.shares))
-        split = names.setdefault(row.get("split") or drawn[picture], len(names))
+            image_problems.append(problem)
+            drawn_splits.append(split_of(identity, partition.seed, partition.config.shares))
+        split = names.setdefault(row.get("split") or drawn_splits[image], len(names))
         for text in row_texts:
-            problem = names.setdefault(bad[picture] or text.problem, len(names))
-            texts.append((picture, problem, split))
+            code = names.setdefault(image_problems[image] or text.problem, len(names))
+            texts.append((image, code, split))
     columns = np.array(texts, dtype=np.int64).reshape(-1, 3)
-    return Findings(
+    for split in np.unique(columns[columns[:, 1] == 0, 2]).tolist():
+        if not SPLIT_NAME.fullmatch(name := list(names)[split]):
+            raise DataError(
+                f"{partition.group.path(0)}: the split {name!r} can't be a file name; expected "
+                "letters, digits, '_', '.' and '-'"
+            )
+    return Inspection(
         num_rows=num_rows,
-        digests=to_digests(list(seen)),
+        digests=to_digests(list(numbers)),
         hashes=np.array(hashes, dtype=np.uint64),
         names=tuple(names),
-        pictures=columns[:, 0].astype(np.int32),
+        images=columns[:, 0].astype(np.int32),
         problems=columns[:, 1].astype(np.int16),
         splits=columns[:, 2].astype(np.int16),
     )
 
 
 def to_digests(identities: Sequence[str]) -> NDArray[np.uint8]:
-    """Returns identities, as `splits.image_id` writes them, as (m, 16) bytes."""
+    """Returns identities from `splits.image_id` as (m, 16) bytes."""
     joined = bytes.fromhex("".join(identities))
     return np.frombuffer(joined, dtype=np.uint8).reshape(len(identities), DIGEST_BYTES)
 
 
-def _judge(data: bytes, config: PrepareConfig) -> tuple[int, str]:
+def _check_image(data: bytes, config: PrepareConfig) -> tuple[int, str]:
+    """Returns the perceptual hash of an image, and why it can't be used ("" if it can)."""
     try:
         return image_hash(data, config), ""
     except BadImageError as error:
@@ -157,7 +168,7 @@ def plan_partitions(
         config: what is kept.
 
     Raises:
-        DataError: where a source has no files or rows, or a file is torn or of no known sub-set.
+        DataError: if a source has no files or rows, a file is torn, or its columns do not fit.
     """
     for source in sources:
         index = open_row_groups(source)
@@ -167,7 +178,7 @@ def plan_partitions(
             if path not in known:
                 schema = pq.read_schema(path)
                 subset = find_subset(kind, schema, where=path)
-                known[path] = subset, columns_to_read(kind, subset, schema)
+                known[path] = subset, columns_to_read(kind, subset, schema, where=path)
             subset, columns = known[path]
             yield Partition(
                 kind=kind,

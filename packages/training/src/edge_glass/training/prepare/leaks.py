@@ -1,4 +1,4 @@
-"""Pictures in two splits, counted in what was written: the bytes are hashed anew."""
+"""Leaks: images in two splits, counted from the written files, whose bytes are hashed again."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ IMAGES = ".images.parquet"
 
 
 def image_groups(folder: Path) -> list[tuple[str, RowGroups]]:
-    """Returns the row groups of all pictures below a prepared folder, each with its split."""
-    found = []
+    """Returns the row groups of all images below a prepared folder, each with its split."""
+    groups = []
     for path in sorted(folder.glob(f"*/*{IMAGES}")):
         index = open_row_groups(path)
         split = path.name.removesuffix(IMAGES)
-        found += [(split, index.only(number)) for number in range(len(index.rows))]
-    return found
+        groups += [(split, index.only(number)) for number in range(len(index.rows))]
+    return groups
 
 
 def hash_again(group: RowGroups) -> NDArray[np.uint8]:
-    """Returns the identities (m, 16) of the pictures of a written row group, from their bytes.
+    """Returns the identities (m, 16) of the images of a written row group, from their bytes.
 
     Raises:
-        DataError: where a picture is not the one that its identity says.
+        DataError: if the bytes of an image do not have its written identity.
     """
     identities = []
     reader = RowReader(group, ["image_id", "bytes"], memory_map=False, read_rows=READ_ROWS)
@@ -39,24 +39,25 @@ def hash_again(group: RowGroups) -> NDArray[np.uint8]:
         identities.append(image_id(row["bytes"]))
         if identities[-1] != row["image_id"]:
             raise DataError(
-                f"{group.path(0)}: picture {int(group.first[0]) + number} is {identities[-1]}, "
-                f"written as {row['image_id']}: check the disk, and run the stage again"
+                f"{group.path(0)}: image {int(group.first[0]) + number} has the identity "
+                f"{identities[-1]}, but was written as {row['image_id']}: check the disk, and run "
+                "the stage again"
             )
     return to_digests(identities)
 
 
 def count_leaks(splits: Iterable[str], digests: Iterable[NDArray[np.uint8]]) -> int:
-    """Counts the pictures that are in more than one split.
+    """Counts the images that are in more than one split.
 
     Args:
         splits: of each array of digests.
         digests: (m, 16) uint8 each.
     """
-    names: dict[str, int] = {}
-    keys, codes = [], []
-    for split, each in zip(splits, digests, strict=True):
-        keys.append(np.ascontiguousarray(each).view(f"S{DIGEST_BYTES}").reshape(-1))
-        codes.append(np.full(len(each), names.setdefault(split, len(names))))
-    pictures = np.unique(np.concatenate(keys), return_inverse=True)[1]
-    pairs = np.unique(pictures * len(names) + np.concatenate(codes))
-    return int((np.bincount(pairs // len(names)) > 1).sum())
+    codes: dict[str, int] = {}
+    keys, splits_of_images = [], []
+    for split, group in zip(splits, digests, strict=True):
+        keys.append(np.ascontiguousarray(group).view(f"S{DIGEST_BYTES}").reshape(-1))
+        splits_of_images.append(np.full(len(group), codes.setdefault(split, len(codes))))
+    images = np.unique(np.concatenate(keys), return_inverse=True)[1]
+    pairs = np.unique(images * len(codes) + np.concatenate(splits_of_images))
+    return int((np.bincount(pairs // len(codes)) > 1).sum())

@@ -1,9 +1,9 @@
-"""A 64-bit fingerprint of what a picture looks like: the difference hash.
+"""A 64-bit fingerprint of what an image looks like: the difference hash.
 
-The picture shrinks to 9 x 8 greys; each of the 64 bits says whether a grey is lighter than its
-left neighbour. Pictures that differ by size, compression or a little colour differ in a few bits.
-All is integer arithmetic of Pillow, so that the hash is the same on every CPU (a cosine transform
-compares floats with their median, and is not).
+The image is reduced to 9 x 8 grey levels. Each of the 64 bits is set if a level is lighter than its
+left neighbour. Images that differ in size, compression or slightly in colour differ in a few bits,
+up to about 6. Everything is integer arithmetic of Pillow, so the hash is the same on every CPU. (A
+hash by cosine transform compares floats with their median, so it is not.)
 Source: Neal Krawetz, "Kind of Like That", hackerfactor.com, 2013.
 """
 
@@ -20,7 +20,7 @@ SIDEWAYS = (5, 6, 7, 8)
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """Returns the hash of a decoded image as it is shown: turned as EXIF says, on white.
+    """Returns the hash of a decoded image as viewers show it: in EXIF orientation, on white.
 
     Raises:
         BadImageError: if Pillow can't convert it.
@@ -40,19 +40,14 @@ def perceptual_hash(image: Image.Image) -> int:
 
 
 def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Returns the greys of a picture of any mode at a size."""
+    """Returns the grey levels of an image of any mode, reduced to a size."""
     box = Image.Resampling.BOX
     if image.mode in ("P", "PA", "RGBA", "LA", "La", "RGBa") or "transparency" in image.info:
         small = image.convert("RGBA").resize(size, box)
         return Image.alpha_composite(Image.new("RGBA", size, "white"), small).convert("L")
-    if image.mode.startswith(("I", "F")):  # 16 bits a grey
+    if image.mode.startswith(("I", "F")):  # 16 bits per level
         small = image.convert("I").convert("F").resize(size, box)
         return small.point(lambda level: level * (1 / 256)).convert("L")
     if image.mode not in ("L", "RGB", "CMYK", "YCbCr"):
         image = image.convert("RGB")
     return image.resize(size, box).convert("L")
-
-
-def hash_distance(one: int, other: int) -> int:
-    """Counts the bits that differ; up to about 6 of 64 the pictures look alike."""
-    return (one ^ other).bit_count()

@@ -1,4 +1,4 @@
-"""One split of one sub-set as two Parquet files: each picture once, and the texts that name it."""
+"""One split as two Parquet files: each image once, and the texts that refer to it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,31 @@ import pyarrow.parquet as pq
 from edge_glass.training.prepare.texts import SCHEMAS
 
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("bytes", pa.binary())])
-ROWS_HELD = 2048
-BYTES_HELD = 16 * 2**20  # of pictures; every split of a sub-set holds so many
+GROUP_ROWS = 2048
+GROUP_BYTES = 16 * 2**20  # of images; each split of each kind holds up to this many
 
 
 class SplitWriter:
     """Writes `SPLIT.images.parquet` and `SPLIT.rows.parquet`, a bounded part of them in memory.
 
     Args:
-        folder: of the kind.
+        folder: the folder to write to.
         kind: "captions" or "questions".
         split: its name.
+        group_rows: rows per row group.
+        group_bytes: a row group of images ends when it reaches this size.
     """
 
-    def __init__(self, folder: Path, kind: str, split: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: str,
+        split: str,
+        *,
+        group_rows: int = GROUP_ROWS,
+        group_bytes: int = GROUP_BYTES,
+    ) -> None:
+        self._group_rows, self._group_bytes = group_rows, group_bytes
         self.num_images = 0
         self._schema = SCHEMAS[kind]
         self._images: list[dict[str, Any]] = []
@@ -38,17 +49,17 @@ class SplitWriter:
         self._row_file = pq.ParquetWriter(folder / f"{split}.rows.parquet", self._schema, **options)
 
     def add_image(self, identity: str, data: bytes) -> None:
-        """Adds a picture; its number is that of the pictures before it."""
+        """Adds an image; its number is the count of the images before it."""
         self._images.append({"image_id": identity, "bytes": data})
         self.num_images += 1
         self._bytes += len(data)
-        if self._bytes >= BYTES_HELD:
+        if self._bytes >= self._group_bytes:
             self._flush_images()
 
     def add_row(self, row: dict[str, Any]) -> None:
-        """Adds a text with the number of its picture."""
+        """Adds a text with the number of its image."""
         self._rows.append(row)
-        if len(self._rows) >= ROWS_HELD:
+        if len(self._rows) >= self._group_rows:
             self._flush_images()
             self._flush_rows()
 
@@ -61,7 +72,7 @@ class SplitWriter:
         self._rows = []
 
     def close(self) -> None:
-        """Writes what is left, and the footers."""
+        """Writes the last row groups and the footers."""
         self._flush_images()
         self._flush_rows()
         self._image_file.close()

@@ -1,4 +1,4 @@
-"""Splits by the picture's identity: they do not move when other rows come or go."""
+"""Splits by the identity of the image: they do not change when other rows come or go."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Mapping
 
 
 def image_id(data: bytes) -> str:
-    """Returns a picture's identity, the first 32 hex digits of the SHA-256 of its bytes."""
+    """Returns the identity of an image: the first 32 hex digits of the SHA-256 of its bytes."""
     return hashlib.sha256(data).hexdigest()[:32]
 
 
 def split_of(identity: str, seed: int, shares: Mapping[str, float]) -> str:
-    """Returns the split of a picture, a function of its identity and the seed alone.
+    """Returns the split of an image, a function of its identity and the seed.
 
     Args:
         identity: from `image_id`.
-        seed: another seed draws other splits.
-        shares: split name to share, in (0, 1], summing to 1.
+        seed: a different seed draws different splits.
+        shares: from a split name to its share; they sum to 1.
 
     Raises:
-        ValueError: where the shares don't sum to 1.
+        ValueError: if the shares do not sum to 1.
     """
     total = sum(shares.values())
     if abs(total - 1) > 1e-9:
         raise ValueError(f"shares sum to {total}, expected 1: {dict(shares)}")
     digest = hashlib.sha256(f"{seed}/{identity}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
+    position = int.from_bytes(digest[:8], "big") / 2**64
     edge = 0.0
     for name, share in shares.items():
         edge += share
-        if place < edge:
+        if position < edge:
             return name
-    return name  # the last edge is 1 up to rounding
+    return name  # the last edge may be rounded to less than 1

@@ -1,11 +1,11 @@
 """Rows of any PixMo sub-set as question-answer pairs, by fixed templates.
 
-Coordinates are 0 to 100 of width and height with one decimal, points go top down and then left to
-right, and the answer is Molmo's notation:
-`<point x="10.0" y="20.5" alt="cup">cup</point>`, or, for more than one,
-`<points x1="10.0" y1="20.5" x2="30.1" y2="5.0" alt="cup">cup</points>`; none: `There are none.`
-Which template a row gets is a function of (seed, row number): no order, no process, no rerun
-changes it. Of pixmo-count only the counts are used: its points are in no stated unit.
+Coordinates are 0 to 100 of width and height with one decimal; points are sorted from top to bottom,
+then from left to right. The answer is in Molmo's notation:
+`<point x="10.0" y="20.5" alt="cup">cup</point>`, for more than one
+`<points x1="10.0" y1="20.5" x2="30.1" y2="5.0" alt="cup">cup</points>`, for none `There are none.`
+The template of a row is a function of (seed, row number), so order, processes and reruns do not
+change it. Of pixmo-count only the counts are used, because the unit of its points is not stated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TURN = re.compile(r"\s*\[(USER|ASSISTANT)\]\s*")
 
 
 class RowError(ValueError):
-    """A row that makes no pair; `reason` is a short name to count by."""
+    """A row that makes no pair; `reason` is a short name for the counts."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -46,7 +46,7 @@ class RowError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionAnswer:
-    """One pair; `type` is what scores are grouped by."""
+    """One pair; scores are grouped by `type`."""
 
     question: str
     answer: str
@@ -62,7 +62,7 @@ def question_answers(
         subset: a name of `schemas.SUBSETS` other than pixmo-cap, which has captions.
         row: its columns.
         seed: of the run.
-        index: the row's number in its sub-set, which draws the template together with the seed.
+        index: the number of the row in its sub-set; with the seed it draws the template.
 
     Raises:
         RowError: "empty_label", "count_mismatch", "point_outside" or "question_answer_mismatch".
@@ -71,22 +71,22 @@ def question_answers(
         label, points = _label(row), point_list(row["points"])
         if row["count"] is not None and row["count"] != len(points):
             raise RowError("count_mismatch", f"count is {row['count']}, points are {len(points)}")
-        ask = POINT_TEMPLATES[draw(seed, index, "point", len(POINT_TEMPLATES))]
+        template = POINT_TEMPLATES[draw(seed, index, "point", len(POINT_TEMPLATES))]
         pointing = QuestionAnswer(
-            question=ask.format(label=label), answer=point_answer(label, points), type="point"
+            question=template.format(label=label), answer=point_answer(label, points), type="point"
         )
         return [pointing, _counting(label, len(points), seed, index)]
     if subset == "pixmo-count":
         return [_counting(_label(row), row["count"], seed, index)]
     if subset == "pixmo-docs":
-        asked, answered = row["questions"]["question"] or [], row["questions"]["answer"] or []
-        if len(asked) != len(answered):
+        questions, answers = row["questions"]["question"] or [], row["questions"]["answer"] or []
+        if len(questions) != len(answers):
             raise RowError(
-                "question_answer_mismatch", f"{len(asked)} questions, {len(answered)} answers"
+                "question_answer_mismatch", f"{len(questions)} questions, {len(answers)} answers"
             )
         return [
             QuestionAnswer(question=question, answer=answer, type="document")
-            for question, answer in zip(asked, answered, strict=True)
+            for question, answer in zip(questions, answers, strict=True)
         ]
     if subset == "pixmo-cap-qa":
         return dialogue(row["question"] or "", row["answer"] or "")
@@ -95,13 +95,13 @@ def question_answers(
             question=row["question"] or "", answer=row["answer"] or "", type="anything"
         )
         return [pair]
-    raise ValueError(f"{subset!r} holds no questions, points or counts")
+    raise ValueError(f"{subset!r} has no questions, points or counts")
 
 
 def dialogue(question: str, answer: str) -> list[QuestionAnswer]:
-    """Cuts pixmo-cap-qa's `[USER] … [ASSISTANT] … [USER] … [ASSISTANT]` into its turns."""
+    """Splits `[USER] … [ASSISTANT] … [USER] … [ASSISTANT]` of pixmo-cap-qa into its turns."""
     parts = TURN.split(question.strip())
-    # split gives: text before the first mark, then mark, text, mark, text …
+    # split returns the text before the first mark, then mark, text, mark, text …
     turns = [
         (mark, text.strip()) for mark, text in zip(parts[1::2], parts[2::2], strict=True) if text
     ]
@@ -109,17 +109,17 @@ def dialogue(question: str, answer: str) -> list[QuestionAnswer]:
         return [QuestionAnswer(question=parts[0], answer=answer.strip(), type="caption")]
     turns.append(("ASSISTANT", answer.strip()))
     return [
-        QuestionAnswer(question=asked, answer=said, type="caption")
-        for (first, asked), (second, said) in pairwise(turns)
-        if (first, second) == ("USER", "ASSISTANT")
+        QuestionAnswer(question=first, answer=second, type="caption")
+        for (first_mark, first), (second_mark, second) in pairwise(turns)
+        if (first_mark, second_mark) == ("USER", "ASSISTANT")
     ]
 
 
 def point_list(points: Any) -> list[tuple[float, float]]:
-    """Reads both layouts of points, and returns (x, y) top down, then left to right.
+    """Reads both layouts of points; returns (x, y) from top to bottom, then from left to right.
 
     Raises:
-        RowError: "point_outside" where a point is not within 0 to 100.
+        RowError: "point_outside" if a point is not within 0 to 100.
     """
     if isinstance(points, Mapping):
         pairs = list(zip(points["x"] or [], points["y"] or [], strict=True))
@@ -139,12 +139,12 @@ def point_answer(label: str, points: list[tuple[float, float]]) -> str:
     if len(points) == 1:
         ((x, y),) = points
         return f'<point x="{x:.1f}" y="{y:.1f}" alt="{name}">{name}</point>'
-    places = " ".join(f'x{i}="{x:.1f}" y{i}="{y:.1f}"' for i, (x, y) in enumerate(points, 1))
-    return f'<points {places} alt="{name}">{name}</points>'
+    numbered = " ".join(f'x{i}="{x:.1f}" y{i}="{y:.1f}"' for i, (x, y) in enumerate(points, 1))
+    return f'<points {numbered} alt="{name}">{name}</points>'
 
 
 def draw(seed: int, index: int, purpose: str, choices: int) -> int:
-    """Draws a number below `choices`: a function of its arguments and of nothing else."""
+    """Draws a number below `choices`, a function of the arguments."""
     digest = hashlib.sha256(f"{seed}:{index}:{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % choices
 
@@ -152,8 +152,8 @@ def draw(seed: int, index: int, purpose: str, choices: int) -> int:
 def _counting(label: str, count: int | None, seed: int, index: int) -> QuestionAnswer:
     if count is None or count < 0:
         raise RowError("count_mismatch", f"count is {count}")
-    ask = COUNT_TEMPLATES[draw(seed, index, "count", len(COUNT_TEMPLATES))]
-    return QuestionAnswer(question=ask.format(label=label), answer=str(count), type="count")
+    template = COUNT_TEMPLATES[draw(seed, index, "count", len(COUNT_TEMPLATES))]
+    return QuestionAnswer(question=template.format(label=label), answer=str(count), type="count")
 
 
 def _label(row: Mapping[str, Any]) -> str:

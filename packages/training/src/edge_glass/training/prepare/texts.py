@@ -1,4 +1,4 @@
-"""The texts of a row: its caption, or its questions with their answers, and why one is dropped."""
+"""The texts of a row: its caption, or its questions with answers, and why a text is dropped."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.parquet.schemas import SUBSETS, check_schema, subset_of
+from edge_glass.training.parquet.row_reader import is_utf8
+from edge_glass.training.parquet.schemas import SUBSETS, TEXT, check_schema, fits, subset_of
 from edge_glass.training.prepare.filters import text_problem
 from edge_glass.training.prepare.templates import RowError, question_answers
 
-PICTURE = "image.bytes"
 CAPTIONS = "pixmo-cap"
-# The columns that are read, and those that are read where a file has them.
+# the columns that are read, and those that are read if a file has them
 COLUMNS = {
     CAPTIONS: ("caption", "transcripts"),
     "pixmo-cap-qa": ("question", "answer"),
@@ -55,8 +55,8 @@ class Text:
     """A caption, or a question with its answer.
 
     Attributes:
-        columns: of `SCHEMAS`, without `image`; `group` is None where the picture is its own group.
-        problem: why it is dropped, "" where it is kept.
+        columns: those of `SCHEMAS` without `image`; `group` is None if the image is its own group.
+        problem: why it is dropped, "" if it is kept.
     """
 
     columns: Mapping[str, Any]
@@ -67,48 +67,67 @@ def find_subset(kind: str, schema: pa.Schema, *, where: object) -> str:
     """Returns the PixMo sub-set of a file.
 
     Args:
-        kind: "captions" or "questions", what the file is given as.
-        schema: the file's.
-        where: the file, as an error names it.
+        kind: "captions" or "questions".
+        schema: of the file.
+        where: the file, for the error.
 
     Raises:
-        DataError: where it is none of that kind, naming what the nearest one needs.
+        DataError: if it is none of that kind, with the columns that the most similar one needs.
     """
-    names = [CAPTIONS] if kind == "captions" else [each for each in SUBSETS if each != CAPTIONS]
-    found = subset_of(schema, names)
-    if found is None:
-        # the nearest one says what is missing
-        found = max(names, key=lambda name: len(set(SUBSETS[name].columns) & set(schema.names)))
-    check_schema(schema, found, where=where, with_bytes=True)
-    return found
+    names = [CAPTIONS] if kind == "captions" else [name for name in SUBSETS if name != CAPTIONS]
+    subset = subset_of(schema, names)
+    if subset is None:
+        # the check of the most similar one then raises an error with the missing column
+        subset = max(names, key=lambda name: len(set(SUBSETS[name].columns) & set(schema.names)))
+    check_schema(schema, subset, where=where, with_bytes=True)
+    return subset
 
 
-def columns_to_read(kind: str, subset: str, schema: pa.Schema) -> tuple[str, ...]:
-    """Returns the columns that `texts_of` wants of a file."""
-    return (*COLUMNS[subset], *(name for name in OPTIONAL[kind] if name in schema.names))
+def columns_to_read(kind: str, subset: str, schema: pa.Schema, *, where: object) -> tuple[str, ...]:
+    """Returns the columns of a file that `texts_of` uses.
+
+    Args:
+        kind: "captions" or "questions".
+        subset: a name of `schemas.SUBSETS`.
+        schema: of the file.
+        where: the file, for the error.
+
+    Raises:
+        DataError: if an optional column is not text.
+    """
+    optional = [name for name in OPTIONAL[kind] if name in schema.names]
+    for name in optional:
+        if not fits(schema.field(name).type, TEXT):
+            raise DataError(
+                f"{where}: column {name!r} is {schema.field(name).type}, expected string: cast or "
+                "rename it"
+            )
+    return (*COLUMNS[subset], *optional)
 
 
 def texts_of(
     subset: str, row: Mapping[str, Any], *, seed: int, index: int, max_length: int
 ) -> list[Text]:
-    """Returns the texts of a row, at least one: a row that makes none has a text with a problem.
+    """Returns the texts of a row; a row without any returns one text with a problem.
 
     Args:
         subset: a name of `schemas.SUBSETS`.
-        row: the columns of `columns_to_read`.
+        row: the columns from `columns_to_read`.
         seed: of the run.
-        index: the row's number, which draws the template of points and counts.
-        max_length: of a text, in characters.
+        index: the number of the row, which draws the template of points and counts.
+        max_length: maximum number of characters of a text.
 
     Raises:
-        DataError: where the sub-set is not known.
+        DataError: if the sub-set is not known.
     """
     if subset not in COLUMNS:
-        raise DataError(f"{subset!r} is no PixMo sub-set; choose one of {', '.join(COLUMNS)}")
+        raise DataError(f"{subset!r} is not a PixMo sub-set; choose one of {', '.join(COLUMNS)}")
+    if not is_utf8(row):
+        return [Text(columns={}, problem="not_utf8")]
     if subset == CAPTIONS:
         return [_caption(row, max_length)]
     for name in ("question", "answer"):
-        # as the file has it, before it is cut into turns and stripped
+        # as it is in the file, before it is split into turns and stripped
         if name in COLUMNS[subset] and not (row[name] or "").strip():
             return [Text(columns={}, problem=text_problem(name, row[name], max_length) or "")]
     try:
@@ -139,10 +158,10 @@ def _caption(row: Mapping[str, Any], max_length: int) -> Text:
         columns={
             "caption": caption,
             "transcripts": [text for text in row["transcripts"] or [] if text and text.strip()],
-            # pictures of one group show one thing: they are no negatives of each other
+            # images of one group show the same concept: they are not negatives of each other
             "group": row.get("concept"),
             "canonical_caption": row.get("canonical_caption") or caption,
-            # a class to colour plots by, where the data name one
+            # a class for the colours of plots, if the data have one
             "label": row.get("subgroup") or "",
         }
     )

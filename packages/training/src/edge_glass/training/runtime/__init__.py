@@ -1,1 +1,1 @@
-"""Executors, Dask, locks and progress."""
+"""Executors, Dask, locks, outputs, progress, and the versions of the code that runs."""

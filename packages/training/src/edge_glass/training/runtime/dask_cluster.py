@@ -1,62 +1,64 @@
-"""Tasks on a Dask cluster: connected, checked, and with the variables that bytes depend on.
+"""A Dask cluster as an executor: connect, check the workers, set their environment variables.
 
-A worker computes our bytes only where its sources and libraries are this process's, and where its
-process began with the variables that libraries read when they load. Where they lack, the workers'
-nannies are told to start them anew with them: Dask's own way, by a nanny plugin.
+A worker computes equal bytes only if it has the same sources and libraries as this process, and if
+its process started with the variables that libraries read when they load. If a worker lacks
+variables, its nanny restarts it with them; a nanny plugin is Dask's own way to do so.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from functools import cache
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge_glass.training.runtime.libraries import (
+    WORKER_LIBRARIES,
+    installed_versions,
+    source_hash,
+)
 from edge_glass.training.runtime.progress import say
 
-LIBRARIES = (
-    "aiohttp", "numpy", "pillow", "pyarrow", "sentence-transformers", "torch", "transformers",
-)  # fmt: skip
-SECONDS = 30.0
+TIMEOUT = 30.0  # seconds
 
 
 @contextmanager
-def dask_executor(scheduler: str, environment: Mapping[str, str]) -> Iterator[Executor]:
+def dask_executor(
+    scheduler: str, environment: Mapping[str, str], *, timeout: float = TIMEOUT
+) -> Iterator[Executor]:
     """Connects to a scheduler and yields an executor over its workers.
 
     Args:
         scheduler: its address, or the path of its scheduler file.
-        environment: variables that the workers' processes must begin with.
+        environment: variables that the worker processes must have when they start.
+        timeout: seconds to wait for the scheduler, and for a first worker.
 
     Raises:
-        ConnectionError: where no scheduler or no worker answers.
-        ValueError: where Dask is not installed, or the workers are not like this process.
+        ConnectionError: if no scheduler or no worker answers.
+        ValueError: if Dask is not installed, or a worker differs from this process.
     """
     try:
         from distributed import Client
     except ImportError as error:
         raise ValueError(
-            f"scheduler is {scheduler!r}, which takes Dask: `pip install "
-            '"edge-glass-training[dask]"`, or take processes:N for processes of this machine'
+            f"scheduler is {scheduler!r}, which needs Dask: `pip install "
+            "'edge-glass-training[dask]'`, or use processes:N for processes of this machine"
         ) from error
-    place = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
+    is_file = Path(scheduler).is_file()
+    location = {"scheduler_file": scheduler} if is_file else {"address": scheduler}
     try:
-        client = Client(**place, timeout=SECONDS, set_as_default=False)
+        client = Client(**location, timeout=timeout, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ConnectionError(
             f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, and on "
             f"each machine `dask worker {scheduler} --nthreads 1` ({error})"
         ) from error
     with client:
-        check_workers(client, scheduler, environment)
-        # not pure: a result that is still known from another start says nothing of the files
+        check_workers(client, scheduler, environment, timeout)
+        # not pure: Dask must not reuse a result of an earlier run, whose files may be gone
         executor: Executor = client.get_executor(pure=False)
         try:
             yield executor
@@ -64,90 +66,92 @@ def dask_executor(scheduler: str, environment: Mapping[str, str]) -> Iterator[Ex
             executor.shutdown(wait=False)
 
 
-def check_workers(client: Any, scheduler: str, environment: Mapping[str, str]) -> None:
-    """Sees that all workers would compute the bytes that this process would.
+def check_workers(
+    client: Any, scheduler: str, environment: Mapping[str, str], timeout: float
+) -> None:
+    """Checks that all workers compute the same bytes as this process.
 
     Raises:
-        ConnectionError: where there are none.
-        ValueError: naming a worker and what differs.
+        ConnectionError: if there are no workers.
+        ValueError: if a worker differs; the message names it and the difference.
     """
     try:
-        client.wait_for_workers(1, timeout=SECONDS)
+        client.wait_for_workers(1, timeout=timeout)
     except TimeoutError as error:
         raise ConnectionError(
             f"the Dask scheduler at {scheduler} has no workers: on each machine start "
             f"`dask worker {scheduler} --nthreads 1`"
         ) from error
     try:
-        found = client.run(worker_facts)
+        facts = client.run(worker_facts)
     except ImportError as error:
         raise ValueError(
             f"the workers of {scheduler} can't import edge_glass ({error}): install the same "
             "packages there as here"
         ) from error
     own = worker_facts()
-    for worker, facts in sorted(found.items()):
-        differs = [name for name in own if facts.get(name) != own[name]]
-        if differs:
+    for worker, found in sorted(facts.items()):
+        differing = [name for name in own if found.get(name) != own[name]]
+        if differing:
+            name = differing[0]
             raise ValueError(
-                f"Dask worker {worker} has another {differs[0]}: found {facts.get(differs[0])}, "
-                f"expected {own[differs[0]]}: install the same versions there as here"
+                f"Dask worker {worker} has a different {name}: found {found.get(name)}, expected "
+                f"{own[name]}: install the same versions there as here"
             )
-    count = len(found)
+    count = len(facts)
     if _lacking(client, environment):
-        say(f"{count} Dask workers start anew with the variables that bytes depend on")
+        say(f"{count} Dask workers restart with the variables that bytes depend on")
         _restart(client, environment)
         try:
-            client.wait_for_workers(count, timeout=2 * SECONDS)
+            client.wait_for_workers(count, timeout=2 * timeout)
         except TimeoutError as error:
             raise ConnectionError(
-                f"{scheduler}: the workers did not come back after their restart"
+                f"{scheduler}: the workers did not return after their restart; look at their logs"
             ) from error
         if lacking := _lacking(client, environment):
             variables = " ".join(f"{name}={value}" for name, value in environment.items())
             raise ValueError(
-                f"Dask worker {lacking[0]} has no nanny that could start it with the variables "
+                f"Dask worker {lacking[0]} has no nanny that could restart it with the variables "
                 f"that bytes depend on: start it with {variables}"
             )
     say(f"{count} Dask workers at {scheduler}")
 
 
-@cache
 def worker_facts() -> dict[str, str]:
     """Returns what must be the same in all processes: sources and versions of libraries."""
-    digest = hashlib.sha256()
-    for portion in ("encoders", "decoders", "fusion", "training"):
-        folder = Path(str(import_module(f"edge_glass.{portion}").__file__)).parent
-        for source in sorted(folder.rglob("*.py")):
-            digest.update(f"{source.relative_to(folder)}\n".encode() + source.read_bytes())
-    facts = {"python": platform.python_version(), "edge_glass source": digest.hexdigest()}
-    for library in LIBRARIES:
-        try:
-            facts[library] = version(library)
-        except PackageNotFoundError:
-            facts[library] = "none"
-    return facts
+    versions = installed_versions(WORKER_LIBRARIES)
+    return {
+        "python": platform.python_version(),
+        "edge_glass source": source_hash(),
+        **{name: versions.get(name, "none") for name in WORKER_LIBRARIES},
+    }
 
 
 def first_environment(names: list[str]) -> dict[str, str | None]:
-    """Returns variables as this process began with them, before any library was imported."""
-    lines = Path("/proc/self/environ").read_bytes().split(b"\0")
-    begun = dict(os.fsdecode(line).partition("=")[::2] for line in lines)
-    return {name: begun.get(name) for name in names}
+    """Returns variables as they were when this process started, before any library was imported.
+
+    Without Linux's /proc, as on macOS, these are the variables as they are now.
+    """
+    started = Path("/proc/self/environ")
+    if not started.is_file():
+        return {name: os.environ.get(name) for name in names}
+    lines = started.read_bytes().split(b"\0")
+    variables = dict(os.fsdecode(line).partition("=")[::2] for line in lines)
+    return {name: variables.get(name) for name in names}
 
 
 def _lacking(client: Any, environment: Mapping[str, str]) -> list[str]:
     if not environment:
         return []
-    found: dict[str, Any] = client.run(first_environment, list(environment))
-    return sorted(worker for worker, values in found.items() if values != dict(environment))
+    by_worker: dict[str, Any] = client.run(first_environment, list(environment))
+    return sorted(worker for worker, values in by_worker.items() if values != dict(environment))
 
 
 def _restart(client: Any, environment: Mapping[str, str]) -> None:
     from distributed import NannyPlugin
 
     class Environment(NannyPlugin):
-        """Starts workers with variables, those that join later as well."""
+        """Starts workers with variables, also workers that join later."""
 
         name = "edge-glass-environment"
         restart = True
@@ -156,7 +160,7 @@ def _restart(client: Any, environment: Mapping[str, str]) -> None:
             self.variables = variables
 
         async def setup(self, nanny: Any) -> None:
-            # before the process begins: `nanny.env` comes after NumPy's import
+            # `nanny.env` would be too late: it is set after the process has imported NumPy
             nanny.pre_spawn_env.update(self.variables)
 
     client.register_plugin(Environment(dict(environment)))

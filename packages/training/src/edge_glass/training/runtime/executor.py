@@ -1,36 +1,37 @@
-"""Where the partitions of a stage run: in this process, in several, or on a Dask cluster.
+"""Runs the tasks of a stage in this process, in several, or on a Dask cluster.
 
-A stage maps a pure function over tasks and takes the results in order; where the function runs
-changes no byte. Tasks and results are small and plain: data go through files, which on a cluster
-lie on a disk that all machines see at the same path.
+A stage maps a pure function over tasks and takes the results in order, so the choice of executor
+changes no byte. Tasks and results are small and plain. The data are in files: on a cluster they
+must be on a disk that all machines see at the same path.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
-
-from edge_glass.training.runtime.worker import start_worker
 
 A = TypeVar("A")
 R = TypeVar("R")
-IN_FLIGHT = 64  # tasks handed out, or done and waiting to be taken
-VARIABLE = "EDGE_GLASS_SCHEDULER"
+MAX_IN_FLIGHT = 64  # tasks that are submitted and not yet yielded
 PROCESSES = "processes:"
 
 
 class SerialExecutor(Executor):
-    """Runs every call here and now; `map` does a call when its result is asked for."""
+    """Runs each call in this thread at once; `map` runs a call when its result is taken."""
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         future: Future[R] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - it is the future's, not swallowed
+        except Exception as error:  # noqa: BLE001 - the future raises it
             future.set_exception(error)
         return future
 
@@ -42,17 +43,18 @@ class SerialExecutor(Executor):
 def open_executor(
     scheduler: str | None = None, environment: Mapping[str, str] | None = None
 ) -> Iterator[Executor]:
-    """Opens what runs the partitions; an error or Ctrl-C drops those that have not begun.
+    """Yields an executor; an error or Ctrl-C cancels the tasks that have not begun.
 
     Args:
-        scheduler: nothing for this process; `processes:N` for N on this machine; else the address
-            of a Dask scheduler (`tcp://HOST:8786`) or the path of its scheduler file.
-        environment: variables that every process must begin with, as bytes depend on them.
+        scheduler: None for this process, `processes:N` for N processes of this machine, the address
+            of a Dask scheduler (`tcp://HOST:8786`), or the path of its scheduler file.
+        environment: variables that a worker process must have when it starts, because bytes depend
+            on them.
 
     Raises:
-        ConnectionError: where no scheduler or no worker answers.
-        ValueError: where the scheduler is not understood, Dask is not installed, or workers have
-            other versions of what bytes depend on.
+        ConnectionError: if no scheduler or no worker answers.
+        ValueError: if `scheduler` is malformed, Dask is not installed, or the workers have
+            different versions of the code or the libraries.
     """
     if not scheduler:
         yield SerialExecutor()
@@ -63,7 +65,7 @@ def open_executor(
         try:
             yield executor
         except BaseException:
-            # a part can take hours: what it has kept, the next start goes on from
+            # a task can take hours: end it now, because the next run resumes from what it kept
             for process in multiprocessing.active_children():
                 if process not in others:
                     process.terminate()
@@ -78,7 +80,7 @@ def open_executor(
 
 
 def is_serial(executor: Executor) -> bool:
-    """Whether tasks run in this process, one after another."""
+    """Whether tasks run in this process, one after the other."""
     return isinstance(executor, SerialExecutor)
 
 
@@ -88,9 +90,25 @@ def _processes(scheduler: str) -> ProcessPoolExecutor:
         raise ValueError(
             f"scheduler is {scheduler!r}, expected a number of processes such as {PROCESSES}4"
         )
-    # spawned, as torch's threads and fork don't go together; the environment is this process's
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(int(number), mp_context=context, initializer=start_worker)
+    return ProcessPool(int(number))
+
+
+class ProcessPool(ProcessPoolExecutor):
+    """Worker processes that leave Ctrl-C to their parent, and end with it however it ends."""
+
+    def __init__(self, processes: int) -> None:
+        # spawn, because fork is unsafe in a process with threads, such as torch's
+        context = multiprocessing.get_context("spawn")
+        super().__init__(processes, mp_context=context, initializer=_start_worker)
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        # This may start a process, which inherits the blocked signal. Otherwise Ctrl-C while the
+        # process imports its modules would print a traceback.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def ordered_map(
@@ -98,18 +116,18 @@ def ordered_map(
     items: Iterable[A],
     executor: Executor,
     *,
-    in_flight: int = IN_FLIGHT,
+    in_flight: int = MAX_IN_FLIGHT,
 ) -> Iterator[R]:
     """Yields `function(item)` in the order of the items.
 
     Args:
-        function: of a module, without side effects, so that it can be sent and run anywhere.
-        items: taken one by one, at most `in_flight` ahead of what has been yielded.
-        executor: where to run.
-        in_flight: limit of calls that are not yielded yet.
+        function: a function of a module, without side effects, so that any process can run it.
+        items: taken one by one, at most `in_flight` ahead of the results.
+        executor: runs the calls.
+        in_flight: maximum number of calls that are submitted and not yet yielded.
 
     Raises:
-        RuntimeError: where a worker process dies.
+        RuntimeError: if a worker process dies.
     """
     if is_serial(executor):
         yield from map(function, items)
@@ -124,9 +142,31 @@ def ordered_map(
             yield waiting.popleft().result()
     except BrokenExecutor as error:
         raise RuntimeError(
-            "a worker process died: most likely the machine was out of memory; run again with "
-            "fewer of them"
+            "a worker process died, most likely because the machine was out of memory: run again "
+            "with fewer processes"
         ) from error
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _start_worker() -> None:
+    # Ctrl-C reaches the whole process group, but only the parent decides what to finish
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # a killed parent closes no queue: without this its workers would wait for ever
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def num_cpus() -> int:
+    """Returns the number of CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -2,54 +2,136 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edge_glass.training.folders import STATE
 
+Flock = Callable[[int, int], None]
+# a file system without flock, such as some network file systems
+UNSUPPORTED = (
+    errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF,
+)  # fmt: skip
+
 
 @contextmanager
-def file_lock(path: Path, what: str, remedy: str) -> Iterator[None]:
-    """Holds a lock file; the kernel lets it go when the process ends, however it ends.
+def file_lock(path: Path, what: str, remedy: str, *, flock: Flock = fcntl.flock) -> Iterator[None]:
+    """Holds a lock file.
+
+    The kernel releases the lock when the process ends, for whatever reason. On a file system
+    without flock, a file `PATH.owner` is the lock: it names process and host, and is taken over if
+    that process, of this host, has ended.
 
     Args:
         path: of the lock file; its folder is made.
-        what: is running, for the error.
+        what: the activity, for the error.
         remedy: what to do instead of waiting, for the error.
+        flock: takes the lock, as `fcntl.flock` does.
 
     Raises:
-        BlockingIOError: where another live process holds it, naming that process.
+        BlockingIOError: if a live process holds it; the message names that process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             owner = file.read().strip() or "an unknown process"
-            raise BlockingIOError(
-                f"{what} is already running here ({owner} holds {path}): wait for it to end, or "
-                f"{remedy}"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+            raise BlockingIOError(_message(what, owner, path, remedy)) from None
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+        else:
+            file.truncate(0)
+            file.write(_owner())
+            file.flush()
+            yield
+            return
+    with _owner_file(path.with_name(f"{path.name}.owner"), what, remedy):
         yield
 
 
 @contextmanager
 def stage_lock(stage: str) -> Iterator[None]:
-    """Holds the stage's lock; of the processes of `torchrun` the first one holds it for all.
+    """Holds the lock of a stage; of the processes of `torchrun`, rank 0 holds it for all.
 
     Raises:
-        BlockingIOError: where another live process holds it, naming that process.
+        BlockingIOError: if a live process holds it; the message names that process.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    with file_lock(STATE / f"{stage}.lock", f"stage {stage}", "work in another checkout"):
+    with file_lock(STATE / f"{stage}.lock", f"stage {stage}", "use a different checkout"):
         yield
+
+
+@contextmanager
+def _owner_file(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Holds a lock that is a file: the file exists as long as the lock is held."""
+    while True:
+        try:
+            _create(path, _owner())
+            break
+        except FileExistsError:
+            _remove_dead(path, what, remedy)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _create(path: Path, content: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+
+
+def _remove_dead(path: Path, what: str, remedy: str) -> None:
+    """Removes the lock of a process that has ended.
+
+    Raises:
+        BlockingIOError: if that process lives, or can't be seen from this host.
+    """
+    try:
+        owner = path.read_text()
+    except FileNotFoundError:
+        return  # it was released meanwhile
+    if not _has_ended(owner):
+        remedy += f" (if that process has ended, delete {path})"
+        raise BlockingIOError(_message(what, owner or "an unknown process", path, remedy))
+    # moved before it is deleted, because a third process may have replaced it by its own meanwhile
+    moved = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
+    try:
+        path.rename(moved)
+    except FileNotFoundError:
+        return
+    if (content := moved.read_text()) != owner:
+        _create(path, content)
+    moved.unlink()
+
+
+def _owner() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _has_ended(owner: str) -> bool:
+    words = owner.split()
+    if len(words) != 4 or not words[1].isdecimal() or words[3] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it lives, and belongs to a different user
+        return False
+    return False
+
+
+def _message(what: str, owner: str, path: Path, remedy: str) -> str:
+    return f"{what} is already running here ({owner} holds {path}): wait for it to end, or {remedy}"

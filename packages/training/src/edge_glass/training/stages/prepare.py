@@ -1,9 +1,9 @@
-"""Stage `prepare`: PixMo files in; clean, split, deduplicated Parquet out, with a count of drops.
+"""Stage `prepare`: PixMo files in; clean, split, deduplicated Parquet out, with counts of drops.
 
-Per kind and split two files: `SPLIT.images.parquet` (each picture once) and `SPLIT.rows.parquet`
-(its captions or questions, with `image`, the picture's row number). Row groups are looked at one
-by one, by as many processes as there are; then it is decided what is kept; then the row groups are
-read again in order and written. In memory are a few bytes a picture, and few pictures at a time.
+It writes two files per kind and split: `SPLIT.images.parquet` (each image once) and
+`SPLIT.rows.parquet` (its captions or questions, with `image`, the row of their image). Worker
+processes inspect the row groups one by one; then one process plans what is kept; then the row
+groups are read again in order and written. Memory holds a few bytes per image, and few images.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from edge_glass.encoders.files import DataError, output_folder, write_json
 from edge_glass.training.folders import PREPARED
-from edge_glass.training.prepare.decisions import Decision, decide
 from edge_glass.training.prepare.inspection import Partition, inspect, plan_partitions
 from edge_glass.training.prepare.leaks import count_leaks, hash_again, image_groups
-from edge_glass.training.prepare.split_writer import SplitWriter
+from edge_glass.training.prepare.plan import GroupPlan, make_plan
+from edge_glass.training.prepare.split_writer import GROUP_BYTES, GROUP_ROWS, SplitWriter
 from edge_glass.training.prepare.splits import image_id
 from edge_glass.training.prepare.texts import SCHEMAS
 from edge_glass.training.runtime.executor import open_executor, ordered_map
@@ -35,53 +35,53 @@ def run(params: Params, executor: Executor | None = None) -> None:
 
     Args:
         params: the configuration.
-        executor: where row groups are looked at; None takes `prepare.num_workers` processes of this
-            machine. The bytes that come out are the same.
+        executor: inspects the row groups; None uses `prepare.num_workers` processes of this
+            machine. The written bytes are the same.
 
     Raises:
-        DataError: where a file can't be read, a column is missing, or a split ends up empty.
+        DataError: if a file can't be read, a column is missing, or the training split is empty.
     """
-    # on a cluster other processes have other working folders
+    # the workers of a cluster have different working folders, so they need absolute paths
     project = Path() if executor is None else Path.cwd()
-    partitions = plan(params, project)
+    partitions = list_partitions(params, project)
     with ExitStack() as stack:
         if executor is None:
             number = params.prepare.num_workers
-            own = f"processes:{number}" if number > 1 else None
-            executor = stack.enter_context(open_executor(own))
-        looks = ordered_map(inspect, partitions, executor)
-        findings = list(progress(looks, "prepare: look", total=len(partitions)))
-        decisions = decide(findings, [each.kind for each in partitions], params.prepare)
-        del findings
-        for kind, report in decisions.reports.items():
-            _announce(params, kind, report)
+            scheduler = f"processes:{number}" if number > 1 else None
+            executor = stack.enter_context(open_executor(scheduler))
+        inspections = ordered_map(inspect, partitions, executor)
+        results = list(progress(inspections, "prepare: inspect", total=len(partitions)))
+        plan = make_plan(results, [partition.kind for partition in partitions], params.prepare)
+        del results
+        for kind, report in plan.reports.items():
+            _print_report(params, kind, report)
         with output_folder(PREPARED) as work:
-            write(partitions, decisions.of_groups, work)
+            write(partitions, plan.groups, work)
             written = image_groups(project / work)
-            again = ordered_map(hash_again, [group for _, group in written], executor)
+            digests = ordered_map(hash_again, [group for _, group in written], executor)
             leaks = count_leaks(
                 [split for split, _ in written],
-                progress(again, "prepare: check", total=len(written)),
+                progress(digests, "prepare: check", total=len(written)),
             )
             if leaks:
                 raise DataError(
-                    f"{leaks} pictures were written to two splits, which must not happen: please "
-                    "report it with the data set's name and params.yaml"
+                    f"{leaks} images were written to two splits, which is a bug: please report it "
+                    "with the name of the data set and params.yaml"
                 )
-    say(f"prepare: {leaks} pictures in two splits; near-duplicates: {decisions.near_duplicates}")
-    found = {"leaks": leaks, "near_duplicates": decisions.near_duplicates}
-    write_json(METRICS, {**decisions.reports, **found})
+    say(f"prepare: {leaks} images in two splits; near-duplicates: {plan.near_duplicates}")
+    counts = {"leaks": leaks, "near_duplicates": plan.near_duplicates}
+    write_json(METRICS, {**plan.reports, **counts})
 
 
-def plan(params: Params, project: Path = Path()) -> list[Partition]:
+def list_partitions(params: Params, project: Path = Path()) -> list[Partition]:
     """Returns the row groups of all inputs, captions first.
 
     Args:
         params: the configuration.
-        project: folder that the data folder is seen from.
+        project: the folder that contains the data folder.
 
     Raises:
-        DataError: where a file is missing, torn or of no known sub-set.
+        DataError: if a file is missing or torn, or its columns do not fit.
     """
     partitions: list[Partition] = []
     for kind in SCHEMAS:
@@ -92,37 +92,53 @@ def plan(params: Params, project: Path = Path()) -> list[Partition]:
     return partitions
 
 
-def write(partitions: list[Partition], decisions: list[Decision], work: Path) -> None:
+def write(
+    partitions: list[Partition],
+    plans: list[GroupPlan],
+    work: Path,
+    *,
+    group_rows: int = GROUP_ROWS,
+    group_bytes: int = GROUP_BYTES,
+) -> None:
     """Reads the row groups again in order, and writes what is kept.
 
+    Args:
+        partitions: the row groups.
+        plans: what to write of each.
+        work: the folder to write to.
+        group_rows: rows per written row group.
+        group_bytes: a written row group of images ends when it reaches this size.
+
     Raises:
-        DataError: where a picture has changed meanwhile.
+        DataError: if an image has changed meanwhile.
     """
     writers: dict[tuple[str, str], SplitWriter] = {}
-    pairs = zip(partitions, decisions, strict=True)
-    for partition, decision in progress(pairs, "prepare: write", total=len(partitions)):
-        if (decision.images < 0).all():
+    pairs = zip(partitions, plans, strict=True)
+    for partition, plan in progress(pairs, "prepare: write", total=len(partitions)):
+        if (plan.image_rows < 0).all():
             continue
         text = -1
-        for data, _, texts in partition.rows(pictures=bool(decision.fresh.any())):
-            for each in texts:
+        for data, _, row_texts in partition.rows(images=bool(plan.first.any())):
+            for row_text in row_texts:
                 text += 1
-                image = int(decision.images[text])
+                image = int(plan.image_rows[text])
                 if image < 0:
                     continue
-                place = partition.kind, decision.names[decision.splits[text]]
-                if place not in writers:
-                    writers[place] = SplitWriter(work / place[0], *place)
-                writer = writers[place]
-                identity = decision.digests[decision.pictures[text]].tobytes().hex()
-                if decision.fresh[text]:
+                key = partition.kind, plan.names[plan.splits[text]]
+                if key not in writers:
+                    writers[key] = SplitWriter(
+                        work / partition.kind, *key, group_rows=group_rows, group_bytes=group_bytes
+                    )
+                writer = writers[key]
+                identity = plan.digests[plan.images[text]].tobytes().hex()
+                if plan.first[text]:
                     if image_id(data) != identity or image != writer.num_images:
                         raise DataError(
-                            f"{partition.group.path(0)} was changed while the stage read it: leave "
-                            "the data alone, and run the stage again"
+                            f"{partition.group.path(0)} was changed while the stage read it: do "
+                            "not change the data, and run the stage again"
                         )
                     writer.add_image(identity, data)
-                columns: dict[str, Any] = {"image": image, **each.columns}
+                columns: dict[str, Any] = {"image": image, **row_text.columns}
                 if columns.get("group", "") is None:
                     columns["group"] = identity
                 writer.add_row(columns)
@@ -130,7 +146,7 @@ def write(partitions: list[Partition], decisions: list[Decision], work: Path) ->
         writer.close()
 
 
-def _announce(params: Params, kind: str, report: dict[str, Any]) -> None:
+def _print_report(params: Params, kind: str, report: dict[str, Any]) -> None:
     read, kept, dropped = report["rows_read"], report["rows_kept"], report["dropped"]
     if not kept.get("train"):
         sources = f"{params.data_folder}/{getattr(params.data, kind)}"

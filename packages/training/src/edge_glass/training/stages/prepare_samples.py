@@ -1,7 +1,7 @@
-"""Stage `prepare_samples`: a page of what was prepared, pictures as the vision encoder gets them.
+"""Stage `prepare_samples`: a page of the prepared data, images as the vision encoder gets them.
 
-A stage of its own, because the page depends on the encoder's preprocessing and the prepared data
-don't: another encoder redraws it in seconds, and `prepare` does not run again.
+It is a separate stage because the page depends on the encoder's preprocessing and the prepared data
+do not: for a different encoder only the page is drawn again, in seconds.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ from edge_glass.fusion.sheets.sample_sheet import Sample, sample_sheet
 from edge_glass.training.folders import PREPARED
 from edge_glass.training.parquet.row_groups import open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
+from edge_glass.training.runtime.progress import say
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
 
 METRICS = Path("metrics/prepare.json")
 PLOTS = Path("plots/prepare")
-PICTURES = 12  # of all splits together, and no fewer than MIN_PICTURES of each
-MIN_PICTURES = 2
-TEXTS = {"captions": 3, "questions": 4}  # of a picture
+IMAGES = 12  # of all splits together, but at least MIN_IMAGES of each split
+MIN_IMAGES = 2
+TEXTS = {"captions": 3, "questions": 4}  # per image
 
 
 def run(params: Params) -> None:
     """Runs the stage.
 
     Raises:
-        DataError: where nothing was prepared.
+        DataError: Nothing has been prepared.
     """
     if not METRICS.is_file():
-        raise DataError(f"{METRICS}: not there; run `dvc repro prepare` first")
+        raise DataError(f"{METRICS} is missing; run `dvc repro prepare` first")
     report = json.loads(METRICS.read_text())
     sizes = {
         "captions": params.encode.caption_image_size,
@@ -55,13 +56,14 @@ def run(params: Params) -> None:
             samples = []
             paths = sorted((PREPARED / kind).glob("*.images.parquet"))
             for path in paths:
-                number = max(MIN_PICTURES, PICTURES // len(paths))
+                number = max(MIN_IMAGES, IMAGES // len(paths))
                 samples += split_samples(path, kind, transform, seed=params.seed, number=number)
             if not samples:
-                raise DataError(f"{PREPARED / kind}: no pictures; run `dvc repro prepare` first")
+                raise DataError(f"{PREPARED / kind}: no images; run `dvc repro prepare` first")
             title = f"{kind.capitalize()}: pictures as {params.vision_encoder.name} gets them"
             title += f", {size} x {size} pixels"
             sample_sheet(work / f"{kind}.png", samples, title, notes(report, kind))
+    say(f"prepare_samples: {', '.join(f'{PLOTS}/{kind}.png' for kind in sizes)}")
 
 
 def split_samples(
@@ -70,15 +72,15 @@ def split_samples(
     """Returns the samples of one split.
 
     Args:
-        path: its pictures.
+        path: the file of its images.
         kind: "captions" or "questions".
         transform: the encoder's preprocessing.
-        seed: with the pictures' identities, draws which ones: the same as long as they are there.
-        number: how many.
+        seed: of the draw. An image is drawn by its identity: the same ones as long as they exist.
+        number: of images.
     """
     split = path.name.removesuffix(".images.parquet")
-    chosen = choose_pictures(path, seed=seed, number=number)
-    texts = texts_of_pictures(path.with_name(f"{split}.rows.parquet"), kind, list(chosen))
+    chosen = choose_images(path, seed=seed, number=number)
+    texts = texts_of_images(path.with_name(f"{split}.rows.parquet"), kind, list(chosen))
     samples = []
     for row, data in chosen.items():
         image = decode_image(data)
@@ -95,30 +97,28 @@ def split_samples(
     return samples
 
 
-def choose_pictures(path: Path, *, seed: int, number: int) -> dict[int, bytes]:
-    """Draws pictures of a file by their identities; row number to bytes, in ascending order."""
+def choose_images(path: Path, *, seed: int, number: int) -> dict[int, bytes]:
+    """Draws images of a file by their identities; row number to bytes, in ascending order."""
     draws: list[tuple[str, int]] = []
     first = 0
     for batch in pq.ParquetFile(path).iter_batches(columns=["image_id"]):
-        for place, identity in enumerate(batch.column("image_id").to_pylist()):
+        for offset, identity in enumerate(batch.column("image_id").to_pylist()):
             draw = hashlib.sha256(f"{seed}/sample/{identity}".encode()).hexdigest()
-            draws.append((draw, first + place))
+            draws.append((draw, first + offset))
         draws = heapq.nsmallest(number, draws)
         first += batch.num_rows
     index = open_row_groups(path)
     reader = RowReader(index, ["bytes"])
     chosen = {}
-    for place in sorted(place for _, place in draws):
-        group = int(np.searchsorted(index.starts, place, side="right")) - 1
-        (row,) = reader.read(group, np.array([place - index.starts[group]]))
-        chosen[place] = row["bytes"]
+    for drawn in sorted(drawn for _, drawn in draws):
+        group = int(np.searchsorted(index.starts, drawn, side="right")) - 1
+        (row,) = reader.read(group, np.array([drawn - index.starts[group]]))
+        chosen[drawn] = row["bytes"]
     return chosen
 
 
-def texts_of_pictures(
-    path: Path, kind: str, numbers: list[int]
-) -> dict[int, list[tuple[str, str]]]:
-    """Returns the texts of some pictures of a split, as `Sample` has them."""
+def texts_of_images(path: Path, kind: str, numbers: list[int]) -> dict[int, list[tuple[str, str]]]:
+    """Returns the texts of some images of a split, as `Sample` has them."""
     wanted = pa.array(numbers, pa.int64())
     found: dict[int, list[tuple[str, str]]] = {number: [] for number in numbers}
     for batch in pq.ParquetFile(path).iter_batches():
@@ -135,14 +135,14 @@ def _texts(kind: str, row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def as_seen(image: Image.Image, transform: ImageTransform) -> Image.Image:
-    """Returns a preprocessed picture as a picture again: its normalisation is undone."""
+    """Returns a preprocessed image with its normalisation undone."""
     pixels = transform(image).numpy().transpose(1, 2, 0)  # (H, W, 3)
     levels = (pixels * np.array(transform.std) + np.array(transform.mean)) * 255
     return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
 
 
 def notes(report: dict[str, Any], kind: str) -> list[str]:
-    """Returns the lines that say what `prepare` counted."""
+    """Returns the counts of `prepare` as lines of text."""
     own = report[kind]
     kept = (
         f"{split} {rows:,} ({own['images_kept'][split]:,} pictures)"

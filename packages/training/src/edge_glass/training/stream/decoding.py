@@ -1,4 +1,4 @@
-"""Stored bytes to tensors, on the fly: any picture that PIL reads, or a counted reason why not."""
+"""Stored bytes to tensors while training runs: any image that PIL reads, or a reason why not."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from edge_glass.encoders.towers.preprocessing import ImageTransform
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureDecoder:
-    """Decodes a picture and fits it to the encoder's square; safe to send to another process.
+class ImageDecoder:
+    """Decodes an image and fits it to the encoder's square; can be sent to a different process.
 
-    Orientation, CMYK, 16 bits, palettes and transparency are the transform's (`images.to_rgb`).
+    The transform handles orientation, CMYK, 16 bits, palettes and transparency
+    (`images.to_rgb`).
 
     Attributes:
         transform: from the vision encoder.
-        draft: None decodes each JPEG whole. A number lets libjpeg decode it at 1/2, 1/4 or 1/8 of
-            its size, as long as that is at least `draft` times what the transform makes of it: 2
-            is close to the whole picture (Pillow's `reducing_gap` has the same sense), 1 is the
-            fastest. It changes pixels, so it belongs to what a run records.
+        draft: None decodes each JPEG at full size. A number lets libjpeg decode it at 1/2, 1/4 or
+            1/8 of its size, if that is at least `draft` times the size after the transform: 2 is
+            close to the full decoding (Pillow's `reducing_gap` has the same meaning), 1 is the
+            fastest. It changes pixels, so record it with the parameters of a run.
     """
 
     transform: ImageTransform
@@ -34,7 +35,7 @@ class PictureDecoder:
         """Checks the fields.
 
         Raises:
-            ValueError: where `draft` would enlarge what it shrank.
+            ValueError: if `draft` is less than 1, which would enlarge a reduced image.
         """
         if self.draft is not None and self.draft < 1:
             raise ValueError(f"draft is {self.draft}, expected None or at least 1")
@@ -43,21 +44,21 @@ class PictureDecoder:
         """Decodes one image.
 
         Raises:
-            BadImageError: the reasons of `decode_image` and of `to_rgb`.
+            BadImageError: a reason of `decode_image` or of `to_rgb`.
         """
         return self.transform(self.decode(data))
 
     def decode(self, data: bytes | None) -> Image.Image:
-        """Decodes to the image's own mode, and to a smaller size if `draft` allows it.
+        """Decodes in the mode of the image, at a smaller size if `draft` allows it.
 
         Raises:
-            BadImageError: the reasons of `decode_image`.
+            BadImageError: a reason of `decode_image`.
         """
         return decode_image(data, draft=None if self.draft is None else self._smallest)
 
     def _smallest(self, size: tuple[int, int]) -> tuple[int, int]:
         assert self.draft is not None
-        # `pad` fits the longer side to the square, `crop` the shorter one
+        # `pad` scales the longer side to the square, `crop` the shorter one
         fitted = max(size) if self.transform.fit == "pad" else min(size)
         share = self.draft * self.transform.image_size / fitted
         return math.ceil(size[0] * share), math.ceil(size[1] * share)

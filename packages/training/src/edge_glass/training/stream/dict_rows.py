@@ -1,7 +1,8 @@
-"""Batches of rows that are dicts, as datasets in notebooks and of Hugging Face give them.
+"""Batches of rows that are dicts, as in notebooks and in Hugging Face datasets.
 
-The pipeline itself packs all questions of a picture in one row: that is `data/collate.py`. Here a
-row is one sample and keeps its keys, so that a loader's batches can be handed to any model.
+`edge-glass-notebooks patch collate` rewrites notebooks to call these functions. The pipeline itself
+packs all questions of an image in one row (`vlm_qa/packing.py`). Here a row is one sample and keeps
+its keys, so any model can take the batches of a loader.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ def collate_questions(rows: Sequence[Row], pad_token_id: int) -> dict[str, Any]:
     """Batches rows of tokens, padded on the right to the longest.
 
     `input_ids` are padded with `pad_token_id`, `attention_mask` with 0, `labels` with -100; each
-    becomes an int64 tensor (B, T). A mask is made where the rows have none. All other keys are
-    treated as in `collate_captions`.
+    becomes an int64 tensor (B, T). If the rows have no mask, one is made. All other keys are
+    batched as in `collate_captions`.
 
     Args:
-        rows: dicts of the same keys; tokens are lists or (T,) tensors of integers.
-        pad_token_id: what `input_ids` are padded with, the tokenizer's `pad_token_id`.
+        rows: dicts with the same keys; tokens are lists or (T,) tensors of integers.
+        pad_token_id: the token that `input_ids` are padded with, of the tokenizer.
 
     Raises:
-        TypeError: where a row is not a dict, or a value is of another kind than in row 0.
-        ValueError: where there are no rows, or keys, shapes or lengths differ.
+        TypeError: if a row is not a dict, or a value has a different kind than in row 0.
+        ValueError: if there are no rows, or keys, shapes or lengths differ.
     """
     if pad_token_id is None:
         raise TypeError(
-            "pad_token_id is None: the tokenizer has no token to pad with; set "
+            "pad_token_id is None, so the tokenizer has no padding token: set "
             "tokenizer.pad_token = tokenizer.eos_token first"
         )
     fills = {"input_ids": pad_token_id, "attention_mask": 0, "labels": IGNORED}
@@ -53,7 +54,7 @@ def collate_questions(rows: Sequence[Row], pad_token_id: int) -> dict[str, Any]:
             if len(mask) != length:
                 raise ValueError(
                     f"row {number}: attention_mask has {len(mask)} entries, input_ids {length}: "
-                    "expected one for each token"
+                    "expected one per token"
                 )
     padded = {
         key: torch.nn.utils.rnn.pad_sequence(column, batch_first=True, padding_value=fills[key])
@@ -64,17 +65,17 @@ def collate_questions(rows: Sequence[Row], pad_token_id: int) -> dict[str, Any]:
 
 
 def collate_captions(rows: Sequence[Row]) -> dict[str, Any]:
-    """Batches rows of pictures and captions.
+    """Batches rows of images and captions.
 
-    Tensors and arrays of equal shape are stacked, numbers become a tensor (B,), and all else
-    (captions, paths, PIL pictures) stays a list.
+    Tensors and arrays of equal shape are stacked, numbers become a tensor (B,), and everything else
+    (captions, paths, PIL images) stays a list.
 
     Args:
-        rows: dicts of the same keys.
+        rows: dicts with the same keys.
 
     Raises:
-        TypeError: where a row is not a dict, or a value is of another kind than in row 0.
-        ValueError: where there are no rows, or keys or shapes differ.
+        TypeError: if a row is not a dict, or a value has a different kind than in row 0.
+        ValueError: if there are no rows, or keys or shapes differ.
     """
     return {key: _batched(key, column) for key, column in _columns(rows).items()}
 
@@ -85,8 +86,8 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise TypeError(
-                f"row {number} is a {type(row).__name__}, expected a dict: let the dataset's "
-                "__getitem__ name what it returns"
+                f"row {number} is a {type(row).__name__}, expected a dict: return a dict from "
+                "__getitem__ of the dataset"
             )
         if row.keys() != rows[0].keys():
             raise ValueError(
@@ -100,8 +101,8 @@ def _token_ids(value: Any, key: str, number: int) -> Tensor:
     ids = torch.as_tensor(value)
     if ids.ndim != 1:
         raise ValueError(
-            f"row {number}: {key} has the shape {tuple(ids.shape)}, expected (T,): a tokenizer "
-            "asked for tensors returns a batch of one; take its [0]"
+            f"row {number}: {key} has the shape {tuple(ids.shape)}, expected (T,): with "
+            "return_tensors a tokenizer returns a batch of one; take its [0]"
         )
     if len(ids) and (ids.is_floating_point() or ids.is_complex()):
         raise TypeError(f"row {number}: {key} holds {ids.dtype}, expected integers")

@@ -1,10 +1,10 @@
-"""The order of an epoch's rows: a function of (seed, epoch, window), at any position at once.
+"""The order of the rows of an epoch: a function of (seed, epoch, window), for any position.
 
-Row groups are put in a random order, then neighbours are packed into blocks of at most `window`
-rows (a larger row group is a block by itself), and the rows of a block are permuted. So each block
-is read once and from whole row groups, and a row lies less than max(window, largest row group)
-positions from where reading in the order of the groups would have put it. What is held is a few
-numbers a row group, and a block's permutation: nothing a row of the epoch, and nothing is replayed.
+Row groups get a random order. Then consecutive groups are packed into blocks of at most `window`
+rows (a larger row group is its own block), and the rows of a block are permuted. So each block is
+read once and from complete row groups, and a row is less than max(window, largest row group)
+positions from its position without the permutation. Memory holds a few numbers per row group and
+one permutation of a block, but nothing per row of the epoch. Nothing is replayed on resume.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_glass.training.parquet.row_groups import Integers
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Block:
-    """Positions `first` to `first + len(group)` of an epoch, and the rows that they hold.
+    """The rows at positions `first` to `first + len(group)` of an epoch.
 
     Attributes:
         number: of the block in its epoch.
@@ -47,16 +47,18 @@ class EpochShuffle:
     Args:
         rows: (G,) the rows of each row group.
         seed: of the run.
-        epoch: another epoch has another order.
-        window: rows of a block at most; 0 leaves all as it is stored.
+        epoch: each epoch has a different order.
+        window: maximum number of rows of a block; 0 keeps the stored order.
 
     Raises:
-        ValueError: where the window is negative.
+        ValueError: if the window is negative.
     """
 
     def __init__(self, rows: Integers, *, seed: int, epoch: int, window: int) -> None:
         if window < 0:
-            raise ValueError(f"window is {window}, expected rows, or 0 for the stored order")
+            raise ValueError(
+                f"window is {window}, expected a number of rows, or 0 for the stored order"
+            )
         self._counters = (seed, "window", epoch)
         self._shuffled = window > 0
         if window:
@@ -68,24 +70,19 @@ class EpochShuffle:
 
     @property
     def num_rows(self) -> int:
-        """Rows of an epoch."""
+        """Number of rows of an epoch."""
         return int(self._starts[-1])
-
-    @property
-    def num_blocks(self) -> int:
-        """Blocks of an epoch."""
-        return len(self._edges) - 1
 
     def block_at(self, position: int) -> Block:
         """Returns the block that holds a position.
 
         Raises:
-            IndexError: where the epoch has no such position.
+            IndexError: if the epoch has no such position.
         """
         if not 0 <= position < self.num_rows:
             raise IndexError(f"position {position} of an epoch of {self.num_rows} rows")
         number = int(np.searchsorted(self._starts[self._edges], position, side="right")) - 1
-        low, high = self._edges[number], self._edges[number + 1]  # places in the groups' order
+        low, high = self._edges[number], self._edges[number + 1]  # range in the order of the groups
         first, stop = int(self._starts[low]), int(self._starts[high])
         if self._shuffled:
             draw = generator(*self._counters, number)
@@ -99,7 +96,7 @@ class EpochShuffle:
 
 
 def _pack(starts: Integers, window: int) -> Integers:
-    """Returns the places where blocks begin, then the number of groups: as many as fit, or one."""
+    """Returns the first group of each block (as many groups as fit, or one), then their number."""
     edges = [0]
     while edges[-1] < len(starts) - 1:
         begin = edges[-1]

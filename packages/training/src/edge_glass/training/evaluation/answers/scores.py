@@ -16,18 +16,23 @@ _NUMBER = re.compile(r"-?\d+\.\d+|(?<![\w-])-\d+")
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateVlmQaConfig:
-    """How answers are scored: questions a batch, and questions shown on the sheet."""
+    """How answers are measured.
+
+    Attributes:
+        batch_size: questions answered at once; changes speed, not answers.
+        sheet_questions: at most so many questions on a sheet of examples.
+    """
 
     batch_size: int
     sheet_questions: int
 
 
 def normalise(answer: str) -> str:
-    """Return the answer in lower case, without articles and punctuation, with single spaces.
+    """Returns the answer in lower case, without articles and punctuation, with single spaces.
 
     Punctuation becomes a space, so that "top-left" equals "top left"; within a number it keeps its
-    meaning ("1.5", "-3"; "1,000" equals "1000"). An answer of nothing but articles or punctuation
-    keeps them: "A" is an answer to "which letter?".
+    meaning ("1.5", "-3"; "1,000" equals "1000"). An answer of only articles or punctuation keeps
+    them: "A" is an answer to "which letter?".
     """
     folded = _GROUPED_DIGITS.sub("", unicodedata.normalize("NFKC", answer).casefold())
     plain, end = [], 0
@@ -40,30 +45,30 @@ def normalise(answer: str) -> str:
 
 
 def exact_match(prediction: str, truth: str) -> bool:
-    """Say whether both are equal after `normalise`; an empty prediction never is."""
+    """Returns whether both are equal after `normalise`; an empty prediction never is."""
     normalised = normalise(prediction)
     return bool(normalised) and normalised == normalise(truth)
 
 
 def token_f1(prediction: str, truth: str) -> float:
-    """Return the harmonic mean of the words' precision and recall, counted with repetition."""
+    """Returns the harmonic mean of the words' precision and recall, counted with repetition."""
     found, expected = Counter(normalise(prediction).split()), Counter(normalise(truth).split())
     shared = (found & expected).total()
     return 2 * shared / (found.total() + expected.total()) if shared else 0.0
 
 
 def accuracy(predictions: Sequence[str], truths: Sequence[str]) -> float:
-    """Return the share of exact matches."""
+    """Returns the share of exact matches."""
     return _mean(exact_match, predictions, truths)
 
 
 def vqa_metrics(
     predictions: Sequence[str], truths: Sequence[str], types: Sequence[str]
 ) -> dict[str, float | dict[str, float]]:
-    """Return accuracy and token F1 of all, and by type in order: "by_type", "f1_by_type".
+    """Returns accuracy and token F1 of all, and by type in order: "by_type", "f1_by_type".
 
     Raises:
-        ValueError: where there is nothing to score or the lengths differ.
+        ValueError: There are no answers, or the lengths differ.
     """
     _check(predictions, truths, types)
     columns = {kind: _of_type(kind, types, predictions, truths) for kind in sorted(set(types))}
@@ -76,9 +81,9 @@ def vqa_metrics(
 
 
 def majority_answers(answers: Sequence[str], types: Sequence[str]) -> dict[str, str]:
-    """Return each type's most frequent training answer; of equals the first in order.
+    """Returns the most frequent training answer of each type; among equals the first in order.
 
-    Answers count as equal where they are after `normalise`, and are returned so.
+    Answers that are equal after `normalise` count as one, and are returned in that form.
     """
     _check(answers, types)
     majority = {}
@@ -89,14 +94,14 @@ def majority_answers(answers: Sequence[str], types: Sequence[str]) -> dict[str, 
 
 
 def majority_predictions(majority: Mapping[str, str], types: Sequence[str]) -> list[str]:
-    """Answer each question by its type's majority; a type not seen in training gets no answer."""
+    """Answers each question by the majority of its type; an unseen type gets an empty answer."""
     return [majority.get(kind, "") for kind in types]
 
 
 def visual_reliance(
     predictions: Sequence[str], shuffled: Sequence[str], truths: Sequence[str]
 ) -> float:
-    """Return the accuracy minus the accuracy with the pictures shuffled: what the picture gives."""
+    """Returns the accuracy minus that with shuffled images: what the image contributes."""
     return accuracy(predictions, truths) - accuracy(shuffled, truths)
 
 
@@ -123,6 +128,6 @@ def _check(*columns: Sequence[str]) -> None:
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1 or not lengths[0]:
         raise ValueError(
-            f"found columns of {lengths} rows; expected as many predictions, answers and types, "
-            "and at least one"
+            f"found columns of {lengths} rows; expected equal numbers of predictions, answers and "
+            "types, and at least one"
         )

@@ -1,7 +1,7 @@
 """Figures as PNG and their data as CSV for `dvc plots`: the same numbers give the same bytes.
 
-Matplotlib's Agg renderer is called without pyplot, with its default settings whatever the user's
-are, and without the metadata that would carry a version or a time.
+Matplotlib's Agg renderer is called without pyplot, with its default settings instead of the user's,
+and without the metadata that would hold a version or a time.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _SETTINGS = {
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows of equal keys as CSV, which `dvc plots` reads.
+    """Writes rows of equal keys as CSV, which `dvc plots` reads.
 
     Raises:
-        ValueError: where there are no rows or their keys differ.
+        ValueError: There are no rows, or their keys differ.
     """
     if not rows or any(list(row) != list(rows[0]) for row in rows):
         raise ValueError(f"found {len(rows)} rows for {path.name}; expected rows, of equal keys")
@@ -58,7 +58,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def recall_table(curve: Curve) -> list[dict[str, float]]:
-    """Return a row a dim, ascending, with columns such as "i2t R@1"."""
+    """Returns one row per dim, ascending, with columns such as "i2t R@1"."""
     return [
         {"dim": dim}
         | {
@@ -78,16 +78,16 @@ def recall_figure(
     metric: str = "R@1",
     intervals: Mapping[str, Mapping[int, Mapping[str, tuple[float, float]]]] | None = None,
 ) -> None:
-    """Draw recall against the embeddings' dimension, a panel a split, a line a direction.
+    """Draws recall against the embeddings' dim: one panel per split, one line per direction.
 
-    A dotted line stands at the un-truncated embeddings' value.
+    A dotted line marks the value of the full embeddings.
 
     Args:
         path: PNG to write.
         curves: of `retrieval_curve`, by split.
-        chance: by split and direction, the metric's value at chance.
+        chance: the value of the metric at chance, by split and direction.
         metric: key of the metrics, such as "R@1".
-        intervals: by split, dim and direction, the ends of a confidence interval.
+        intervals: the ends of a confidence interval, by split, dim and direction.
     """
     columns = 2 if len(curves) > 3 else len(curves)  # four in a row are too small to read on a page
     rows = -(-len(curves) // columns)
@@ -119,7 +119,9 @@ def recall_figure(
             panel.set_xlabel("dimensions kept")
         for panel in grid[:, 0]:
             panel.set_ylabel(f"{metric} (%)")
-        panels[0].set_ylim(bottom=0)  # the axis is shared: the top is that of the highest panel
+        panels[0].set_ylim(
+            bottom=0
+        )  # the panels share the axis: its top is that of the highest panel
         handles, labels = panels[0].get_legend_handles_labels()
         handles.append(_line(":"))
         labels.append("un-truncated")
@@ -130,30 +132,12 @@ def recall_figure(
         figure.suptitle("Retrieval against embedding dimension")
 
 
-def curves_figure(
-    path: Path,
-    steps: Sequence[int],
-    panels: Mapping[str, Mapping[str, Sequence[float]]],
-    title: str,
-) -> None:
-    """Draw training curves: a panel a quantity (its name with the unit), in it a line a name."""
-    with _figure(path, (1.0 + 3.6 * len(panels), 3.5)) as figure:
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for panel, (quantity, lines) in zip(axes, panels.items(), strict=True):
-            for (name, values), colour in zip(lines.items(), (_BLUE, _ORANGE, _GREY), strict=False):
-                panel.plot(steps, values, color=colour, lw=1.4, label=name)
-            panel.set(title=quantity, xlabel="optimizer step")
-            if len(lines) > 1:
-                panel.legend()
-        figure.suptitle(title)
-
-
 def similarity_figure(
     path: Path, similarity: Floats, captions: Sequence[str], title: str = "Pictures and captions"
 ) -> None:
-    """Draw cosines (n, n) of n pictures (rows) and their captions (columns) as a heat map.
+    """Draws cosines (n, n) of n images (rows) and their captions (columns) as a heat map.
 
-    The captions stand at the rows, numbered; the columns carry the numbers.
+    The rows are labelled by captions with numbers, the columns by the numbers.
     """
     number = len(similarity)
     with _figure(path, (5.4 + 0.28 * number, 1.3 + 0.28 * number)) as figure:
@@ -181,9 +165,9 @@ def tsne_figure(
     *,
     title: str = "Pictures and captions in one space (t-SNE)",
 ) -> None:
-    """Draw pairs of pictures and captions (n, D) in the plane, joined, coloured by ``labels``.
+    """Draws pairs of images and captions (n, D) in the plane, joined, coloured by `labels`.
 
-    The nine most frequent labels get a colour each, the others (and "", no label) grey.
+    Each of the nine most frequent labels has a colour; all others, and "", are grey.
     """
     points = tsne(np.concatenate([image, text]))
     pictures, captions = points[: len(image)], points[len(image) :]
@@ -219,13 +203,13 @@ def tsne_figure(
 
 
 def tsne(embeddings: Floats, seed: int = 0) -> Floats:
-    """Return places (n, 2) of normalised embeddings, the same at every call."""
+    """Returns positions (n, 2) of normalised embeddings, the same at every call."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     points = np.asarray(embeddings, np.float64)
     points = points / np.linalg.norm(points, axis=1, keepdims=True).clip(1e-12)
-    with threadpool_limits(1):  # the gradient's sum over threads has no fixed order
+    with threadpool_limits(1):  # a sum over threads has no fixed order
         places: Floats = TSNE(
             init="pca", perplexity=min(30.0, (len(points) - 1) / 3), random_state=seed, n_jobs=1
         ).fit_transform(points)
@@ -233,7 +217,7 @@ def tsne(embeddings: Floats, seed: int = 0) -> Floats:
 
 
 def accuracy_figure(path: Path, accuracies: Mapping[str, Mapping[str, float]], title: str) -> None:
-    """Draw bars a question type, one bar for each of ``accuracies`` (the model, its controls)."""
+    """Draws bars per question type, one for each of `accuracies` (the model and its controls)."""
     kinds = list(next(iter(accuracies.values())))
     with _figure(path, (2.2 + 1.1 * len(kinds), 3.8)) as figure:
         panel = figure.subplots()
@@ -253,7 +237,7 @@ def accuracy_figure(path: Path, accuracies: Mapping[str, Mapping[str, float]], t
 
 @contextmanager
 def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """Yield a figure of that size in inches, and write it to ``path`` when the block succeeds."""
+    """Yields a figure of that size in inches; writes it to `path` when the block succeeds."""
     from matplotlib import style
     from matplotlib.figure import Figure
 

@@ -1,7 +1,7 @@
-"""Contact sheets: retrieved pictures or captions, and answered questions, as PNG.
+"""Contact sheets: retrieved images or captions, and answered questions, as PNG.
 
-Right and wrong are told by colour *and* by a mark, for readers who see no difference between green
-and red. The same pictures give the same bytes.
+Colour *and* a mark show right and wrong, for readers who do not distinguish green from red. Equal
+images give equal bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from edge_glass.fusion.sheets.contact_sheet import (
 
 T = TypeVar("T")
 
-_CELL = 132  # side of a picture, in pixels
+_CELL = 132  # side of an image, in pixels
 _FRAME = 4
 _MARK = 15
 _RIGHT, _WRONG = "#2e7d32", "#c62828"
@@ -36,7 +36,7 @@ _RIGHT, _WRONG = "#2e7d32", "#c62828"
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieved:
-    """A candidate that was found: a picture or a caption, its score, and whether it is right."""
+    """A candidate that was found: an image or a caption, its score, and whether it is right."""
 
     content: Image.Image | str
     score: float
@@ -46,7 +46,7 @@ class Retrieved:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval:
-    """A query, a caption or a picture, and its best candidates in order."""
+    """A query, which is a caption or an image, and its best candidates in order."""
 
     query: str | Image.Image
     results: Sequence[Retrieved]
@@ -55,7 +55,7 @@ class Retrieval:
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """A question about a picture, the model's answer and the true one."""
+    """A question about an image, the model's answer and the true one."""
 
     image: Image.Image
     question: str
@@ -65,16 +65,16 @@ class Answered:
 
 
 def retrieval_sheet(path: Path, retrievals: Sequence[Retrieval], title: str) -> None:
-    """Write a row a query: it stands left, the candidates follow with their scores.
+    """Writes one row per query: the query, then the candidates with their scores.
 
     Args:
         path: PNG to write.
-        retrievals: the rows; their ``note`` stands below the query, a candidate's beside its score
+        retrievals: the rows; a `note` is drawn below the query, or next to the score of a candidate
             ("rank 17").
         title: headline.
 
     Raises:
-        ValueError: where there is nothing to draw.
+        ValueError: There are no retrievals.
     """
     if not retrievals:
         raise ValueError(f"found no retrievals for {path.name}; expected at least one")
@@ -105,10 +105,10 @@ def retrieval_sheet(path: Path, retrievals: Sequence[Retrieval], title: str) -> 
 
 
 def answers_sheet(path: Path, items: Sequence[Answered], title: str, columns: int = 4) -> None:
-    """Write a cell a question: picture, question, answer and, where wrong, the truth.
+    """Writes one cell per question: image, question, answer and, if that is wrong, the truth.
 
     Raises:
-        ValueError: where there is nothing to draw.
+        ValueError: There are no questions.
     """
     if not items:
         raise ValueError(f"found no answers for {path.name}; expected at least one")
@@ -116,9 +116,9 @@ def answers_sheet(path: Path, items: Sequence[Answered], title: str, columns: in
     top, cell_height = 56, side + text_height + GAP
     rows = -(-len(items) // columns)
     sheet, draw = new_sheet(GAP + columns * (side + GAP), top + rows * cell_height, title)
-    for place, item in enumerate(items):
-        x = GAP + place % columns * (side + GAP)
-        y = top + place // columns * cell_height
+    for index, item in enumerate(items):
+        x = GAP + index % columns * (side + GAP)
+        y = top + index // columns * cell_height
         colour = _RIGHT if item.right else _WRONG
         paste(sheet, item.image, _inside((x, y, x + side, y + side), _FRAME))
         _frame(draw, (x, y, x + side, y + side), item.right)
@@ -154,7 +154,7 @@ def _frame(draw: ImageDraw.ImageDraw, box: Box, right: bool) -> None:
 
 
 def _mark(draw: ImageDraw.ImageDraw, x: int, y: int, right: bool) -> None:
-    """Draw a white tick or cross on a square of `_MARK` pixels, beside the picture, not on it."""
+    """Draws a white tick or cross on a square of `_MARK` pixels, next to the image, not on it."""
     draw.rectangle((x, y, x + _MARK - 1, y + _MARK - 1), fill=_RIGHT if right else _WRONG)
     if right:
         draw.line([(x + 3, y + 7), (x + 6, y + 10), (x + 11, y + 4)], "white", 2, joint="curve")

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of a mean, with draws that are a function of (seed, resample, index)."""
+"""Bootstrap intervals of a mean; the draws are a function of (seed, resample, index)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def bootstrap_interval(
     num_resamples: int = 1000,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Return the percentile interval of the mean of ``values``, such as ``ranks <= 1``.
+    """Returns the percentile interval of the mean of ``values``, such as ``ranks <= 1``.
 
     Args:
-        values: one a query or question.
-        groups: values of a group (pictures of one concept, questions of one picture) are drawn
-            together, because they are no independent witnesses; None where each stands alone.
-        seed: of the draws. Philox counters and integer arithmetic: the same on every machine.
-        num_resamples: how many means the percentiles are taken of.
-        confidence: share of them inside of the interval.
+        values: one per query or question.
+        groups: values of a group (images of one concept, questions about one image) are drawn
+            together, because they are not independent; None if every value is.
+        seed: of the draws. Philox counters and integer arithmetic give the same on every machine.
+        num_resamples: number of means whose percentiles are the interval.
+        confidence: share of the means inside the interval.
 
     Raises:
-        ValueError: where there are no values, lengths differ, or a setting is out of its range.
+        ValueError: There are no values, lengths differ, or an option is out of its range.
     """
     numbers = np.asarray(values, np.float64)
     if numbers.ndim != 1 or not len(numbers):
@@ -47,7 +47,7 @@ def bootstrap_interval(
     sizes = np.bincount(index).astype(np.float64)
     means = np.empty(num_resamples)
     for resample in range(num_resamples):
-        # Raw bits, whose stream NumPy promises to keep; Generator's own methods it may change.
+        # Raw bits: NumPy promises to keep their stream, but not the methods of Generator.
         bits = np.random.Philox(key=seed, counter=[0, resample, 0, 0]).random_raw(len(totals))
         drawn = bits % np.uint64(len(totals))  # its bias is below 1e-12 for a million groups
         means[resample] = totals[drawn].sum() / sizes[drawn].sum()

@@ -1,14 +1,14 @@
-"""Exact ranks by counting: how many candidates score at least as much as a query's best positive.
+"""Exact ranks by counting the candidates that score at least as much as a query's best positive.
 
-What is unusual: the numbers depend on nothing but the embeddings. Rows are normalised and rounded
-to multiples of 2**-26, so that a dot product in float64 is exact in whatever order it is summed:
-any block size, BLAS, thread count and CPU gives the same comparisons, ties included. The work is
-done in float32 all the same: a score further from its threshold than float32's worst error is
-settled there, and only the few nearer ones are looked up in float64.
+What is unusual: the ranks depend only on the embeddings. Rows are normalised and rounded to
+multiples of 2**-26, so that a dot product in float64 is exact in any order of summation: any block
+size, BLAS, thread count and CPU gives the same comparisons, ties included. Most of the work is
+still done in float32: if a score differs from its threshold by more than the worst error of
+float32, that decides; only the few closer ones are computed in float64.
 
-No row is sorted and no full matrix kept: memory is the rounded embeddings (4 bytes a number) and
-one block of scores. NumPy and not torch, because the results need none of the settings that make
-torch's matrix products reproducible, which slow them.
+No row is sorted and no full matrix is stored: memory is the rounded embeddings (4 bytes per number)
+and one block of scores. NumPy, not torch: the exact results do not need the settings that make the
+matrix products of torch reproducible and slow.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Scores = NDArray[np.float64]  # exact dot products of these, in steps of 2**-52
 Counts = NDArray[np.int64]
 
 _BITS = 26  # dot products of unit rows reach 2**52, and float64 counts exactly to 2**53
-_EXACT_PAIRS = 8192  # pairs looked up at once: 64 MB at 512 dims
+_EXACT_PAIRS = 8192  # pairs computed in float64 at once: 64 MB at 512 dims
 _FEW = 1 / 64  # share of a block's scores above which the whole block is computed in float64
 
 
 def unit_rows(embeddings: NDArray[np.floating]) -> Embeddings:
-    """Return rows of length 1 in steps of 2**-26; a row of zeros stays.
+    """Returns rows of length 1 in steps of 2**-26; a row of zeros stays as it is.
 
     Raises:
-        ValueError: where the array is not (rows, dim) or holds NaN or infinity.
+        ValueError: The array is not (rows, dim), or holds NaN or infinity.
     """
     if embeddings.ndim != 2:
         raise ValueError(f"embeddings have shape {embeddings.shape}; expected (rows, dim)")
@@ -56,10 +56,10 @@ def best_positives(
     query_groups: NDArray[np.int64],
     candidate_groups: NDArray[np.int64],
 ) -> tuple[Scores, Counts]:
-    """Return each query's best score among its group's candidates, and how many of them reach it.
+    """Returns each query's best score among the candidates of its group, and how many reach it.
 
     Raises:
-        ValueError: where the widths differ or a query's group has no candidate.
+        ValueError: The widths differ, or the group of a query has no candidate.
     """
     if queries.shape[1] != candidates.shape[1]:
         raise ValueError(
@@ -72,7 +72,7 @@ def best_positives(
     if not counts.all():
         missing = int(np.flatnonzero(counts == 0)[0])
         raise ValueError(
-            f"query {missing} is of group {query_groups[missing]}, which no candidate is of: "
+            f"query {missing} has group {query_groups[missing]}, which no candidate has: "
             f"{np.count_nonzero(counts == 0)} of {len(queries)} queries have no right answer"
         )
     best = np.full(len(queries), -np.inf)
@@ -97,14 +97,14 @@ def count_at_least(
     candidate_thresholds: Scores | None = None,
     block_size: int = 2048,
 ) -> tuple[Counts, Counts]:
-    """Count the candidates that score at least the query's threshold, and the other way round.
+    """Counts candidates that reach the threshold of a query, and queries that of a candidate.
 
-    Both counts come from one product a block. ``block_size`` trades memory for speed and changes no
-    number.
+    Both counts come from one matrix product per block. `block_size` trades memory for speed and
+    changes no count.
     """
     width = queries.shape[1]
-    # Worst case of a float32 dot product of unit vectors: one rounding a factor and a sum; the rest
-    # is for thresholds.
+    # Worst case of a float32 dot product of unit vectors: one rounding per product and per sum; the
+    # rest is for thresholds.
     error = (width + 8) * 2.0**-24
     of_queries = np.zeros(len(queries), np.int64)
     of_candidates = np.zeros(len(candidates), np.int64)
@@ -123,7 +123,7 @@ def count_at_least(
 
 
 class _Block:
-    """float32 scores of a block, and the rows behind them for those that float32 cannot settle."""
+    """The float32 scores of a block, and its rows for the scores that float32 cannot decide."""
 
     def __init__(
         self, queries: Embeddings, candidates: Embeddings, scores: NDArray[np.float32], error: float
@@ -131,7 +131,7 @@ class _Block:
         self.queries, self.candidates, self.scores, self.error = queries, candidates, scores, error
 
     def count(self, thresholds: Scores, axis: int) -> Counts:
-        """Count the scores that reach the threshold of their row (axis 1) or column (axis 0)."""
+        """Counts the scores that reach the threshold of their row (axis 1) or column (axis 0)."""
         limits = thresholds * 2.0 ** (-2 * _BITS)
         shape = (-1, 1) if axis == 1 else (1, -1)
         sure = self.scores >= (limits + self.error).astype(np.float32).reshape(shape)
@@ -155,17 +155,17 @@ def _exact(
     query: NDArray[np.intp],
     candidate: NDArray[np.intp],
 ) -> Scores:
-    """Dot products of pairs of rows, exact."""
+    """Returns the exact dot products of pairs of rows."""
     left, right = queries[query].astype(np.float64), candidates[candidate].astype(np.float64)
     scores: Scores = np.einsum("pd,pd->p", left, right)
     return scores
 
 
 def _count_true(table: NDArray[np.bool_], axis: int) -> Counts:
-    """Sum of a boolean table along an axis, faster than NumPy's own, which sums in int64."""
+    """Counts True along an axis, faster than NumPy's sum, which adds in int64."""
     if axis == 1:
         return np.fromiter((np.count_nonzero(row) for row in table), np.int64, len(table))
     counts = np.zeros(table.shape[1], np.int64)
-    for start in range(0, len(table), 255):  # as many as a byte can count
+    for start in range(0, len(table), 255):  # a byte counts to 255
         counts += np.add.reduce(table[start : start + 255].view(np.uint8), axis=0, dtype=np.uint8)
     return counts

@@ -1,10 +1,10 @@
-"""Retrieval between pictures and captions: recall, reciprocal rank, and what chance would reach.
+"""Retrieval between images and captions: recall, reciprocal rank, and their values at chance.
 
-Queries and candidates carry group numbers; every candidate of the query's group is a right answer
-(a positive), so a caption may have many pictures and a picture many captions. A query's rank is
-1 + the number of *wrong* candidates that score at least as much as its best positive: a tie goes
-against the query, so that a model which scores everything alike earns nothing. R@k is the share of
-queries of rank at most k, MRR the mean of 1 / rank; both are fractions of 1.
+Queries and candidates have group numbers. Every candidate of the query's group is a right answer (a
+positive), so a caption can have many images and an image many captions. The rank of a query is 1 +
+the number of *wrong* candidates that score at least as much as its best positive. A tie counts
+against the query, so that a model with equal scores for everything gains nothing. R@k is the share
+of queries of rank at most k, MRR the mean of 1 / rank; both are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -29,12 +29,19 @@ Array = torch.Tensor | NDArray[np.generic]
 Groups = NDArray[np.int64]
 
 KS = (1, 5, 10)
-BLOCK_SIZE = 2048  # rows and columns of scores held at a time: 16 MB
+BLOCK_SIZE = 2048  # rows and columns of scores in memory at a time: 16 MB
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateAlignConfig:
-    """How retrieval is scored: cut-offs, candidates a block, bootstrap resamples, t-SNE points."""
+    """How retrieval is measured.
+
+    Attributes:
+        ks: the k of Recall@k.
+        block_size: rows and columns of scores in memory at a time; changes no result.
+        bootstrap_samples: resamples per confidence interval.
+        tsne_points: at most so many images, and their captions, in a map of the shared space.
+    """
 
     ks: tuple[int, ...]
     block_size: int
@@ -51,7 +58,7 @@ def retrieval_metrics(
     *,
     block_size: int = BLOCK_SIZE,
 ) -> dict[str, float]:
-    """Return one direction's ``{"R@1": ..., "R@5": ..., "R@10": ..., "MRR": ...}``.
+    """Returns ``{"R@1": ..., "R@5": ..., "R@10": ..., "MRR": ...}`` of one direction.
 
     Arguments and errors as in `retrieval_ranks`.
     """
@@ -71,9 +78,9 @@ def retrieval_curve(
     *,
     block_size: int = BLOCK_SIZE,
 ) -> dict[int, dict[str, dict[str, float]]]:
-    """Return ``{dim: {"i2t": metrics, "t2i": metrics}}`` of embeddings cut at each dim.
+    """Returns ``{dim: {"i2t": metrics, "t2i": metrics}}`` of embeddings truncated to each dim.
 
-    Arguments and errors as in `retrieval_ranks_both`; dims go up to the embeddings' width.
+    Arguments and errors as in `retrieval_ranks_both`; no dim is larger than the embeddings' width.
     """
     image, text = _float_array(image), _float_array(text)
     width = min(image.shape[-1], text.shape[-1])
@@ -96,23 +103,23 @@ def retrieval_ranks(
     *,
     block_size: int = BLOCK_SIZE,
 ) -> Counts:
-    """Return each query's rank, from 1.
+    """Returns the rank of each query, from 1.
 
     Args:
-        queries: (Q, D) embeddings, normalised inside.
-        candidates: (C, D) embeddings, normalised inside; some may be nobody's answer.
+        queries: (Q, D) embeddings; they are normalised here.
+        candidates: (C, D) embeddings; they are normalised here. Some may answer no query.
         query_groups: (Q,) integers.
         candidate_groups: (C,) integers.
-        block_size: rows and columns of scores held at a time; changes no number.
+        block_size: rows and columns of scores in memory at a time; changes no rank.
 
     Raises:
-        ValueError: where shapes disagree, a number is not finite or a query has no right answer.
+        ValueError: Shapes disagree, a number is not finite, or a query has no right answer.
     """
     left, left_groups = _units(queries, query_groups)
     right, right_groups = _units(candidates, candidate_groups)
     best, tied = best_positives(left, right, left_groups, right_groups)
     counts, _ = count_at_least(left, right, best, None, block_size)
-    # The count holds the best positives themselves; no other positive reaches their score.
+    # The count includes the best positives themselves; no other positive reaches their score.
     return counts - tied + 1
 
 
@@ -124,10 +131,10 @@ def retrieval_ranks_both(
     *,
     block_size: int = BLOCK_SIZE,
 ) -> tuple[Counts, Counts]:
-    """Return the pictures' ranks (image to text) and the captions' (text to image).
+    """Returns the ranks of the images (image to text) and of the captions (text to image).
 
-    Both come from one pass over the scores: half the cost of two calls of `retrieval_ranks`, whose
-    arguments and errors these are.
+    Both come from one pass over the scores: half the cost of two calls of `retrieval_ranks`. The
+    arguments and errors are the same.
     """
     left, left_groups = _units(image, image_groups)
     right, right_groups = _units(text, text_groups)
@@ -138,10 +145,10 @@ def retrieval_ranks_both(
 
 
 def metrics_of_ranks(ranks: Counts, ks: Sequence[int] = KS) -> dict[str, float]:
-    """Return recall at each k and the mean reciprocal rank.
+    """Returns recall at each k and the mean reciprocal rank.
 
     Raises:
-        ValueError: where there are no ranks.
+        ValueError: There are no ranks.
     """
     if not len(ranks):
         raise ValueError("found no queries; expected at least one")
@@ -152,11 +159,10 @@ def metrics_of_ranks(ranks: Counts, ks: Sequence[int] = KS) -> dict[str, float]:
 def chance_metrics(
     query_groups: Array, candidate_groups: Array, ks: Sequence[int] = KS
 ) -> dict[str, float]:
-    """Return the exact mean of the metrics over all orders of the candidates, each as likely.
+    """Returns the exact mean of the metrics over all orders of the candidates, equally likely.
 
     With m positives of C candidates, P(rank > r) is the product over t < r of (C - m - t) / (C -
-    t). A rank counts wrong candidates only, as above: it is 1 + those that stand before the first
-    positive.
+    t). A rank counts wrong candidates only, as above: it is 1 + those before the first positive.
     """
     queries, candidates = _integers(query_groups), _integers(candidate_groups)
     ordered = np.sort(candidates)

@@ -1,0 +1,316 @@
+"""What a notebook does with devices: its models, its device variables, who is given a tensor."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+
+from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.code.expressions import argument, held, text_of
+from edge_glass.tools.code.program import Program
+from edge_glass.tools.code.signatures import Signature
+from edge_glass.tools.patch.devices.component import Component, Found
+from edge_glass.tools.patch.devices.keyed_visitor import KeyedVisitor
+from edge_glass.tools.patch.devices.model_calls import (
+    MODEL_METHODS,
+    NAME_ARGUMENTS,
+    NOT_A_MODEL,
+    PART,
+    WRAPPER_HINTS,
+    dtypes_of,
+    has_lora,
+    is_move,
+    root_of,
+    root_path,
+    takes,
+    unchained,
+)
+from edge_glass.tools.patch.devices.models import longest
+from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER, size_of
+
+
+class Survey(KeyedVisitor):
+    """Reads the cells, in order."""
+
+    def __init__(
+        self, cells: Sequence[PythonCell], program: Program, sizes: Mapping[str, str]
+    ) -> None:
+        super().__init__()
+        self.consumers: dict[str, set[str]] = {}  # variable -> the models it is handed to
+        self._program = program
+        self._cell = 0
+        self._sizes = sizes
+        self._found: dict[str, Found] = {}
+        self._moved: set[str] = set()
+        self._adapted: set[str] = set()  # by LoRA
+        self._used: set[str] = set()  # called, or used as only a model is
+        self._strings: dict[str, str] = {}
+        self._quantised: dict[str, str] = {}  # variable with a quantisation config -> "4bit"
+        self._handed: dict[str, set[str]] = {}  # `function.parameter` -> the models given
+        for _ in range(2):  # a function may be called below the cell that defines it, or above
+            for cell in cells:
+                self._cell = cell.index
+                self.visit(cell.syntax)
+            self.aliases.variables |= {
+                parameter: next(iter(given)) for parameter, given in self._handed.items()
+                if len(given) == 1
+            }  # fmt: skip
+
+    def _model_of(self, path: str | None) -> str | None:
+        return longest(self._keys(path), self._found) if path else None
+
+    # What was found.
+
+    @property
+    def components(self) -> dict[str, Component]:
+        """The models: loaded by name, made with `device_map`, or moved and used as a model."""
+        found = {}
+        for key, each in self._found.items():
+            is_instance = each.kind[:1].isupper()
+            known = each.loader or each.wrapper
+            if not known and not (key in self._moved and (is_instance or key in self._used)):
+                continue
+            size = size_of(
+                each.identifier, each.kind, dtype=each.bits or each.dtype,
+                lora=key in self._adapted or has_lora(each.made), wrapper=each.wrapper,
+                given=self._given(key, each),
+            )  # fmt: skip
+            found[key] = Component(
+                name=key,
+                kind=each.kind,
+                size=size,
+                device_mapped=each.mapped or (each.bits is not None and each.spreadable),
+                spreadable=each.spreadable,
+                takes_max_memory=each.takes_max_memory,
+                wrapper=each.wrapper,
+                moved=key in self._moved,
+            )
+        return found
+
+    def _given(self, key: str, found: Found) -> str | None:
+        """Return the size that `--size` gives for a model by its variable, class or id."""
+        for name in (key, key.rpartition(".")[2], found.kind, found.identifier or ""):
+            if name in self._sizes:
+                return self._sizes[name]
+        return None
+
+    # Making.
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        for target in node.targets:
+            self._assigned(target, node.value)
+        self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self._assigned(node.target, node.value)
+        self.generic_visit(node)
+
+    def visit_Return(self, node: ast.Return) -> None:
+        self.generic_visit(node)
+        if not self._around or node.value is None:
+            return
+        name = ".".join(self._around)
+        values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+        keys: list[str | None] = []
+        for number, value in enumerate(values):
+            path = held(value)
+            if path is not None:
+                keys.append(self._model_of(path))
+                continue
+            key = f"{name}.return{number or ''}"
+            self._make(key, value)
+            keys.append(key if key in self._found else None)
+        if any(keys):
+            self.aliases.returns[name] = keys
+
+    def _assigned(self, target: ast.expr, value: ast.expr) -> None:
+        called = held(value.func) if isinstance(value, ast.Call) else None
+        returned = self.aliases.returns.get(called or "", [])
+        if isinstance(target, (ast.Tuple, ast.List)):
+            self._several(target.elts, value, returned)
+            return
+        path = held(target)
+        if path is None:
+            return
+        text = text_of(value)
+        if text is not None and not self._frames:
+            self._strings[path] = text
+        if returned and returned[0] is not None and isinstance(target, ast.Name):
+            self.aliases.variables[self._scoped(path)] = returned[0]
+            return
+        own = called in self._own_classes() or called in self._constructors
+        if called and own and isinstance(target, ast.Name):
+            self.aliases.variables.setdefault(self._scoped(path), called)
+        existing = self._model_of(path)
+        same = isinstance(value, ast.Call) and self._model_of(root_path(value))
+        if existing is not None and same == existing:
+            self._chain(existing, value)  # `model = model.half().to(device)`
+            return
+        if not self._wraps(path, value, existing):
+            self._make(self._own_key(path), value)
+
+    def _several(
+        self, parts: Sequence[ast.expr], value: ast.expr, returned: Sequence[str | None]
+    ) -> None:
+        if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(parts):
+            for part, each in zip(parts, value.elts, strict=True):
+                self._assigned(part, each)
+            return
+        for part, key in zip(parts, returned, strict=False):
+            if key is not None and isinstance(part, ast.Name):
+                self.aliases.variables[self._scoped(part.id)] = key
+        if not returned and parts and isinstance(parts[0], ast.Name):
+            self._make(self._own_key(parts[0].id), value)  # `model, _, transform = create(…)`
+
+    def _wraps(self, path: str, value: ast.expr, existing: str | None) -> bool:
+        """Whether a variable gets a model that exists: by another name, or in a wrapper.
+
+        `net = aligned.vision`, `model = get_peft_model(model, config)`.
+        """
+        inner = held(value)
+        made = unchained(value)[0]
+        if inner is None and isinstance(made, ast.Call) and made.args:
+            last = (held(made.func) or "").rpartition(".")[2]
+            inner = held(made.args[0]) if not last[:1].isupper() or "Peft" in path else None
+        model = self._model_of(inner)
+        if model is None or inner is None or model not in self._keys(inner):
+            return False
+        if existing is None:
+            self.aliases.variables[self._own_key(path)] = model
+        if isinstance(value, ast.Call) and "peft" in ast.unparse(value.func).lower():
+            self._adapted.add(model)
+        self._chain(model, value)
+        return True
+
+    def _own_classes(self) -> set[str]:
+        return {key.partition(".")[0] for key in self._found if key.partition(".")[0][:1].isupper()}
+
+    def _make(self, key: str, value: ast.expr) -> None:
+        made = unchained(value)[0]
+        if not isinstance(made, ast.Call):
+            return
+        bits = self._bits(made)
+        if bits:
+            self._quantised[key] = bits
+        path = held(made.func) or ""
+        owner, _, method = path.rpartition(".")
+        is_class = method[:1].isupper()
+        if NOT_A_MODEL.search(owner if method.startswith("from_") else method) or not path:
+            return
+        meaning = self._program.meaning(path, self._cell) or path
+        if re.match(r"torch\.(?!nn|hub|jit|compile)", meaning):
+            return  # a tensor
+        found = Found(made, owner.rpartition(".")[2] if method.startswith("from_") else method)
+        found.bits = bits
+        found.mapped = argument(made, "device_map") is not None
+        if method in ("from_pretrained", "SentenceTransformer"):
+            found.loader = True
+            found.identifier = self._identifier(made, anything=True)
+            # A class of this library or of the notebook's project has loaders of its own.
+            library = meaning.partition(".")[0]
+            known = library in ("transformers", "diffusers", "peft") or meaning == path
+            found.spreadable = found.takes_max_memory = method == "from_pretrained" and known
+        elif any(argument(made, name) is not None for name in WRAPPER_HINTS) and (
+            is_class or found.mapped
+        ):
+            found.wrapper = True
+            found.identifier = self._identifier(made, anything=False)
+            signature = self._signature(path)
+            found.spreadable = signature is not None and takes(signature, "device_map")
+            found.takes_max_memory = signature is not None and takes(signature, "max_memory")
+        else:
+            found.identifier = self._identifier(made, anything=False) if is_class else None
+        for name in ("dtype", "torch_dtype"):
+            given = argument(made, name)
+            dtype = (text_of(given) or held(given) or "").rpartition(".")[2]
+            if dtype in BYTES_PER_PARAMETER:
+                found.dtype = dtype
+        self._found[key] = found
+        self._chain(key, value)
+
+    def _signature(self, path: str) -> Signature | None:
+        resolved = self._program.resolve(path, self._cell)
+        if resolved is None:
+            return None
+        return self._program.definitions.signature(resolved, self._program.local(self._cell))
+
+    def _chain(self, key: str, value: ast.expr) -> None:
+        for call in unchained(value)[1]:
+            if is_move(call):
+                self._moved.add(key)
+            for dtype in dtypes_of(call):
+                self._found[key].dtype = dtype
+
+    def _identifier(self, made: ast.Call, *, anything: bool) -> str | None:
+        """Return the id of the model that a call loads: a text that its arguments give."""
+        for name in NAME_ARGUMENTS:
+            given = argument(made, name)
+            if given is not None:
+                return self._text(given)
+        text = self._text(made.args[0]) if made.args else None
+        return text if anything or (text is not None and re.search(r"[/-]", text)) else None
+
+    def _text(self, node: ast.expr) -> str | None:
+        return text_of(node) or self._strings.get(held(node) or "")
+
+    def _bits(self, made: ast.Call) -> str | None:
+        """Return "4bit" or "8bit" if a call, or the config handed to it, quantises."""
+        for bits in ("4bit", "8bit"):
+            given = argument(made, f"load_in_{bits}")
+            if isinstance(given, ast.Constant) and given.value is True:
+                return bits
+        given = argument(made, "quantization_config")
+        if isinstance(given, ast.Call):
+            return self._bits(given)
+        return self._quantised.get(held(given) or "") if given is not None else None
+
+    # Using.
+
+    def visit_Call(self, node: ast.Call) -> None:
+        path = held(node.func) or ""
+        owner, _, method = path.rpartition(".")
+        if is_move(node):
+            self._moves(node)
+        if method in MODEL_METHODS:
+            self._used.add(self._model_of(owner) or "")
+        if path:
+            self._used |= set(self._keys(path)) & self._found.keys()
+        target = self._model_of(path) or path.partition(".")[0]
+        if target and not self._is_local(target):
+            for value in [*node.args, *(each.value for each in node.keywords)]:
+                name = root_of(value)
+                if name:
+                    self.consumers.setdefault(self._scoped(name), set()).add(target)
+        self._hand_over(path, node)
+        self.generic_visit(node)
+
+    def _moves(self, node: ast.Call) -> None:
+        """Note that a model is moved; an attribute of a model may be a model of its own."""
+        path = root_path(node)
+        if path is None:
+            return
+        keys = self._keys(path)
+        key = next((each for each in keys if each in self._found), None)
+        owner = self._found.get(self._model_of(path) or "")
+        part = PART.search(path.rpartition(".")[2])
+        if key is None and part and owner is not None and (owner.loader or owner.is_class):
+            key = keys[0]
+            self._found[key] = Found(node, "Module")
+        if key is not None:
+            self._moved.add(key)
+            self._chain(key, node)
+
+    def _hand_over(self, path: str, node: ast.Call) -> None:
+        owner = "__init__" if path in self._constructors else path
+        names = self._constructors.get(path) or self.functions.get(path)
+        if names is None:
+            return
+        given = [*zip(names, node.args, strict=False),
+                 *((each.arg or "", each.value) for each in node.keywords)]  # fmt: skip
+        for name, value in given:
+            inner = held(value)
+            model = self._model_of(inner)
+            if model is not None and inner is not None and model in self._keys(inner):
+                self._handed.setdefault(f"{owner}.{name}", set()).add(model)

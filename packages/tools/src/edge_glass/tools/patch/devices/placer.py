@@ -1,0 +1,323 @@
+"""Rewrites the device expressions of one cell to a layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import libcst as cst
+
+from edge_glass.tools.patch.devices.expressions import device_in, held, styled, unchained
+from edge_glass.tools.patch.devices.layout import Layout, choice, definition
+from edge_glass.tools.patch.devices.models import ModelNames
+from edge_glass.tools.patch.rewrite import Kind, Note
+from edge_glass.tools.patch.syntax.insertion import with_keyword
+from edge_glass.tools.patch.syntax.names import (
+    code_of,
+    keyword,
+    literal_string,
+    root_of,
+)
+
+NodeT = TypeVar("NodeT", bound=cst.CSTNode)
+
+_SPREAD_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+_LEFT_ALONE = {
+    "torch.cuda.set_device": "sets the current device of the whole process",
+    "torch.nn.DataParallel": "copies the model to several devices; use one process a device",
+    "torch.set_default_device": "sets the default device of the whole process",
+}
+
+
+class Placer(ModelNames):
+    """Rewrites one cell. `torch` is the name of torch in it; None if it is not imported yet."""
+
+    def __init__(
+        self, names: Mapping[str, str], layout: Layout, index: int, torch: str | None
+    ) -> None:
+        super().__init__(names, layout.aliases)
+        self._layout = layout
+        self._index = index
+        self._torch = torch
+        self._targets: list[str] = []  # the variables that are being assigned
+        self._calls: list[cst.Call] = []  # the calls around the place
+        self._created: dict[cst.Call, str] = {}  # calls that make or move a new model -> its name
+        self.needs_import = False  # of torch, in this cell
+        self.needed: list[str] = []  # devices whose variable must be defined in this cell
+        self.notes: list[Note] = []
+
+    def qualified(self, node: cst.BaseExpression | None) -> str | None:
+        """As the base, but torch is torch even if the notebook forgot to import it."""
+        found = super().qualified(node)
+        path = held(node) or ""
+        if found is None and path.startswith("torch.") and not self.is_local("torch"):
+            return path
+        return found
+
+    # Assignments: device variables, and models being made.
+
+    def visit_Assign(self, node: cst.Assign) -> bool:
+        name = held(node.targets[0].target) or ""
+        self._targets.append(name)
+        if self._defines(node) is not None:
+            return False
+        for target in node.targets:
+            self._created_by(target.target, node.value)
+        return True
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        if node.value is not None:
+            self._created_by(node.target, node.value)
+
+    def _created_by(
+        self, target: cst.BaseAssignTargetExpression | cst.BaseExpression, value: cst.BaseExpression
+    ) -> None:
+        if isinstance(target, (cst.Tuple, cst.List)):
+            if isinstance(value, (cst.Tuple, cst.List)):
+                for part, each in zip(target.elements, value.elements, strict=False):
+                    self._created_by(part.value, each.value)
+            elif target.elements:
+                self._created_by(target.elements[0].value, value)
+            return
+        name = held(target)
+        self._note_created(self.own_key(name) if name else "", value)
+
+    def visit_Return(self, node: cst.Return) -> None:
+        if not self._functions or node.value is None:
+            return
+        values = [node.value]
+        if isinstance(node.value, cst.Tuple):
+            values = [each.value for each in node.value.elements]
+        for number, value in enumerate(values):
+            self._note_created(f"{'.'.join(self._functions)}.return{number or ''}", value)
+
+    def _note_created(self, key: str, value: cst.BaseExpression) -> None:
+        made, chain = unchained(value)
+        if key not in self._layout.placements:
+            key = self.model_of(held(made), self._layout.placements) or ""
+        elif isinstance(made, cst.Call):
+            kind = self._layout.components[key].kind
+            if kind not in (held(made.func) or "").split("."):
+                return  # a wrapper around the model, such as get_peft_model
+        for call in (made, *chain) if key else ():
+            if isinstance(call, cst.Call):
+                self._created[call] = key
+
+    def leave_Assign(
+        self, original_node: cst.Assign, updated_node: cst.Assign
+    ) -> cst.Assign | cst.RemovalSentinel:
+        name = self._targets.pop()
+        device = self._defines(original_node)
+        if device is None:
+            unmoved = isinstance(original_node.value, cst.Call) and isinstance(
+                updated_node.value, cst.Name
+            )
+            return cst.RemoveFromParent() if unmoved else updated_node
+        self._layout.define(name, device)
+        # A variable that held a string stays one: it may be printed or compared.
+        whole = isinstance(original_node.value, cst.Call)
+        text = styled((definition if whole else choice)(device, self._torch_name()), original_node)
+        new = updated_node.with_changes(value=cst.parse_expression(text))
+        return self._changed(original_node, updated_node, new)
+
+    def _defines(self, node: cst.Assign) -> str | None:
+        """Return the device of the plan that a top-level assignment names or should name."""
+        if self.in_function or not isinstance(node.targets[0].target, cst.Name):
+            return None
+        device = self._named(node.value)
+        if device is None or isinstance(node.value, cst.Name):
+            return None
+        if device == "cpu":  # `torch.device("cpu")` says it already; a mere "cpu" may be anything
+            return "cpu" if isinstance(node.value, cst.Call) else None
+        return device if device in self._layout.devices else self._layout.devices[0]
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine | cst.RemovalSentinel:
+        if len(original_node.body) == 1 and len(updated_node.body) == 1:
+            old, new = original_node.body[0], updated_node.body[0]
+            was_call = isinstance(old, cst.Expr) and isinstance(old.value, cst.Call)
+            if was_call and isinstance(new, cst.Expr) and isinstance(new.value, cst.Name):
+                # `model.cuda()` without its move is a line that does nothing
+                return cst.RemoveFromParent()
+        return updated_node
+
+    def visit_Call(self, node: cst.Call) -> None:
+        self._calls.append(node)
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        self._calls.pop()
+        name = self.qualified(original_node.func)
+        if name in _LEFT_ALONE:
+            self._note("left", original_node, _LEFT_ALONE[name])
+            return updated_node
+        method = original_node.func
+        if isinstance(method, cst.Attribute) and method.attr.value in ("cuda", "to"):
+            return self._move(original_node, updated_node, method)
+        if keyword(original_node, "device_map") or self._quantised_or_spread(original_node):
+            return self._loader(original_node, updated_node)
+        for argument in ("device", "map_location"):
+            given = keyword(original_node, argument)
+            if given is not None and name != "torch.device":
+                updated_node = self._argument(original_node, updated_node, given)
+        return updated_node
+
+    def _move(
+        self, original: cst.Call, updated: cst.Call, method: cst.Attribute
+    ) -> cst.BaseExpression:
+        receiver, _ = unchained(method.value)
+        is_cuda = method.attr.value == "cuda"
+        places = [a for a in original.args if not is_cuda and self._named(a.value) is not None]
+        named = self._named(places[0].value) if places else ("cuda" if is_cuda else None)
+        if named in (None, "cpu") or (self.qualified(method.value) or "").startswith("torch."):
+            return updated
+        root = root_of(receiver)
+        model = self._created.get(original)
+        name = held(receiver)
+        if model is None and name is not None:
+            model = next((key for key in self.keys(name) if key in self._layout.placements), None)
+        updated_method = updated.func
+        assert isinstance(updated_method, cst.Attribute)
+        if model is not None and self._is_mapped(model):
+            kept = [
+                a for a, old in zip(updated.args, original.args, strict=True) if old not in places
+            ]
+            self._note("changed", original, "move dropped: `device_map` has placed the model")
+            if kept and not is_cuda:
+                return updated.with_changes(args=kept)
+            return updated_method.value
+        device = self._layout.of(model) or self._of_tensor(root, named)
+        variable = self._variable(device, original)
+        if variable is None:
+            return updated
+        if is_cuda:
+            kept = [a for a in updated.args if a.keyword and a.keyword.value != "device"]
+            space = cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")) if kept else None
+            first = cst.Arg(cst.Name(variable), comma=space or cst.MaybeSentinel.DEFAULT)
+            to = updated_method.with_changes(attr=cst.Name("to"))
+            moved = updated.with_changes(func=to, args=[first, *kept])
+            return self._changed(original, updated, moved, f".to({variable})")
+        return self._exchange(original, updated, places[0], cst.Name(variable))
+
+    def _argument(self, original: cst.Call, updated: cst.Call, given: cst.Arg) -> cst.Call:
+        named = self._named(given.value)
+        if named in (None, "cpu"):
+            return updated
+        model = self._created.get(original)
+        handed = [
+            self._layout.of(self.model_of(held(argument.value), self._layout.placements))
+            for argument in original.args
+        ]
+        device = self._layout.of(model) or next((found for found in handed if found), None)
+        variable = self._variable(device or self._of_tensor(None, named), original)
+        if variable is None:
+            return updated
+        return self._exchange(original, updated, given, cst.Name(variable))
+
+    def _loader(self, original: cst.Call, updated: cst.Call) -> cst.Call:
+        """Rewrite `device_map` and `max_memory` of a `from_pretrained` call."""
+        model = self._created.get(original)
+        given = keyword(original, "device_map")
+        if model is None or (given is not None and not self._is_plain_map(given.value)):
+            if model is not None:
+                self._layout.by_hand.add(model)
+            self._note("left", original, "its device_map is made by hand, or it makes no model")
+            return updated
+        self._layout.handled.add(model)
+        placed = self._layout.placements[model]
+        wanted: dict[str, str] = {}
+        if placed.spread:
+            there = f"{self._torch_name()}.cuda.device_count() > {placed.max_memory[-1][0]}"
+            limits = ", ".join(f'{index}: "{limit}"' for index, limit in placed.max_memory)
+            wanted["device_map"] = f'"balanced" if {there} else {{"": "cpu"}}'
+            if self._layout.components[model].takes_max_memory:
+                wanted["max_memory"] = f"{{{limits}}} if {there} else None"
+        else:
+            variable = self._variable(placed.device, original)
+            if variable is None:
+                return updated
+            wanted["device_map"] = f'{{"": {variable}}}'
+        args = [
+            argument
+            for argument in updated.args
+            if not (argument.keyword and argument.keyword.value == "max_memory") or placed.spread
+        ]
+        wanted = {name: styled(text, original) for name, text in wanted.items()}
+        for name, text in wanted.items():
+            args = with_keyword(args, name, cst.parse_expression(text))
+        shown = ", ".join(f"{name}={text}" for name, text in wanted.items())
+        return self._changed(given or original, updated, updated.with_changes(args=args), shown)
+
+    def _torch_name(self) -> str:
+        """Return the name of torch in this cell, which imports it if nothing has done so yet."""
+        self.needs_import = self.needs_import or self._torch is None
+        return self._torch or "torch"
+
+    def _named(self, node: cst.BaseExpression) -> str | None:
+        """Return the device that an expression names, through the notebook's own variables too."""
+        if isinstance(node, cst.Name):
+            return None if self.is_local(node.value) else self._layout.meaning.get(node.value)
+        called = self.qualified(node.func) if isinstance(node, cst.Call) else None
+        return device_in(node, called)
+
+    def _of_tensor(self, root: str | None, named: str | None) -> str:
+        for call in reversed(self._calls):  # handed to a model right here
+            path = held(call.func)
+            model = self.model_of(path, self._layout.placements)
+            if model is not None:
+                return self._layout.of(model) or self._layout.devices[0]
+            if path in self._layout.functions:
+                break
+        names = [*reversed(self._targets), *([root] if root else [])]
+        return self._layout.of_tensor([self.scoped(name) for name in names], named)
+
+    def _variable(self, device: str, node: cst.CSTNode) -> str | None:
+        """Return the variable for `device`, which this cell defines if none before it does."""
+        name = self._layout.variables.get(device)
+        if name is None:
+            name = "device_" + device.replace(":", "_")
+            self._layout.define(name, device)
+            self._torch_name()
+            self.needed.append(device)
+        if self.is_local(name):
+            self._note("left", node, f"the function has a `{name}` of its own")
+            return None
+        return name
+
+    def _is_mapped(self, model: str) -> bool:
+        return self._layout.components[model].device_mapped or self._layout.placements[model].spread
+
+    def _quantised_or_spread(self, call: cst.Call) -> bool:
+        model = self._created.get(call)
+        if model is None or not self._layout.components[model].spreadable:
+            return False
+        return self._is_mapped(model) and unchained(call)[0] is call
+
+    def _is_plain_map(self, node: cst.BaseExpression) -> bool:
+        if isinstance(node, cst.IfExp):
+            return self._is_plain_map(node.body) and self._is_plain_map(node.orelse)
+        if isinstance(node, cst.Dict):
+            keys = [item.key for item in node.elements if isinstance(item, cst.DictElement)]
+            return len(keys) == len(node.elements) == 1 and literal_string(keys[0]) == ""
+        return literal_string(node) in _SPREAD_MAPS or self._named(node) is not None
+
+    def _exchange(
+        self, original: cst.Call, updated: cst.Call, old: cst.Arg, value: cst.BaseExpression
+    ) -> cst.Call:
+        place = next(number for number, a in enumerate(original.args) if a is old)
+        args = list(updated.args)
+        args[place] = args[place].with_changes(value=value)
+        return self._changed(old.value, updated, updated.with_changes(args=args), code_of(value))
+
+    def _changed(
+        self, original: cst.CSTNode, before: NodeT, after: NodeT, shown: str = ""
+    ) -> NodeT:
+        """Return `after`, with a note that shows `shown` of it, or `before` if nothing changes."""
+        old, new = code_of(before, 10**6), code_of(after, 10**6)
+        if old.replace("'", '"') == new.replace("'", '"'):
+            return before
+        self._note("changed", original, f"now `{shown or code_of(after)}`")
+        return after
+
+    def _note(self, kind: Kind, node: cst.CSTNode, message: str) -> None:
+        self.notes.append(Note(self._index, kind, f"`{code_of(node)}`: {message}"))

@@ -1,0 +1,1 @@
+"""The patch `paths`: paths of one machine become relative to the notebook."""

@@ -1,0 +1,1 @@
+"""Rewriting with libcst: what a name stands for, and inserting code in the style there is."""

@@ -1,0 +1,171 @@
+"""Which addresses and URLs are requested, also if a name resolves differently each time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from edge_glass.training.fetch.config import FetchConfig
+from edge_glass.training.fetch.failure import FetchError
+from edge_glass.training.fetch.http import (
+    AddressError,
+    Client,
+    PublicResolver,
+    check_address,
+    check_url,
+)
+from hostile_server import HostileServer, png
+
+REFUSED = [
+    "127.0.0.1",
+    "127.9.9.9",
+    "0.0.0.0",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",  # a cloud's metadata
+    "100.64.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fd00::1",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "2002:7f00:1::",  # 6to4 of 127.0.0.1
+    "64:ff9b::7f00:1",  # NAT64 of 127.0.0.1
+    "64:ff9b::a9fe:a9fe",
+]
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_addresses_that_are_not_public(address: str) -> None:
+    with pytest.raises(AddressError, match="not a public address"):
+        check_address(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+def test_public_addresses(address: str) -> None:
+    check_address(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.org/a.png",
+        "file:///etc/passwd",
+        "data:image/png;base64,xxxx",
+        "http://127.0.0.1/",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://2130706433/",  # 127.0.0.1 as one number
+        "http://127.1/",
+    ],
+)
+def test_urls_that_are_refused_before_any_connection(url: str) -> None:
+    with pytest.raises(AddressError):
+        check_url(URL(url), allow_private=False)
+
+
+def test_private_addresses_can_be_allowed_but_other_schemes_cannot() -> None:
+    check_url(URL("http://127.0.0.1/"), allow_private=True)
+    with pytest.raises(AddressError, match="scheme 'file'"):
+        check_url(URL("file:///etc/passwd"), allow_private=True)
+
+
+class Names(AbstractResolver):
+    """Resolves any name to the next list of addresses each time."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.resolved = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        addresses = self.answers[min(self.resolved, len(self.answers) - 1)]
+        self.resolved += 1
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0
+            )
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+def test_one_private_address_among_public_ones_refuses_the_name() -> None:
+    resolver = PublicResolver(Names(["8.8.8.8", "10.0.0.1"]))
+    with pytest.raises(AddressError, match=r"evil.example: 10.0.0.1 is not"):
+        asyncio.run(resolver.resolve("evil.example"))
+
+
+async def get(url: str, resolver: AbstractResolver, **options: Any) -> bytes:
+    config = FetchConfig(connect_timeout=0.3, total_timeout=2, **options)
+    async with Client(config, resolver) as client:
+        return await client.get(url)
+
+
+def test_the_connection_goes_to_the_address_that_was_checked() -> None:
+    """DNS rebinding: the second answer is private, but the name is resolved only once."""
+    names = Names(["203.0.113.7"], ["127.0.0.1"])  # TEST-NET-3: no host has it
+
+    class Checked(PublicResolver):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
+            return await self._resolver.resolve(host, port, family)  # passes documentation nets
+
+    with HostileServer() as server:
+        url = server.url("ok/1", host="rebinding.example")
+        with pytest.raises(FetchError) as caught:
+            asyncio.run(get(url, Checked(names)))
+    assert caught.value.reason in ("timeout", "connection_lost")
+    assert names.resolved == 1
+    assert not server.hits
+
+
+def test_a_name_that_is_private_is_refused_without_a_connection() -> None:
+    with HostileServer() as server:
+        url = server.url("ok/1", host="inside.example")
+        with pytest.raises(FetchError) as caught:
+            asyncio.run(get(url, PublicResolver(Names(["127.0.0.1"]))))
+    assert (caught.value.reason, caught.value.status) == ("refused_address", "refused")
+    assert not server.hits
+
+
+def test_a_redirect_is_checked_as_the_first_url_is() -> None:
+    """The first host is allowed, as a public one would be; the target of its redirect is not."""
+
+    class First(PublicResolver):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
+            if host == "public.example":
+                return await Names(["127.0.0.1"]).resolve(host, port, family)
+            return await super().resolve(host, port, family)
+
+    with HostileServer() as server:
+        inner = f"127.0.0.1:{server.port}/ok/1"
+        named = f"inside.example:{server.port}/ok/1"
+        for place in (inner, named, f"[::1]:{server.port}/ok/1"):
+            url = server.url(f"to/0/http/{place}", host="public.example")
+            with pytest.raises(FetchError) as caught:
+                asyncio.run(get(url, First(Names(["127.0.0.1"]))))
+            assert caught.value.reason == "refused_address"
+        assert not any(path.startswith("ok") for path in server.hits)
+        followed = server.url(f"to/0/http/{inner}", host="public.example")
+        body = asyncio.run(get(followed, First(Names([])), allow_private=True))
+        assert body == png(1)
