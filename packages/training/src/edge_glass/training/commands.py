@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_glass.training.fetch.command import fetch
+from edge_glass.training.ingest.command import import_
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -38,6 +39,7 @@ NEXT = {
 def register(app: typer.Typer) -> None:
     """Adds the stages to the command line."""
     stages = (prepare, prepare_samples, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa)
+    app.command("import")(import_)
     for command in (fetch, *stages, results, verify, compare):
         app.command()(command)
 

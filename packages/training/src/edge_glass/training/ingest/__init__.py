@@ -1,0 +1,1 @@
+"""Import of common data formats: images with captions or questions become Parquet with bytes."""

@@ -1,0 +1,49 @@
+"""The lines that bring an imported folder into the pipeline."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from edge_glass.training.ingest.project import Entry, add_entry, make_entry
+
+NEXT: dict[tuple[str, ...], str] = {
+    ("captions",): "dvc repro evaluate_align",
+    ("questions",): "dvc repro evaluate_vlm_qa",
+}
+
+
+def next_steps(out: Path, kinds: tuple[str, ...], params: Path, add: str | None) -> list[str]:
+    """Returns the lines to print; with `add` the data set is added to `params.yaml`.
+
+    Raises:
+        ValueError: if `params.yaml` can't be changed.
+    """
+    entry = make_entry(out, kinds, params, add)
+    if add is not None:
+        changed = add_entry(params, entry)
+        lines = [f"{params}: added and chosen:" if changed else f"{params}: it is there already"]
+        lines += [f"  {line.strip()}" for line in changed]
+    else:
+        lines = [
+            f"For {params} (or run it again with --add {entry.name}):",
+            f"  data: {entry.name}",
+            f"  data_folder: {entry.data_folder}",
+            "  datasets:",
+            f"    {entry.line}",
+        ]
+    lines += _missing(entry, params)
+    folder = shlex.quote(entry.data_folder)
+    return [*lines, "Next:", f"  dvc add {folder}", f"  {NEXT.get(kinds, 'dvc repro')}"]
+
+
+def _missing(entry: Entry, params: Path) -> list[str]:
+    folder = params.parent / entry.data_folder
+    tracked = folder.with_name(f"{folder.name}.dvc")
+    top = {path.split("/")[0] for path in entry.sources.values()}
+    if tracked.is_file() and not {each.name for each in folder.iterdir()} - {*top, ".gitignore"}:
+        return [
+            f"{tracked} tracks a folder whose files are not here: run `dvc pull {tracked.name}` "
+            "before `dvc add`, which would leave them out"
+        ]
+    return []

@@ -1,0 +1,69 @@
+"""LLaVA's JSON (`conversations`) and messages JSONL (`messages` and `images`).
+
+ms-swift, LLaMA-Factory and TRL read the second; ShareGPT files mix the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from edge_glass.training.ingest.readers.table import single_image
+from edge_glass.training.ingest.reading.conversations import to_questions, turns_of
+from edge_glass.training.ingest.reading.json_stream import json_rows
+from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem, split_name
+from edge_glass.training.ingest.reading.source import Source, folder_of, splits_of_paths
+from edge_glass.training.ingest.reading.texts import shown, text_of
+
+LISTS = ("conversations", "messages", "conversation")
+FILES = (".json", ".jsonl", ".ndjson")
+
+
+def read_conversations(source: Source) -> Iterator[Record | Drop]:
+    """Reads each JSON file as a list of conversations.
+
+    Raises:
+        DataError: naming file and line, if a file is not valid JSON.
+    """
+    files = source.files(*FILES)
+    splits = splits_of_paths(files)
+    for name in files:
+        for line, row in json_rows(source.root / name, source.encoding):
+            try:
+                if isinstance(row, RowProblem):
+                    raise row
+                yield _record(source, name, line, row, splits[name])
+            except RowProblem as fault:
+                yield Drop(file=shown(name), line=line, reason=fault.reason, detail=fault.detail)
+
+
+def _record(source: Source, name: str, line: int, row: Any, split: str) -> Record:
+    if not isinstance(row, dict):
+        raise RowProblem("wrong_type", f"the row is {type(row).__name__}, not an object")
+    key = next((each for each in LISTS if each in row), None)
+    messages = _prompted(row) if key is None else row[key]
+    turns, inside = turns_of(messages)
+    named = next((row[each] for each in ("images", "image", "image_path") if row.get(each)), None)
+    image = single_image(named if named is not None else inside)
+    kind = next((row[each] for each in ("type", "source") if row.get(each)), "")
+    own = row.get("split")
+    return Record(
+        image=source.locator.find(image, folder_of(name)),
+        file=shown(name),
+        line=line,
+        questions=tuple(to_questions(turns, text_of(kind, "type") if kind != "" else "")),
+        split=split_name(text_of(own, "split")) if own not in (None, "") else split,
+    )
+
+
+def _prompted(row: dict[str, Any]) -> list[Any]:
+    """TRL's `prompt` and `completion`, texts or lists of messages."""
+    prompt, completion = row.get("prompt"), row.get("completion")
+    if prompt is None or completion is None:
+        found = ", ".join(ascii(each)[:40] for each in list(row)[:10])
+        raise RowProblem(
+            "no_conversation", f"expected 'conversations' or 'messages', found {found}"
+        )
+    first = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
+    last = completion if isinstance(completion, list) else None
+    return [*first, *(last or [{"role": "assistant", "content": completion}])]

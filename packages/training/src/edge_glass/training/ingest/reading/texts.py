@@ -1,0 +1,91 @@
+"""Texts as they are found, brought to one clean string or refused with a reason."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from edge_glass.training.ingest.reading.records import RowProblem
+
+MAX_TEXT = 100_000  # characters; `prepare` has its own, smaller limit
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs", "Mn")  # categories that show nothing alone
+BLANKS = "\u115f\u1160\u3164\uffa0\u2800"  # letters that show nothing
+
+
+def text_of(value: Any, name: str) -> str:
+    """Returns a value as clean text; numbers become text.
+
+    Args:
+        value: from a cell or a JSON file.
+        name: of the text, such as "caption", for the reason.
+
+    Raises:
+        RowProblem: "empty_NAME", "invisible_NAME", "not_utf8", "nul_character", "wrong_type" or
+            "long_NAME".
+    """
+    if value is None:
+        raise RowProblem(f"empty_{name}", f"no {name}")
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise RowProblem("not_utf8", f"{name} {value[:40]!r}: {error.reason}") from None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        found = type(value).__name__
+        raise RowProblem("wrong_type", f"{name} is {found}, expected a text")
+    if not isinstance(value, str):
+        value = _number(value, name)
+    # what can't be decoded arrives as lone surrogates; `\ud800` of a JSON file does as well
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise RowProblem("not_utf8", f"{name} {value[:40]!r} is not valid Unicode") from None
+    if "\ufffd" in value:
+        raise RowProblem("not_utf8", f"{name} {value[:40]!r} holds U+FFFD, a lost character")
+    if "\0" in value:
+        raise RowProblem("nul_character", f"{name} {value[:40]!r} holds the character NUL")
+    text = str(value).strip().strip("\ufeff").strip()
+    if not text:
+        raise RowProblem(f"empty_{name}", f"{name} {value[:40]!r}")
+    if len(text) > MAX_TEXT:
+        raise RowProblem(f"long_{name}", f"{len(text)} characters, at most {MAX_TEXT}")
+    if is_invisible(text):
+        raise RowProblem(f"invisible_{name}", f"{name} {text[:40]!a} shows nothing")
+    return text
+
+
+def _number(value: float, name: str) -> str:
+    try:
+        return str(value)
+    except ValueError:  # an integer of more digits than Python writes
+        raise RowProblem("wrong_type", f"{name} is a number of thousands of digits") from None
+
+
+def is_invisible(text: str) -> bool:
+    """Whether a text has no character that shows."""
+    return all(
+        character in BLANKS or unicodedata.category(character) in INVISIBLE for character in text
+    )
+
+
+def texts_of(value: Any, name: str) -> tuple[list[str], list[RowProblem]]:
+    """Returns the clean texts of a value that is one text or a list of texts, and the faults."""
+    kept: list[str] = []
+    faults: list[RowProblem] = []
+    for each in value if isinstance(value, list | tuple) else [value]:
+        try:
+            kept.append(text_of(each, name))
+        except RowProblem as fault:
+            faults.append(fault)
+    if not kept and not faults:
+        faults.append(RowProblem(f"empty_{name}", f"an empty list of {name}s"))
+    return kept, faults
+
+
+def shown(name: str) -> str:
+    """Returns a file's name as valid Unicode: bytes that are not UTF-8 become their numbers."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return name.encode("utf-8", "backslashreplace").decode()
