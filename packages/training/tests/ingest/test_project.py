@@ -97,11 +97,21 @@ def test_the_view_is_that_of_the_chosen_encoder(params: Path, tmp_path: Path) ->
 def test_next_steps_warn_before_tracked_data_are_lost(params: Path, tmp_path: Path) -> None:
     (tmp_path / "data/mine").mkdir(parents=True)
     (tmp_path / "data.dvc").write_text("outs: []\n")
-    lines = next_steps(tmp_path / "data/mine", ("captions",), params, None)
+    lines = next_steps(tmp_path / "data/mine", ("captions", "questions"), params, None)
     assert any("dvc pull data.dvc" in line for line in lines)
-    assert lines[-2:] == ["  dvc add data", "  dvc repro evaluate_align"]
+    assert lines[-2:] == ["  dvc add data", "  dvc repro"]
     (tmp_path / "data/captions").mkdir()
     lines = next_steps(tmp_path / "data/mine", ("captions", "questions"), params, "mine")
     assert not any("dvc pull" in line for line in lines)
     assert lines[-1] == "  dvc repro"
     assert yaml.safe_load(params.read_text())["data"] == "mine"
+
+
+def test_one_kind_alone_is_not_added(params: Path, tmp_path: Path) -> None:
+    before = params.read_text()
+    (tmp_path / "data/mine").mkdir(parents=True)
+    lines = next_steps(tmp_path / "data/mine", ("captions",), params, "mine")
+    assert params.read_text() == before
+    assert lines[0].startswith("The stages need questions too")
+    assert "    mine: {captions: mine/captions, questions: …}" in lines
+    assert not any("dvc repro" in line for line in lines)

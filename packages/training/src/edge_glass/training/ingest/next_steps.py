@@ -7,19 +7,28 @@ from pathlib import Path
 
 from edge_glass.training.ingest.project import Entry, add_entry, make_entry
 
-NEXT: dict[tuple[str, ...], str] = {
-    ("captions",): "dvc repro evaluate_align",
-    ("questions",): "dvc repro evaluate_vlm_qa",
-}
-
 
 def next_steps(out: Path, kinds: tuple[str, ...], params: Path, add: str | None) -> list[str]:
     """Returns the lines to print; with `add` the data set is added to `params.yaml`.
+
+    The stages need captions and questions. A data set with one of them is not added: the lines
+    name what else to import.
 
     Raises:
         ValueError: if `params.yaml` can't be changed.
     """
     entry = make_entry(out, kinds, params, add)
+    lacking = [kind for kind in ("captions", "questions") if kind not in kinds]
+    if lacking:
+        return [
+            f"The stages need {lacking[0]} too: import them into a different folder, and name both",
+            f"in {params}, with paths that begin in data_folder:",
+            f"  data: {entry.name}",
+            f"  data_folder: {entry.data_folder}",
+            "  datasets:",
+            f"    {entry.name}: {{{kinds[0]}: {entry.sources[kinds[0]]}, {lacking[0]}: …}}",
+            *_missing(entry, params),
+        ]
     if add is not None:
         changed = add_entry(params, entry)
         lines = [f"{params}: added and chosen:" if changed else f"{params}: it is there already"]
@@ -34,7 +43,7 @@ def next_steps(out: Path, kinds: tuple[str, ...], params: Path, add: str | None)
         ]
     lines += _missing(entry, params)
     folder = shlex.quote(entry.data_folder)
-    return [*lines, "Next:", f"  dvc add {folder}", f"  {NEXT.get(kinds, 'dvc repro')}"]
+    return [*lines, "Next:", f"  dvc add {folder}", "  dvc repro"]
 
 
 def _missing(entry: Entry, params: Path) -> list[str]:
