@@ -102,3 +102,25 @@ def test_the_hash_follows_the_sources_of_the_stage(
         path.write_text(path.read_text() + "# changed\n")
         assert fingerprint(given, "encode") == before["encode"]
         assert fingerprint(given, "align") != before["align"]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_the_hash_follows_every_input_of_the_stage(
+    project: Path, params: dict[str, Any], declared: bool
+) -> None:
+    """An aligned model with other weights and the same config must not be resumed over."""
+    if not declared:
+        (project / "dvc.yaml").unlink()
+    weights = project / "models/align/model.safetensors"
+    features = project / "artifacts/features/captions/train/vision-00000.npy"
+    for path in (weights, features):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"a")
+    given, stages = parse_params(params, where="p"), ("encode", "align", "vlm_qa")
+    before = {stage: fingerprint(given, stage) for stage in stages}
+    weights.write_bytes(b"bb")
+    changed = [stage for stage in stages if fingerprint(given, stage) != before[stage]]
+    assert changed == ["vlm_qa"]
+    features.write_bytes(b"bb")
+    changed = [stage for stage in stages if fingerprint(given, stage) != before[stage]]
+    assert changed == ["align", "vlm_qa"]

@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -152,14 +151,3 @@ class StateSaver:
     ) -> RunState:
         """Fills in place what `save` saved, and returns the state to continue from."""
         return file.restore({**weights, **others}, self.optimizer)
-
-
-def file_mark(*paths: Path) -> str:
-    """Returns the name, size and modification time of input files, for a fingerprint."""
-    lines = []
-    for path in paths:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                stat = file.stat()
-                lines.append(f"{file} {stat.st_size} {stat.st_mtime_ns}")
-    return "\n".join(lines)

@@ -34,7 +34,7 @@ from edge_glass.training.engine.order import step_batch
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.features.cache import FeatureIndex, check_encoders, read_index
 from edge_glass.training.features.captions import CaptionRows, caption_rows
-from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED
+from edge_glass.training.folders import ALIGNED, PREPARED
 from edge_glass.training.loop.guarantee import proven_level
 from edge_glass.training.loop.optim import (
     build_adamw,
@@ -43,7 +43,7 @@ from edge_glass.training.loop.optim import (
     set_learning_rate,
 )
 from edge_glass.training.loop.run import Run
-from edge_glass.training.loop.state import StateSaver, file_mark
+from edge_glass.training.loop.state import StateSaver
 from edge_glass.training.runtime.fingerprint import fingerprint
 from edge_glass.training.runtime.progress import say
 
@@ -101,10 +101,9 @@ def train(params: Params, processes: Processes) -> None:
     )
 
     # run: continues from the saved state of an interrupted run with the same inputs, if any
-    mark = fingerprint(params, "align") + file_mark(PREPARED / "captions", FEATURES / "index.json")
     run = Run(
         "align", config, trained, StateSaver(optimizer, processes), processes,
-        fingerprint=mark, seed=seed, level=level,
+        fingerprint=fingerprint(params, "align"), seed=seed, level=level,
     )  # fmt: skip
     alarm = CollapseAlarm(config.collapse_steps)
 

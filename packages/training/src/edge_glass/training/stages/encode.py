@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import shutil
 from concurrent.futures import Executor
 from pathlib import Path
@@ -94,10 +93,7 @@ def open_work_folder(params: Params) -> Path:
     Its name is a hash of what it belongs to: a worker of an older start that is still encoding
     cannot write its shard into a newer one.
     """
-    mark = fingerprint(params, "encode")
-    for path in sorted(PREPARED.rglob("*.parquet")):
-        mark += f"\n{path.relative_to(PREPARED)} {path.stat().st_size} {path.stat().st_mtime_ns}"
-    folder = (STATE / "encode").resolve() / hashlib.sha256(mark.encode()).hexdigest()[:16]
+    folder = (STATE / "encode").resolve() / fingerprint(params, "encode")[:16]
     (folder / "features").mkdir(parents=True, exist_ok=True)
     for other in folder.parent.iterdir():
         if other != folder:

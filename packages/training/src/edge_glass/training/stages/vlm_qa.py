@@ -29,13 +29,12 @@ from edge_glass.training.features.cache import (
     read_index,
     vision_features,
 )
-from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED, VLM
+from edge_glass.training.folders import ALIGNED, PREPARED, VLM
 from edge_glass.training.loop.ema import ExponentialMovingAverage
 from edge_glass.training.loop.guarantee import proven_level
 from edge_glass.training.loop.optim import build_adamw, learning_rate_factor, set_learning_rate
 from edge_glass.training.loop.run import Run
 from edge_glass.training.loop.speed import peak_memory
-from edge_glass.training.loop.state import file_mark
 from edge_glass.training.runtime.fingerprint import fingerprint
 from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
@@ -113,9 +112,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     ema = ExponentialMovingAverage(model, config.ema_decay) if config.ema_decay else None
 
     # run: continues from the saved state of an interrupted run with the same inputs, if any
-    mark = fingerprint(params, "vlm_qa") + file_mark(
-        PREPARED / "questions", FEATURES / "index.json", ALIGNED / "config.json"
-    )
+    mark = fingerprint(params, "vlm_qa")
     run = Run(
         "vlm_qa", config, trained, launch, processes,
         fingerprint=f"{mark}\n{launch.mark(params.launch)}", seed=seed, level=level,

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from edge_glass.encoders.components import Component
 from edge_glass.training.engine.processes import Processes
-from edge_glass.training.loop.state import RunState, StateFile, file_mark
+from edge_glass.training.loop.state import RunState, StateFile
+from edge_glass.training.runtime.fingerprint import file_mark
 from edge_glass.training.vlm_qa.launch import DdpLaunch
 
 if TYPE_CHECKING:
