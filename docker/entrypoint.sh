@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a command in the mounted checkout as the checkout's owner, so that what a stage writes belongs
-# to them and not to root. Before `dvc ...` the data are pulled if they are missing, or if the last
-# pull did not end. After a successful `dvc repro` the results are printed.
+# Runs a command in the mounted checkout as the checkout's owner, so that the files that a stage
+# writes belong to them and not to root. Before `dvc ...` the data are pulled if they are missing, or
+# if the last pull did not end. After a successful `dvc repro` the results are printed.
 set -euo pipefail
 
 if [ ! -f pyproject.toml ]; then
@@ -34,7 +34,7 @@ export USER=edge-glass LOGNAME=edge-glass
 if [ "${1:-}" = dvc ] && ! "${as_owner[@]}" flock --nonblock . true 2>/dev/null &&
   [ "$("${as_owner[@]}" dvc config core.hardlink_lock 2>/dev/null)" != true ]; then
   echo "The disk of this checkout has no flock, which DVC needs. In the checkout, run" \
-    "'dvc config --local core.hardlink_lock true && rm -f .dvc/tmp/*lock', then this command again." >&2
+    "'dvc config --local core.hardlink_lock true && rm -f .dvc/tmp/*lock', then repeat this command." >&2
   exit 2
 fi
 
