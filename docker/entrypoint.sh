@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command in the mounted checkout as the checkout's owner, so that the files that a stage
-# writes belong to them and not to root. Before `dvc ...` the data are pulled if they are missing, or
+# writes belong to them and not to root. Before `dvc ...` the data are pulled if they are missing or
 # if the last pull did not end. After a successful `dvc repro` the results are printed.
 set -euo pipefail
 

@@ -225,6 +225,17 @@ def test_broken_stage_fails(reproduced: Checkout) -> None:
     assert "failed to reproduce 'broken'" in answer.stdout
 
 
+def test_an_interrupted_pull_is_completed(reproduced: Checkout) -> None:
+    pulled, mark = reproduced.folder / "data/questions", reproduced.folder / ".dvc/tmp/pulling-data"
+    files = sorted(path.name for path in pulled.iterdir())
+    shutil.rmtree(pulled)
+    mark.touch()
+    answer = reproduced.run("dvc", "status", "data.dvc")
+    assert answer.returncode == 0, answer.stdout[-8000:]
+    assert sorted(path.name for path in pulled.iterdir()) == files
+    assert not mark.exists()
+
+
 def test_a_worktree_without_its_repository_is_refused_with_the_remedy(
     reproduced: Checkout,
 ) -> None:
