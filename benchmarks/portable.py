@@ -3,7 +3,7 @@
 Run:    python benchmarks/portable.py [--repeats 3] [--stages align]   (after `dvc repro encode`)
 Needs:  edge-glass-training
 
-`encode` works on the pictures of the unseen hand, `align` and `vlm_qa` take some steps of the
+`encode` works on the images of the unseen vendor, `align` and `vlm_qa` take some steps of the
 sample, each with the stage's own code in a process of its own, portable and native in turn. The
 figures are medians over the repeats: seconds of `encode`, milliseconds a step of the others.
 """

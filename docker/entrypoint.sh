@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a command in the mounted checkout as the checkout's owner, so that what a stage writes belongs
-# to them and not to root. Before `dvc ...` on a fresh clone the data are pulled; after a successful
-# `dvc repro` the results are printed.
+# Runs a command in the mounted checkout as the checkout's owner, so that the files that a stage
+# writes belong to them and not to root. Before `dvc ...` the data are pulled if they are missing or
+# if the last pull did not end. After a successful `dvc repro` the results are printed.
 set -euo pipefail
 
 if [ ! -f pyproject.toml ]; then
@@ -15,7 +15,7 @@ if [ "${1:-}" = dvc ] && [ -f .git ]; then
   common=${repository%/worktrees/*}
   if [ ! -d "$repository" ]; then
     echo "This checkout is a git worktree and its repository is not mounted: run" \
-      "docker compose run --rm -v '$common:$common' train $*" >&2
+      "docker compose run --rm -v '$common:$common:z' train $*" >&2
     exit 2
   fi
 fi
@@ -30,8 +30,21 @@ fi
 # The owner's number has no name in this image, and DVC needs one.
 export USER=edge-glass LOGNAME=edge-glass
 
-if [ "${1:-}" = dvc ] && [ -f data.dvc ] && [ ! -e data ]; then
+# DVC locks with flock. Without it, as on some network disks, DVC reports a different DVC process.
+if [ "${1:-}" = dvc ] && ! "${as_owner[@]}" flock --nonblock . true 2>/dev/null &&
+  [ "$("${as_owner[@]}" dvc config core.hardlink_lock 2>/dev/null)" != true ]; then
+  echo "The disk of this checkout has no flock, which DVC needs. In the checkout, run" \
+    "'dvc config --local core.hardlink_lock true && rm -f .dvc/tmp/*lock', then repeat this command." >&2
+  exit 2
+fi
+
+# The file is there while a pull runs, so it is still there after a pull that was interrupted.
+pulling=.dvc/tmp/pulling-data
+if [ "${1:-}" = dvc ] && [ -f data.dvc ] && { [ ! -e data ] || [ -e "$pulling" ]; }; then
+  "${as_owner[@]}" mkdir -p .dvc/tmp
+  "${as_owner[@]}" touch "$pulling"
   "${as_owner[@]}" dvc pull --quiet data.dvc
+  "${as_owner[@]}" rm "$pulling"
 fi
 if [ "${1:-} ${2:-}" != "dvc repro" ]; then
   exec "${as_owner[@]}" "$@"

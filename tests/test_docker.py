@@ -184,7 +184,7 @@ def test_first_run_prints_progress_and_results_but_no_warning(
 
 
 def test_pipeline_gives_the_bytes_of_the_commit(reproduced: Checkout) -> None:
-    """On every CPU with AVX2: that is what `reproducibility: portable` promises."""
+    """On every CPU with AVX2: that is what `reproducibility: portable` guarantees."""
     compared = subprocess.run(
         [sys.executable, ROOT / ".ci" / "compare_lock.py"],
         cwd=reproduced.folder,
@@ -225,6 +225,17 @@ def test_broken_stage_fails(reproduced: Checkout) -> None:
     assert "failed to reproduce 'broken'" in answer.stdout
 
 
+def test_an_interrupted_pull_is_completed(reproduced: Checkout) -> None:
+    pulled, mark = reproduced.folder / "data/questions", reproduced.folder / ".dvc/tmp/pulling-data"
+    files = sorted(path.name for path in pulled.iterdir())
+    shutil.rmtree(pulled)
+    mark.touch()
+    answer = reproduced.run("dvc", "status", "data.dvc")
+    assert answer.returncode == 0, answer.stdout[-8000:]
+    assert sorted(path.name for path in pulled.iterdir()) == files
+    assert not mark.exists()
+
+
 def test_a_worktree_without_its_repository_is_refused_with_the_remedy(
     reproduced: Checkout,
 ) -> None:
@@ -237,7 +248,9 @@ def test_a_worktree_without_its_repository_is_refused_with_the_remedy(
         git.unlink()
         away.rename(git)
     assert answer.returncode == 2
-    assert "-v '/home/me/edge-glass/.git:/home/me/edge-glass/.git' train dvc repro" in answer.stdout
+    assert (
+        "-v '/home/me/edge-glass/.git:/home/me/edge-glass/.git:z' train dvc repro" in answer.stdout
+    )
 
 
 def test_without_a_checkout_the_error_names_what_to_mount(checkout: Checkout) -> None:

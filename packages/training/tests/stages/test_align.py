@@ -1,4 +1,4 @@
-"""What `align` promises beyond learning: sources of images, best weights, alarms, processes."""
+"""What `align` guarantees beyond learning: sources of images, best weights, alarms, processes."""
 
 from __future__ import annotations
 

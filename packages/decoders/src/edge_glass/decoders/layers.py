@@ -1,7 +1,7 @@
 """The parts of the recursive block: RMSNorm, rotary positions, causal self-attention, SwiGLU.
 
-Unusual: rotary pairs are neighbours (2i, 2i+1), so that a rotation is one complex product. On a CPU
-this takes a quarter of the time of the usual split-halves form. The two forms differ only by a
+Rotary pairs are neighbours (2i, 2i+1), so that a rotation is one complex product. On a CPU this
+takes a quarter of the time of the usual split-halves form. The two forms differ only by a
 fixed permutation of the learned query and key rows.
 """
 

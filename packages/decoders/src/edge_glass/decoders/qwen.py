@@ -1,6 +1,6 @@
 """Qwen2.5 as a decoder: from the hub with LoRA and quantised weights, or small and from scratch.
 
-Unusual: the model always receives a complete four-dimensional attention mask. Without a mask
+The model always receives a complete four-dimensional attention mask. Without a mask
 transformers 5.23 guesses packing from position ids, and drops the guess if a cache is used. Packed
 questions would then attend to each other.
 """

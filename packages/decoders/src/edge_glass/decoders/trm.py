@@ -1,6 +1,6 @@
 """TRM, the Tiny Recursive Model, as a causal language decoder.
 
-Unusual: depth comes from recursion, not from layers. One small shared block is applied repeatedly
+Its depth comes from recursion, not from layers. One small shared block is applied repeatedly
 to two states of every position, an answer y and a latent z. The input is x:
 
     cycle:              z <- block(x + y + z)   num_latent_updates times

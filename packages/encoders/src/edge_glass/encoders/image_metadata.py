@@ -1,6 +1,6 @@
-"""The metadata in an image file, which Pillow may choke on: what of it matters is the orientation.
+"""The orientation in the metadata of an image file, read even if Pillow rejects the metadata.
 
-Read and written here byte by byte, so that one odd tag does not hide the others.
+The bytes are read and written here, so that one malformed tag does not hide the others.
 Sources: PNG (W3C, third edition), JPEG (ITU-T T.81), TIFF 6.0, EXIF 2.32 (CIPA DC-008).
 """
 

@@ -1,6 +1,6 @@
 """The vision-language model: features -> visual tokens -> fusion -> decoder -> answer.
 
-Unusual: the frozen vision encoder is optional. Training reads its features from a cache; only
+The frozen vision encoder is optional. Training reads its features from a cache; only
 `answer` runs it. Several questions about one image share one visual prefix. `answer` runs images
 and questions one by one, so a question gets the same bits alone and among others: kernels sum in a
 different order for a different number of rows, and padding changes sums too.

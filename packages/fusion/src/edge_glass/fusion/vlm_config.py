@@ -1,6 +1,6 @@
 """The complete config of a vision-language model, as `config.json` holds it.
 
-Unusual: every option of every component is written, defaults included. A saved model therefore
+Every option of every component is written, defaults included. A saved model therefore
 stays the same model when a later version changes a default.
 """
 

@@ -1,4 +1,4 @@
-"""Checks between the sections of `params.yaml`: what each one allows alone, and both together not.
+"""Checks between sections of `params.yaml`: each is valid alone, but they may not fit together.
 
 Nothing is downloaded and no weights are loaded. A fact that only weights hold (the width of a model
 on the hub, for example) is left to the stage that loads them.

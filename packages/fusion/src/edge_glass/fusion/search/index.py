@@ -1,7 +1,7 @@
 """The index of a folder of images: one embedding per image, kept on the disk.
 
-Unusual: an image's score is the same bits alone and in a folder of a hundred thousand, because
-each row is summed alone and in a fixed order. A matrix product would not keep that order.
+An image's score has the same bits alone and in a folder of a hundred thousand, because each row is
+summed alone and in a fixed order. A matrix product would not keep that order.
 """
 
 from __future__ import annotations

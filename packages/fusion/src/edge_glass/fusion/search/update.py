@@ -1,6 +1,6 @@
 """Brings an image index up to date: only new and changed images are encoded.
 
-Unusual: each worker thread encodes its own images with one torch thread. The embeddings are
+Each worker thread encodes its own images with one torch thread. The embeddings are
 therefore the same bits on any number of cores, and small networks keep all cores busy.
 """
 

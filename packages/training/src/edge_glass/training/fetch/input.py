@@ -60,11 +60,11 @@ class Folder:
         return self.work / "packs"
 
     def slice(self, shard: int) -> Path:
-        """The input rows of one shard, without images."""
+        """Returns the input rows of one shard, without images."""
         return self.work / "slices" / f"{shard:05d}.parquet"
 
     def shard(self, shard: int, count: int) -> Path:
-        """One shard of the result."""
+        """Returns one shard of the result."""
         return self.root / f"{shard:05d}-of-{count:05d}.parquet"
 
     def make(self) -> None:

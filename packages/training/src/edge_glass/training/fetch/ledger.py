@@ -85,7 +85,7 @@ class Ledger:
         self.written = np.array([not self._stale(shard) for shard in range(shards)])
 
     def _stale(self, shard: int) -> bool:
-        """Whether a shard has no record that it was written, or an image was kept after that."""
+        """Returns whether a shard was never recorded as written, or gained an image since."""
         images = self._index.rows_of_shard(shard)
         images = images[images >= 0]
         written = int(self.shard_offset[shard])
@@ -146,11 +146,11 @@ class Ledger:
         self.written[shard] = True
 
     def missing(self, image: int) -> bool:
-        """Whether an image is not there, for whatever reason."""
+        """Returns whether an image is not there, for whatever reason."""
         return bool(self.status[image] != CODES["ok"] or self.todo[image])
 
     def can_write(self, shard: int) -> bool:
-        """Whether a shard is complete and not written."""
+        """Returns whether a shard is complete and not written."""
         return not self.remaining[shard] and not self.written[shard]
 
     def complete_shards(self) -> list[int]:
@@ -174,7 +174,7 @@ class Ledger:
         )
 
     def sync_due(self) -> bool:
-        """Whether the last sync is some time ago; starts a new interval if so."""
+        """Returns whether the last sync is some time ago; starts a new interval if so."""
         due = time.monotonic() - self._synced > SYNC_SECONDS
         if due:
             self._synced = time.monotonic()

@@ -74,7 +74,7 @@ def shard_schema(kind: str, optional: tuple[str, ...]) -> pa.Schema:
 
 
 def is_done(task: ShardTask) -> bool:
-    """Whether an earlier run has finished this shard for the same plan."""
+    """Returns whether an earlier run has finished this shard for the same plan."""
     try:
         result = json.loads(task.result.read_text())
         sizes = {kind: path.stat().st_size for kind, path in task.targets.items()}

@@ -1,7 +1,7 @@
 """A section of the configuration becomes the chosen and validated part of it.
 
-Every choice of a table is validated, also those that are not chosen: a mistake shows before the day
-when somebody chooses it.
+Every choice of a table is validated, also those that are not chosen, so that a mistake in one is
+reported before it is chosen.
 """
 
 from __future__ import annotations

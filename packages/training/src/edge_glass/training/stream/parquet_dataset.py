@@ -145,7 +145,7 @@ class ParquetDataset(IterableDataset[Batch]):
         return moved
 
     def __len__(self) -> int:
-        """Number of batches that are left."""
+        """Returns the number of batches that are left."""
         return self.stop - self.first
 
     def __iter__(self) -> Iterator[Batch]:

@@ -12,7 +12,7 @@ MAX_SVG = 32 * 2**20  # bytes, unpacked
 
 
 def is_svg(data: bytes) -> bool:
-    """Whether bytes are a drawing, packed or not."""
+    """Returns whether bytes are a drawing, packed or not."""
     head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if data.startswith(b"\x1f\x8b"):
         return True  # no format of images begins like gzip

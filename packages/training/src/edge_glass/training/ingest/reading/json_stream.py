@@ -33,7 +33,7 @@ DECODER = json.JSONDecoder(parse_int=_integer, strict=False)
 
 
 def is_lines(path: Path, encoding: str) -> bool:
-    """Whether a file holds one JSON value per line, whatever its name."""
+    """Returns whether a file holds one JSON value per line, whatever its name."""
     with open_text(path, encoding) as file:
         first = ""
         while not first.strip():

@@ -39,7 +39,7 @@ class Listing:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is left out because of its name."""
+    """Returns whether a file or folder is left out because of its name."""
     lower = name.lower()
     return lower.startswith(".") or lower in HIDDEN or lower.endswith(UNFINISHED)
 

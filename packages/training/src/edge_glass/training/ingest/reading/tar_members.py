@@ -13,7 +13,7 @@ COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a tar must be read from its beginning to reach a member."""
+    """Returns whether a tar must be read from its beginning to reach a member."""
     with path.open("rb") as file:
         return file.read(5).startswith(COMPRESSED)
 

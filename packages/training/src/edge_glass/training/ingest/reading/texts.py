@@ -63,7 +63,7 @@ def _number(value: float, name: str) -> str:
 
 
 def is_invisible(text: str) -> bool:
-    """Whether a text has no character that shows."""
+    """Returns whether a text has no character that shows."""
     return all(
         character in BLANKS or unicodedata.category(character) in INVISIBLE for character in text
     )
