@@ -81,6 +81,14 @@ def foreign_imports(path: Path) -> set[str]:
     return tops - set(sys.stdlib_module_names) - {"edge_glass"}
 
 
+def distributions_of(module: str) -> set[str]:
+    """Returns the canonical names of the distributions that have the module."""
+    # extras for image formats, which no environment here installs
+    not_installed = {"pillow_heif": ["pillow-heif"], "pillow_jxl": ["pillow-jxl-plugin"]}
+    found = distributions_of_modules().get(module) or not_installed.get(module, [])
+    return set(map(canonicalize_name, found))
+
+
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, zipfile.ZipFile]:
     folder = tmp_path_factory.mktemp("wheels")
@@ -161,7 +169,7 @@ def test_third_parties_that_are_imported_are_declared_along_the_chain(name: str,
         f"{path.relative_to(ROOT)}: {module}"
         for path in (ROOT / "packages" / name / part).rglob("*.py")
         for module in foreign_imports(path) - own
-        if not allowed & set(map(canonicalize_name, distributions_of_modules().get(module, [])))
+        if not allowed & distributions_of(module)
     }
     assert missing == set()
 
