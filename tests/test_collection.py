@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_slow_tests_of_all_packages_are_collected_together() -> None:
     """The conftest of one package (its type checks, say) is then active for the others too."""
     command = [sys.executable, "-m", "pytest", "-m", "slow", "--collect-only", "-q"]

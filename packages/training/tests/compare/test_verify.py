@@ -57,6 +57,7 @@ def test_stages_are_verified_and_runs_compared(aligned: Path, tmp_path: Path) ->
     assert (done.returncode, done.stdout) == (1, "parameter seed: 1 and 0\n")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_verified_is_named(project: Path, params: dict[str, Any]) -> None:
     path = project / "params.yaml"
     with pytest.raises(

@@ -61,6 +61,7 @@ def test_a_project_without_sources_runs_what_is_installed(project: Path) -> None
     check_own_sources(project, "align")
 
 
+@pytest.mark.slow
 def test_the_command_stops_and_the_remedy_helps(checkout: Path) -> None:
     """The whole command, as DVC runs it, in a checkout whose code differs from the installed."""
     file = checkout / FOLDER / "prepare/filters.py"

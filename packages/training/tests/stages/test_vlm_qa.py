@@ -268,7 +268,7 @@ def test_a_saved_state_of_another_launch_is_not_resumed(
     assert "the saved state belongs to a different configuration" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("launch", ["tree", "ddp"])
+@pytest.mark.parametrize("launch", ["tree", pytest.param("ddp", marks=pytest.mark.slow)])
 def test_lora_trains_adapters_and_projector_alone(
     configure: Configure, tiny_qwen: dict[str, Any], launch: str
 ) -> None:
