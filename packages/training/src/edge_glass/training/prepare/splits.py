@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Mapping
 
+SPLIT_NAME = re.compile(r"\w[\w.-]*")  # the name of a file, without a folder
+
 
 def image_id(data: bytes) -> str:
     """Returns the identity of an image: the first 32 hex digits of the SHA-256 of its bytes."""
@@ -17,9 +19,11 @@ def check_shares(shares: Mapping[str, float]) -> None:
     total = sum(shares.values())
     if not abs(total - 1) <= 1e-9 or min(shares.values()) < 0:  # NaN is refused too
         raise ValueError(f"shares are {dict(shares)}, expected none below 0 and a sum of 1")
-    odd = [name for name in shares if not re.fullmatch(r"\w[\w.-]*", name)]
+    odd = [name for name in shares if not SPLIT_NAME.fullmatch(name)]
     if odd:
-        raise ValueError(f"shares name the splits {odd}, expected letters, digits and _")
+        raise ValueError(
+            f"shares name the splits {odd}, expected letters, digits, '_', '.' and '-'"
+        )
 
 
 def split_of(identity: str, seed: int, shares: Mapping[str, float]) -> str:
