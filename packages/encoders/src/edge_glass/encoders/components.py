@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import importlib
 import json
+import math
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -106,9 +107,11 @@ def validate(cls: type[T], options: Any, *, where: str) -> T:
     _check_fields(cls, options, where)
     try:
         content = json.dumps(dict(options), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:  # dates, NaN, loops
-        reason = "NaN or infinity, expected numbers" if "float" in str(error) else error
-        raise ConfigError(f"{where}: expected what JSON can hold ({reason})") from None
+    except (TypeError, ValueError, RecursionError) as error:  # a date, NaN, a table in itself
+        place = next(_not_finite(options), None) if "float" in str(error) else None
+        if place is not None:
+            raise ConfigError(f"{where}: {place}, expected a finite number") from None
+        raise ConfigError(f"{where}: expected what JSON can hold ({error})") from None
     try:
         # Strict, but as JSON: a list may be a tuple and an int a float; "12" is not a number.
         parsed: T = _adapter(cls).validate_json(content, strict=True)  # type: ignore[arg-type]
@@ -169,6 +172,15 @@ def _explained(where: str, options: Any, problems: Sequence[ErrorDetails]) -> st
             f"{' or '.join(dict.fromkeys(kinds))}{remedy}"
         )
     return "; ".join([*sentences, *own])
+
+
+def _not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """Yields the places of NaN and infinity, as the start of a sentence."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{place} is {value}"
+    items = value.items() if isinstance(value, Mapping) else ()
+    for key, each in enumerate(value) if isinstance(value, list) else items:
+        yield from _not_finite(each, f"{place}.{key}" if place else str(key))
 
 
 def _place(loc: Sequence[int | str], options: Any, missing: bool) -> Iterator[str]:
