@@ -198,7 +198,9 @@ def _run(
     from edge_glass.training.runtime.progress import say
     from edge_glass.training.runtime.run_stage import run_stage
 
-    parse = _parse if stage in WITHOUT_DEVICE else _parse_with_device
+    # on a cluster the workers' device counts, and each worker checks it
+    here = not scheduler or scheduler.startswith("processes:")
+    parse = _parse_with_device if here and stage not in WITHOUT_DEVICE else _parse
     run_stage(stage, path, parse, scheduler=scheduler or None, before_lock=before_lock)
     if "DVC_STAGE" not in os.environ:
         say(f"next: {NEXT[stage]}")
