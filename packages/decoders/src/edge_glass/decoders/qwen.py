@@ -48,13 +48,7 @@ DEFAULT_SIZES: dict[str, Any] = {
     "tie_word_embeddings": False,
 }
 SIZES = (*DEFAULT_SIZES, "vocab_size")
-_KINDS = {
-    bool: "true or false",
-    dict: "a table",
-    float: "a number",
-    int: "a whole number",
-    str: "a text",
-}
+_NUMBERS = {float: "a number", int: "a whole number"}
 MAX_SIZE = 10**6
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -189,7 +183,9 @@ def _check_sizes(config: Mapping[str, Any]) -> None:
     for name, value in config.items():
         kind = type(DEFAULT_SIZES.get(name, 0))
         if type(value) is not kind and (type(value), kind) != (int, float):
-            raise ValueError(f"config.{name} is {value!r}, expected {_KINDS[kind]}")
+            raise ValueError(
+                f"config.{name} is {value!r}, expected {_NUMBERS.get(kind, kind.__name__)}"
+            )
         if kind is int and not 1 <= value <= MAX_SIZE:
             raise ValueError(f"config.{name} is {value}, expected 1 to {MAX_SIZE}")
         if kind is float and not 0 <= value < 1:
