@@ -92,5 +92,5 @@ def test_errors(qwen_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         model.load_saved_state(state | {"other": torch.zeros(1)})
     with pytest.raises(ValueError, match=r"\['query'\] match no layer; choose among \['down_proj'"):
         build(qwen_folder, tokenizer, lora=LoraOptions(target_modules=("query", "v_proj")))
-    with pytest.raises(ValueError, match="rank 0"):
+    with pytest.raises(ValueError, match="rank is 0"):
         LoraOptions(rank=0)

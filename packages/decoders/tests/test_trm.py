@@ -138,10 +138,10 @@ def test_size_is_between_one_and_five_million_at_two_layers_of_256() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_cycles": 0}, "num_cycles is 0, expected 1 or more"),
+        ({"num_cycles": 0}, "num_cycles is 0, expected 1 to 1000000"),
         ({"width": 30, "num_heads": 4}, "width is 30, expected a multiple of 2 \\* num_heads = 8"),
         ({"norm": "none"}, "norm is 'none', expected 'pre' or 'post'"),
-        ({"dropout": 1.0}, "dropout is 1.0, expected 0 <= dropout < 1"),
+        ({"dropout": 1.0}, "dropout is 1.0, expected at least 0 and less than 1"),
     ],
 )
 def test_config_errors(options: dict[str, Any], message: str) -> None:

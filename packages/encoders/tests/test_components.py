@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -22,6 +23,7 @@ class Example:
     dims: tuple[int, ...]
     rate: float = 1.0
     inner: Inner | None = None
+    union: Literal["none", "mean"] | int = "none"
 
 
 def test_lists_become_tuples_and_whole_numbers_floats() -> None:
@@ -48,14 +50,29 @@ def test_an_unknown_name_lists_the_known() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dims": ["4"]}, r"here: dims.0: .*found '4'"),
-        ({"dims": [4], "rate": "fast"}, "here: rate: .*found 'fast'"),
-        ({}, "here: dims: .*required"),
+        ({"dims": ["4"]}, "here: dims.0 is '4', expected a whole number, without the quotes"),
+        ({"dims": [4], "rate": "fast"}, "here: rate is 'fast', expected a number$"),
+        ({}, "here: dims missing; add it"),
         ([1], r"here: expected a table of options, found \[1\]"),
-        (None, "here: expected a table of options, found None"),
-        ({"dims": [], "heads": 2}, "here: unknown field 'heads'; allowed are dims, rate, inner"),
+        (None, "here: expected a table of options, found null"),
+        (
+            {"dims": [], "heads": 2},
+            "here: unknown field 'heads'; allowed are dims, rate, inner, union",
+        ),
         ({"dims": [], 1: 2, "x": 3}, "here: unknown field 'x', 1; allowed"),
-        ({"dims": [], "inner": {"sise": 2}}, "here.inner: unknown field 'sise'; allowed are size"),
+        (
+            {"dims": [], "inner": {"sise": 2}},
+            r"here.inner: unknown field 'sise' \(did you mean size\?\); allowed are size",
+        ),
+        ({"dims": [], "rate": float("nan")}, "here: rate is nan, expected a finite number$"),
+        (
+            {"dims": [], "union": 1.5},
+            "here: union is 1.5, expected none or mean or a whole number$",
+        ),
+        ({"dims": [], "union": "5e-05"}, "here: union is '5e-05', expected .*, without the quotes"),
+        ({"dims": [], "inner": 3}, "here: inner is 3, expected a table of options$"),
+        ({"dims": 3}, "here: dims is 3, expected a list$"),
+        ({"dims": [1], "rate": "x" * 999}, r"here: rate is 'x+\.\.\., expected a number$"),
         ({"dims": [datetime.date(2020, 1, 1)]}, "here: expected what JSON can hold .*date"),
     ],
 )

@@ -148,7 +148,7 @@ def test_features_of_a_different_encoder_are_refused() -> None:
     ("options", "message"),
     [
         ({"num_heads": 5}, "multiple of num_heads, 5"),
-        ({"num_layers": 0}, "num_layers is 0, expected at least 1"),
+        ({"num_layers": 0}, "num_layers is 0, expected a number from 1 to 1000"),
         ({"dropout": -0.1}, "dropout is -0.1"),
     ],
 )

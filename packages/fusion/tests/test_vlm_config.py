@@ -133,7 +133,7 @@ def test_defaults_of_format_1_are_those_that_were_in_force() -> None:
         ({"format": None}, "format is None"),
         ({"grit": 1}, r"missing \[\], unknown \['grit'\]"),
         ({"grid": [3]}, r"config\.json: grid"),
-        ({"input_width": "24"}, r"input_width.*found '24'"),
+        ({"input_width": "24"}, "input_width is '24', expected a whole number"),
         ({"fusion": {"name": "concat"}}, "fusion is .* expected a name and options"),
         ({"fusion": {"name": "melt", "options": {}}}, "fusion is 'melt', which is not known"),
         ({"fusion": {"name": "concat", "options": {"hiden": 1}}}, "unknown field 'hiden'"),

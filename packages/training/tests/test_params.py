@@ -44,7 +44,7 @@ def test_choices_bring_their_options(params: dict[str, Any]) -> None:
     [
         (
             {"fusion": "gatd"},
-            "fusions: fusion is 'gatd', which is not there; choose one of concat, g",
+            "fusions: fusion is 'gatd', which is not there .did you mean gated..; choose one of ",
         ),
         (
             {"fusions": {"concat": {}, "gatd": {}}},
@@ -54,17 +54,26 @@ def test_choices_bring_their_options(params: dict[str, Any]) -> None:
             {"fusions": {"concat": {"width": 3}}},
             "fusions.concat: unknown field 'width'; allowed are",
         ),
-        ({"seed": "0"}, "seed is '0' .str., expected int"),
-        ({"seed": True}, "seed is True .bool., expected int"),
-        ({"num_threads": 0}, "num_threads is 0, expected 1 or more"),
+        ({"seed": "0"}, "seed is '0', expected a whole number"),
+        ({"seed": True}, "seed is True, expected a whole number"),
+        ({"num_threads": 0}, "num_threads is 0, expected 1 to 1024"),
         ({"device": "gpu"}, "device is 'gpu', expected cpu, cuda or one GPU by its number"),
         ({"device": "cuda:"}, "device is 'cuda:', expected cpu, cuda or"),
         ({"reproducibility": "exact"}, "reproducibility is 'exact', expected portable or native"),
         ({"scale": "huge"}, "prepare: scale is 'huge', which is not there; choose one of tiny"),
         ({"data": "other"}, "datasets: data is 'other', which is not there; choose one of tiny"),
+        ({"num_threads": 100_000}, "num_threads is 100000, expected 1 to 1024"),
+        ({"sede": 1}, r"unknown sede \(did you mean seed\?\); allowed: seed"),
+        (
+            {"align": None},
+            "align: found nothing, expected a table with the options of scale 'tiny'",
+        ),
         ({"extra": 1}, "unknown extra; allowed: seed, scale"),
         ({1: 1}, "unknown 1; allowed: seed, scale"),
-        ({"align": {"tiny": {"steps": 1}}}, r"align.tiny: .*batch_size.*required"),
+        (
+            {"align": {"tiny": {"steps": 1}}},
+            "align.tiny: batch_size, optim, .*, head missing; add it",
+        ),
         (
             {"poolings": {"attention": {"num_heads": 5}}},
             "poolings.attention: width is 384, expected a multiple of num_heads, 5$",
@@ -133,7 +142,28 @@ CLIP = {"model": "openai/clip-vit-large-patch14-336", "revision": "0" * 40}
         ),
         (
             {"align.tiny.head.image_dropout": 1.5},
-            "align.tiny.head: image_dropout is 1.5, expected 0 up to",
+            "align.tiny.head: image_dropout is 1.5, expected at least 0 and",
+        ),
+        ({"fusions.concat.hidden_dim": -1}, "fusions.concat: hidden_dim is -1, expected a number"),
+        ({"fusions.gated.num_heads": 0}, "fusions.gated: num_heads is 0, expected a number"),
+        ({"poolings.attention.width": 10**12}, "poolings.attention: width is 1000000000000, exp"),
+        ({"vlm_qa.tiny.visual_tokens.width": 0}, "vlm_qa.tiny.visual_tokens: width is 0, expec"),
+        ({"evaluate_align.tiny.ks": []}, r"evaluate_align.tiny: ks is \[\], expected numbers of 1"),
+        (
+            {"prepare.tiny.shares": {"tain": 0.7, "val": 0.3}},
+            "prepare.tiny: shares are .*tain.*, expected one above 0 for train",
+        ),
+        (
+            {"prepare.tiny.shares": {"train": 1.0, "../x": 0.0}},
+            r"prepare.tiny: shares name the splits \['../x'\], expected letters",
+        ),
+        ({"datasets.other": {"captions": 3}}, "datasets.other: questions missing; add it; "),
+        (
+            {
+                "launch": "deepspeed_zero2",
+                "launches.deepspeed_zero2": {"config": "nothing.json"},
+            },
+            "launches.deepspeed_zero2.config is 'nothing.json', and there is no such file",
         ),
         (
             {"launch": "ddp", "launches.ddp": {"num_processes": 4}},

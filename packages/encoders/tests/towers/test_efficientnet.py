@@ -169,7 +169,7 @@ def test_a_grid_that_does_not_divide_the_map_is_refused(
 
 
 def test_a_grid_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="grid is 0, expected None or 1 or more"):
+    with pytest.raises(ValueError, match="grid is 0, expected null or 1 or more"):
         EfficientNetLite0Config(grid=0)
 
 

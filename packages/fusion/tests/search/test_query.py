@@ -133,10 +133,19 @@ def test_every_existing_file_is_an_image_query(
     assert query_image_path("a red car.png") == Path("a red car.png")
     assert query_image_path("./dog") == Path("dog")
     assert query_image_path("dog") == Path("dog")
-    for text in ("cat", "a red car", "cats/dogs", "a file called photo.png", "word " * 9000):
+    for text in ("cat", "a red car", "cats/dogs", "a file called photo", "word " * 9000):
         assert query_image_path(text) is None
     with pytest.raises(FileNotFoundError, match=r"rd\.png: no such image"):
         query_image_path("rd.png")
+    with pytest.raises(FileNotFoundError, match=r"my photo\.HEIC: no such image"):
+        query_image_path("my photo.HEIC")
+
+
+def test_a_link_to_itself_is_named(image_folder: Path) -> None:
+    link = image_folder / "loop.jpg"
+    link.symlink_to(link)
+    with pytest.raises(ValueError, match=r"loop\.jpg: a link that leads back to itself"):
+        search_folder(str(link), image_folder, model_folder=image_folder / "model")
 
 
 @pytest.mark.parametrize(

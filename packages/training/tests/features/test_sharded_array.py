@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,13 @@ def test_rows_that_are_not_what_was_said_leave_nothing(
             write_shard(path, tmp_path / "scratch", (10, 3, 4), "float16", parts)
     assert not path.exists()
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_system_without_posix_fallocate_writes_the_same_bytes(
+    tmp_path: Path, values: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "linux", values, 4)
+    monkeypatch.delattr(os, "posix_fallocate")  # macOS
+    write(tmp_path / "macos", values, 4)
+    for path in (tmp_path / "linux").glob("*.*"):
+        assert path.read_bytes() == (tmp_path / "macos" / path.name).read_bytes()

@@ -22,7 +22,7 @@ SHARED = [
     ({"validation_steps": -1}, "validation_steps is -1"),
     ({"patience": 0}, "patience is 0"),
     ({"steps": 1}, "optim.warmup_steps is 2 and steps is 1"),
-    ({"optim": {"learning_rate": 0.0}}, "learning_rate is 0.0, expected more than 0"),
+    ({"optim": {"learning_rate": 0.0}}, "learning_rate is 0.0, expected a number of more than 0"),
     ({"optim": {"weight_decay": -0.1}}, "weight_decay is -0.1, expected 0 or more"),
     ({"optim": {"warmup_steps": -1}}, "warmup_steps is -1"),
     ({"optim": {"max_grad_norm": 0.0}}, "max_grad_norm is 0.0"),

@@ -71,7 +71,10 @@ def test_no_hash_where_nobody_asks() -> None:
         ({"near_duplicates": "drop", "near_duplicate_distance": None}, "needs a near_duplicate_d"),
         ({"near_duplicate_distance": 17}, "near_duplicate_distance is 17, expected 0 to 16"),
         ({"num_workers": 0}, "num_workers is 0, expected 1 or more"),
-        ({"shares": {"train": 0.5}}, re.escape("shares sum to 0.5, expected 1")),
+        (
+            {"shares": {"train": 0.5}},
+            re.escape("shares are {'train': 0.5}, expected none below 0 and a sum of 1"),
+        ),
         ({"near_duplicates": "maybe"}, "near_duplicates"),
     ],
 )

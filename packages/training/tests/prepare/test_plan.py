@@ -10,7 +10,11 @@ from edge_glass.training.prepare.inspection import Inspection
 from edge_glass.training.prepare.plan import make_plan
 
 CONFIG = PrepareConfig(
-    min_side=1, max_aspect=9, max_caption_length=9, shares={"a": 1.0}, near_duplicate_distance=None
+    min_side=1,
+    max_aspect=9,
+    max_caption_length=9,
+    shares={"train": 1.0},
+    near_duplicate_distance=None,
 )
 SPLITS = ["train", "val", "test"]
 

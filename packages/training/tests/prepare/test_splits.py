@@ -26,5 +26,9 @@ def test_a_function_of_picture_and_seed() -> None:
 
 
 def test_shares_must_sum_to_one() -> None:
-    with pytest.raises(ValueError, match=r"shares sum to 0\.9"):
+    with pytest.raises(
+        ValueError, match=r"shares are .*0\.9.*, expected none below 0 and a sum of 1"
+    ):
         split_of("00", 0, {"train": 0.9})
+    with pytest.raises(ValueError, match=r"shares are .*nan"):
+        split_of("00", 0, {"train": float("nan")})

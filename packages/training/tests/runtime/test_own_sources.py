@@ -81,6 +81,11 @@ def test_the_command_stops_and_the_remedy_helps(checkout: Path) -> None:
             text=True,
         )
 
+    # an option that the code that runs does not know: the sources are the reason, not the file
+    written = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(f"{written}\nnew_option: 1\n")
+    assert prepare(None).stderr.startswith("edge-glass: prepare would run ")
+    Path("params.yaml").write_text(written)
     done = prepare(None)
     assert done.returncode == 1
     assert done.stderr.startswith("edge-glass: prepare would run ")

@@ -51,7 +51,13 @@ def test_scalars(text: str, value: Any) -> None:
         ("a: !!python/name:os.system x", "p, line 1: not valid YAML: could not determine"),
         ("a: !!binary aGk=", "p, line 1: not valid YAML: could not determine"),
         ("- 1", "p: expected a table, found list"),
-        ("", "p: expected a table, found NoneType"),
+        ("", "p: the file is empty; expected a table of options"),
+        (
+            "a: \x01",
+            "p: holds the character .* YAML does not allow; save the file as text in UTF-8",
+        ),
+        ("a: " + "[" * 5000, "p: nested too deeply; expected a few levels of tables"),
+        ("a: " + "9" * 5000, "p: not valid YAML: Exceeds the limit"),
     ],
 )
 def test_what_is_refused(text: str, message: str) -> None:
@@ -65,7 +71,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_yaml(tmp_path)
     (tmp_path / "latin.yaml").write_bytes("a: \xe9".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"latin\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"latin\.yaml: not text in UTF-8; save it as"):
         read_yaml(tmp_path / "latin.yaml")
 
 

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.params import load_params
+from edge_glass.training.params import load_params, parse_params
 from edge_glass.training.prepare.inspection import inspect
 from edge_glass.training.prepare.leaks import hash_again, image_groups
 from edge_glass.training.prepare.plan import make_plan
@@ -230,9 +230,26 @@ def test_an_image_that_changes_on_the_disk_is_found(project: Path) -> None:
 def test_an_empty_split_stops_and_leaves_nothing(project: Path) -> None:
     rows = [{**row, "caption": ""} for row in caption_rows("train", range(1))]
     write_parquet(project / "data/captions/train.parquet", rows)
-    with pytest.raises(DataError, match=r"no row of split 'train' is left of 24 rows; .*empty_cap"):
+    with pytest.raises(DataError, match=r"of 24 rows, split train received none; .* 8 empty_cap"):
         prepare.run(load_params(project / "params.yaml"))
     assert not (project / "artifacts").exists()
+
+
+def test_shares_that_leave_no_row_for_train_are_named(
+    project: Path, params: dict[str, Any]
+) -> None:
+    """Nothing was dropped here: the shares, not the limits, are the reason."""
+    rows = caption_rows("train", range(1))
+    for row in rows:
+        del row["split"]
+    (project / "data/captions/val.parquet").unlink()
+    write_parquet(project / "data/captions/train.parquet", rows)
+    params["prepare"]["tiny"]["shares"] = {"train": 1e-9, "val": 1 - 1e-9}
+    parsed = parse_params(params, where="p")
+    with pytest.raises(
+        DataError, match=r"of 8 rows, .* kept: val 8; dropped: none\. .*prepare\.tiny .*shares"
+    ):
+        prepare.run(parsed)
 
 
 def test_a_missing_column_stops_and_leaves_nothing(project: Path) -> None:

@@ -15,6 +15,8 @@ import pytest
 import torch
 import yaml
 
+from edge_glass.encoders.components import ConfigError
+from edge_glass.training.commands import _parse, _parse_with_device
 from edge_glass.training.features.cache import read_index, vision_features
 from edge_glass.training.params import load_params
 from edge_glass.training.stages import (
@@ -145,6 +147,36 @@ def test_the_command_names_place_and_remedy(project: Path, params: dict[str, Any
     assert "params.yaml: fusions: fusion is 'gatd'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (project / "artifacts/prepared").exists()
+
+
+def test_all_missing_keys_are_named_with_the_given_file(project: Path) -> None:
+    (project / "mine.yaml").write_text("seed: 0\n")
+    code = "from edge_glass.fusion.app.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "prepare", "--params", "mine.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("edge-glass: mine.yaml: scale, num_threads, device, ")
+    assert done.stderr.rstrip().endswith("missing; add it")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_stops_the_stages_that_use_it(
+    project: Path, params: dict[str, Any]
+) -> None:
+    params["device"] = "cuda"
+    assert _parse(params, "p").device == "cuda"  # of `prepare`
+    with pytest.raises(ConfigError, match=r"^p: device is cuda, but torch sees no GPU: set device"):
+        _parse_with_device(params, "p")
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    code = "from edge_glass.fusion.app.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "align"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.startswith("edge-glass: params.yaml: device is cuda, but torch sees no GPU")
 
 
 def test_a_missing_cache_names_the_stage_to_run(project: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 
 from edge_glass.decoders.tokenizer import word_tokenizer
 from edge_glass.encoders.checkpoint import CheckpointError, load_checkpoint
+from edge_glass.encoders.components import ConfigError
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import gather, prepared_rows, vision_features
@@ -229,11 +230,16 @@ def test_a_pooling_of_another_configuration_is_refused(configure: Configure) -> 
 def test_launches_that_cannot_run_are_refused(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="decoder is 'trn', which is not there; choose one of trm"):
+    with pytest.raises(
+        ValueError, match=r"decoder is 'trn', which is not there \(did you mean trm"
+    ):
         configure({"decoder": "trn"})
     with pytest.raises(ValueError, match=r"launches\.fsdp is not known; known: tree, ddp, deepsp"):
         configure({"decoder": "trm", "launches": {"tree": {}, "fsdp": {}}})
     zero = {"deepspeed_zero2": {"num_processes": 2, "config": "ds.json"}}
+    with pytest.raises(ConfigError, match=r"config is 'ds\.json', and there is no such file"):
+        configure({"launches": zero, "launch": "deepspeed_zero2"})
+    Path("ds.json").write_text("{}")
     params = configure({"launches": zero, "launch": "deepspeed_zero2"})
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     with pytest.raises(ValueError, match=r"deepspeed_zero2 needs (DeepSpeed|two processes)"):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+MAX_RANK = 10**6
 ADAPTER = "default"  # peft's own name for the first adapter
 
 
@@ -40,12 +41,13 @@ class LoraOptions:
     )
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha < 1:
-            raise ValueError(f"lora: rank {self.rank} and alpha {self.alpha} must be 1 or more")
+        for name in ("rank", "alpha"):
+            if not 1 <= getattr(self, name) <= MAX_RANK:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 to {MAX_RANK}")
         if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"lora: dropout is {self.dropout}, expected 0 <= dropout < 1")
+            raise ValueError(f"dropout is {self.dropout}, expected at least 0 and less than 1")
         if not self.target_modules:
-            raise ValueError("lora: target_modules is empty; name layers, or set lora: null")
+            raise ValueError("target_modules is empty; name layers, or set lora: null")
 
 
 def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:

@@ -48,6 +48,8 @@ DEFAULT_SIZES: dict[str, Any] = {
     "tie_word_embeddings": False,
 }
 SIZES = (*DEFAULT_SIZES, "vocab_size")
+_NUMBERS = {float: "a number", int: "a whole number"}
+MAX_SIZE = 10**6
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -81,24 +83,27 @@ class QwenConfig:
     def __post_init__(self) -> None:
         if (self.model is None) == (self.config is None):
             raise ValueError(
-                f"qwen: model is {self.model!r} and config is {self.config!r}; give exactly one: "
+                f"model is {self.model!r} and config is {self.config!r}; give exactly one: "
                 "model, a hub id or folder, or config, the sizes of a model from scratch"
             )
         if self.config is not None and self.quantization != "none":
             raise ValueError(
-                f"qwen: quantization is {self.quantization!r}, but a model from scratch has "
+                f"quantization is {self.quantization!r}, but a model from scratch has "
                 "nothing to quantise; set quantization: none"
             )
         # Qwen2Config itself accepts any name, and would ignore a misspelt one.
         unknown = sorted(set(self.config or {}) - set(SIZES))
         if unknown:
-            raise ValueError(
-                f"qwen: config has unknown fields {unknown}, allowed are {', '.join(SIZES)}"
-            )
+            raise ValueError(f"config has unknown fields {unknown}, allowed are {', '.join(SIZES)}")
         if self.config is not None:
+            _check_sizes(self.config)
             object.__setattr__(self, "config", {**DEFAULT_SIZES, **self.config})
+        if not 1 <= self.max_vocab <= MAX_SIZE:
+            raise ValueError(f"max_vocab is {self.max_vocab}, expected 1 to {MAX_SIZE}")
         if self.dtype not in DTYPES:
-            raise ValueError(f"qwen: dtype is {self.dtype!r}, expected one of {', '.join(DTYPES)}")
+            raise ValueError(f"dtype is {self.dtype!r}, expected one of {', '.join(DTYPES)}")
+        if self.model is not None and (not self.model or "\0" in self.model):
+            raise ValueError(f"model is {self.model!r}, expected a hub id or a folder")
         if self.model is not None and not Path(self.model).is_dir():
             self._check_hub_model()
 
@@ -110,13 +115,11 @@ class QwenConfig:
     def _check_hub_model(self) -> None:
         if self.revision is None or not re.fullmatch("[0-9a-f]{40}", self.revision):
             raise ValueError(
-                f"qwen: revision of {self.model} is {self.revision!r}, expected a commit of 40 "
+                f"revision of {self.model} is {self.revision!r}, expected a commit of 40 "
                 "hexadecimal digits (there is no folder of that name either); pin the commit"
             )
         if not self.license:
-            raise ValueError(
-                f"qwen: license of {self.model} is missing; copy it from the model card"
-            )
+            raise ValueError(f"license of {self.model} is missing; copy it from the model card")
 
     def build_tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerFast:
         """Loads the hub model's tokenizer, or builds a word tokenizer for a model from scratch."""
@@ -173,6 +176,20 @@ class QwenConfig:
         )
         keep_weights_as_stored(model)
         return model
+
+
+def _check_sizes(config: Mapping[str, Any]) -> None:
+    """Checks types and ranges: Qwen2Config accepts any, and fails later, or not at all."""
+    for name, value in config.items():
+        kind = type(DEFAULT_SIZES.get(name, 0))
+        if type(value) is not kind and (type(value), kind) != (int, float):
+            raise ValueError(
+                f"config.{name} is {value!r}, expected {_NUMBERS.get(kind, kind.__name__)}"
+            )
+        if kind is int and not 1 <= value <= MAX_SIZE:
+            raise ValueError(f"config.{name} is {value}, expected 1 to {MAX_SIZE}")
+        if kind is float and not 0 <= value < 1:
+            raise ValueError(f"config.{name} is {value}, expected at least 0 and less than 1")
 
 
 class QwenDecoder(Decoder):

@@ -51,6 +51,7 @@ _COUNTS = (
     "max_positions",
     "max_vocab",
 )
+_MAX_COUNT = 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +76,22 @@ class TinyRecursiveConfig:
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"trm: {name} is {getattr(self, name)}, expected 1 or more")
+            if not 1 <= getattr(self, name) <= _MAX_COUNT:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 to {_MAX_COUNT}")
+        for name in ("rope_theta", "rms_norm_eps"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected a number of more than 0"
+                )
         if self.width % (2 * self.num_heads):
             raise ValueError(
-                f"trm: width is {self.width}, expected a multiple of 2 * num_heads = "
+                f"width is {self.width}, expected a multiple of 2 * num_heads = "
                 f"{2 * self.num_heads}; rotary positions need heads of an even width"
             )
         if self.norm not in ("pre", "post"):
-            raise ValueError(f"trm: norm is {self.norm!r}, expected 'pre' or 'post'")
+            raise ValueError(f"norm is {self.norm!r}, expected 'pre' or 'post'")
         if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"trm: dropout is {self.dropout}, expected 0 <= dropout < 1")
+            raise ValueError(f"dropout is {self.dropout}, expected at least 0 and less than 1")
 
     def build_tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerFast:
         """Builds a word tokenizer of at most `max_vocab` entries from the training texts."""

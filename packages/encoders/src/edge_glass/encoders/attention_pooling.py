@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edge_glass.encoders.base import Pooling
+from edge_glass.encoders.limits import MAX_WIDTH, check_at_least, check_between, check_share
 from edge_glass.encoders.positions import sincos_positions
 
 # Uniform, not normal: the draw is plain arithmetic on the generator's bits, the same on each CPU.
@@ -92,17 +93,13 @@ class AttentionPoolingConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        numbers = (self.num_queries, self.num_heads, self.width or 1, self.key_dim or 1)
-        if min(numbers) < 1:
-            raise ValueError(
-                f"num_queries is {self.num_queries}, width {self.width}, key_dim {self.key_dim}, "
-                f"num_heads {self.num_heads}: expected at least 1 each"
-            )
+        check_at_least(self, 1, "num_queries")
+        check_between(self, 1, MAX_WIDTH, "width", "key_dim", "num_heads")
         if self.width is not None:
             check_heads(self.width, self.num_heads)
         if self.key_dim is not None:
             check_heads(self.key_dim, self.num_heads)
-        check_probability("dropout", self.dropout)
+        check_share(self, "dropout")
 
     def build(self, input_width: int, grid: tuple[int, int]) -> AttentionPooling:
         """Builds the pooling for tokens of this width on this grid of rows and columns."""
@@ -124,9 +121,3 @@ def check_heads(width: int, num_heads: int) -> None:
     """Checks that a dim can be split into heads."""
     if width % num_heads:
         raise ValueError(f"width is {width}, expected a multiple of num_heads, {num_heads}")
-
-
-def check_probability(name: str, value: float) -> None:
-    """Checks a probability that must be below 1."""
-    if not 0.0 <= value < 1.0:
-        raise ValueError(f"{name} is {value}, expected 0 up to but not including 1")

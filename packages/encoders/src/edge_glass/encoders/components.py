@@ -8,10 +8,14 @@ installing a distribution. A config class is a frozen dataclass with a `build(..
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 import json
+import math
+import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -29,6 +33,22 @@ KINDS = {
     "pooling": ("edge_glass.encoders.tables", "POOLINGS", "edge_glass.poolings"),
     "fusion": ("edge_glass.fusion.tables", "FUSIONS", "edge_glass.fusion"),
     "decoder": ("edge_glass.decoders.tables", "DECODERS", "edge_glass.decoders"),
+}
+
+MAX_SHOWN = 80  # characters of a value in an error
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+# What is expected, by the first word of a type of pydantic's errors.
+EXPECTED = {
+    "bool": "true or false",
+    "dataclass": "a table of options",
+    "dict": "a table",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "mapping": "a table",
+    "none": "null",
+    "string": "a text",
+    "tuple": "a list",
 }
 
 
@@ -69,8 +89,9 @@ def config_class(kind: str, name: Any, *, where: str = "params.yaml") -> type[An
             return loaded
     names = sorted({*known, *(plugin.name for plugin in plugins)})
     raise ConfigError(
-        f"{where}: {kind} is {name!r}, which is not known; choose one of {', '.join(names)}, or "
-        f"install the package that offers it under the entry point group {group}"
+        f"{where}: {kind} is {shown(name)}, which is not known{nearest(name, names)}; choose one "
+        f"of {', '.join(names)}, or install the package that offers it under the entry point "
+        f"group {group}"
     )
 
 
@@ -85,12 +106,18 @@ def validate(cls: type[T], options: Any, *, where: str) -> T:
     """
     _check_fields(cls, options, where)
     try:
-        # Strict, but as JSON: a list may be a tuple and an int a float; "12" is not a number.
-        return TypeAdapter(cls).validate_json(json.dumps(dict(options)), strict=True)
-    except TypeError as error:  # YAML has dates, for example
+        content = json.dumps(dict(options), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:  # a date, NaN, a table in itself
+        place = next(_not_finite(options), None) if "float" in str(error) else None
+        if place is not None:
+            raise ConfigError(f"{where}: {place}, expected a finite number") from None
         raise ConfigError(f"{where}: expected what JSON can hold ({error})") from None
+    try:
+        # Strict, but as JSON: a list may be a tuple and an int a float; "12" is not a number.
+        parsed: T = _adapter(cls).validate_json(content, strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ConfigError("; ".join(_explained(where, each) for each in error.errors())) from None
+        raise ConfigError(_explained(where, options, error.errors())) from None
+    return parsed
 
 
 def component(kind: str, name: Any, options: Any, *, where: str) -> Any:
@@ -104,24 +131,91 @@ def as_options(config: Any) -> dict[str, Any]:
     return options
 
 
-def _explained(where: str, problem: ErrorDetails) -> str:
-    place = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "value_error":  # of a dataclass's own checks, which name what they found
-        place = f"{where}.{place}" if place else where
-        return f"{place}: {problem['ctx']['error']}"
-    return f"{where}: {place}: {problem['msg']} (found {problem['input']!r})"
+@cache
+def _adapter(cls: type[Any]) -> Any:
+    return TypeAdapter(cls)  # it compiles the class's schema, which takes milliseconds
+
+
+def shown(value: object) -> str:
+    """Returns a value as an error shows it, on one line that is not long."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Returns a question for the known name that is nearest to an unknown one, or nothing."""
+    found = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def _explained(where: str, options: Any, problems: Sequence[ErrorDetails]) -> str:
+    """Returns one sentence per place: the options of a union are joined by "or"."""
+    missing: list[str] = []
+    own: list[str] = []
+    expected: dict[str, list[str]] = {}
+    found: dict[str, Any] = {}
+    for problem in problems:
+        place = ".".join(_place(problem["loc"], options, problem["type"] == "missing"))
+        if problem["type"] == "missing":
+            missing.append(place)
+        elif problem["type"] == "value_error":  # of a dataclass's own checks
+            own.append(f"{where}.{place}" if place else where)
+            own[-1] += f": {problem['ctx']['error']}"
+        else:
+            expected.setdefault(place, []).append(_expected(problem))
+            found[place] = problem["input"]
+    sentences = [f"{where}: {', '.join(missing)} missing; add it"] if missing else []
+    for place, kinds in expected.items():
+        remedy = ", without the quotes" if _is_quoted_number(found[place], kinds) else ""
+        sentences.append(
+            f"{where}: {place} is {shown(found[place])}, expected "
+            f"{' or '.join(dict.fromkeys(kinds))}{remedy}"
+        )
+    return "; ".join([*sentences, *own])
+
+
+def _not_finite(value: Any, place: str = "") -> Iterator[str]:
+    """Yields the places of NaN and infinity, as the start of a sentence."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{place} is {value}"
+    items = value.items() if isinstance(value, Mapping) else ()
+    for key, each in enumerate(value) if isinstance(value, list) else items:
+        yield from _not_finite(each, f"{place}.{key}" if place else str(key))
+
+
+def _place(loc: Sequence[int | str], options: Any, missing: bool) -> Iterator[str]:
+    """Yields the part of a location that the options have; pydantic adds the types of a union."""
+    for number, key in enumerate(loc):
+        if isinstance(options, Mapping) and key in options:
+            options = options[key]
+        elif isinstance(options, list) and isinstance(key, int):
+            options = options[key] if key < len(options) else None
+        elif not (missing and number == len(loc) - 1):
+            continue
+        yield str(key)
+
+
+def _expected(problem: ErrorDetails) -> str:
+    if problem["type"] == "literal_error":
+        return str(problem["ctx"]["expected"]).replace("'", "")
+    kind = problem["type"].partition("_")[0]
+    return EXPECTED.get(kind, problem["msg"])
+
+
+def _is_quoted_number(found: Any, kinds: Sequence[str]) -> bool:
+    numbers = {EXPECTED["int"], EXPECTED["float"]}
+    return isinstance(found, str) and bool(numbers & set(kinds)) and bool(NUMBER.fullmatch(found))
 
 
 def _check_fields(cls: type[Any], options: Any, where: str) -> None:
     """Refuses unknown fields, in nested dataclasses too: pydantic would let these pass."""
     if not isinstance(options, Mapping):
-        raise ConfigError(f"{where}: expected a table of options, found {options!r}")
+        raise ConfigError(f"{where}: expected a table of options, found {shown(options)}")
     allowed = [field.name for field in dataclasses.fields(cls)]
-    unknown = sorted(map(repr, set(options) - set(allowed)))
+    unknown = [name for name in options if name not in allowed]
     if unknown:
-        raise ConfigError(
-            f"{where}: unknown field {', '.join(unknown)}; allowed are {', '.join(allowed)}"
-        )
+        names = ", ".join(sorted(f"{shown(name)}{nearest(name, allowed)}" for name in unknown))
+        raise ConfigError(f"{where}: unknown field {names}; allowed are {', '.join(allowed)}")
     for name, nested in _nested(cls):
         if isinstance(options.get(name), Mapping):
             _check_fields(nested, options[name], f"{where}.{name}")

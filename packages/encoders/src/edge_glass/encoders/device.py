@@ -18,24 +18,35 @@ def find_device(name: str) -> torch.device:
 
     `cuda` is this process's own GPU, by `LOCAL_RANK` under torchrun; `cuda:N` is one by its number.
     """
+    check_device(name)
+    if name == "cpu":
+        return torch.device("cpu")
+    device = torch.device("cuda", _gpu_index(name))
+    torch.cuda.set_device(device)
+    return device
+
+
+def check_device(name: str) -> None:
+    """Checks that a device exists, and leaves a GPU as it is."""
     if not re.fullmatch(DEVICES, name):
         raise ValueError(f"device is {name!r}, expected cpu, cuda or one GPU such as cuda:1")
     if name == "cpu":
-        return torch.device("cpu")
+        return
     if not torch.cuda.is_available():
         raise ValueError(
             f"device is {name}, but torch sees no GPU: set device to cpu, or install a CUDA build "
             "of torch and the driver"
         )
-    index = int(name.partition(":")[2] or os.environ.get("LOCAL_RANK", "0"))
+    index = _gpu_index(name)
     if index >= torch.cuda.device_count():
         raise ValueError(
             f"device is {name}, but GPU {index} does not exist: torch sees "
             f"{torch.cuda.device_count()}, numbered from 0"
         )
-    device = torch.device("cuda", index)
-    torch.cuda.set_device(device)
-    return device
+
+
+def _gpu_index(name: str) -> int:
+    return int(name.partition(":")[2] or os.environ.get("LOCAL_RANK", "0"))
 
 
 def place_model(model: ModelT, name: str | None = None) -> ModelT:

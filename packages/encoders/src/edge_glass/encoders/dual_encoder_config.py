@@ -6,14 +6,13 @@ dims that they were joined at, and the heads.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from edge_glass.encoders.attention_pooling import check_probability
 from edge_glass.encoders.base import TextEncoder, VisionEncoder
 from edge_glass.encoders.components import Component, ConfigError, as_options, component, validate
+from edge_glass.encoders.limits import MAX_WIDTH, check_between, check_share
 from edge_glass.encoders.matryoshka import MatryoshkaProjection, ProjectionKind, check_dims
 from edge_glass.encoders.towers.grid_average import with_grid
 
@@ -42,12 +41,9 @@ class HeadConfig:
     init_logit_scale: float = 2.659
 
     def __post_init__(self) -> None:
-        if self.hidden_width is not None and self.hidden_width < 1:
-            raise ValueError(f"hidden_width is {self.hidden_width}, expected 1 or more: change it")
-        if not math.isfinite(self.init_logit_scale):
-            raise ValueError(f"init_logit_scale is {self.init_logit_scale}, expected a number")
-        check_probability("image_dropout", self.image_dropout)
-        check_probability("text_dropout", self.text_dropout)
+        check_between(self, 1, MAX_WIDTH, "hidden_width")
+        check_between(self, -10, 10, "init_logit_scale")
+        check_share(self, "image_dropout", "text_dropout")
         if self.projection not in ("linear", "mlp"):
             raise ValueError(f"projection is {self.projection!r}, expected 'linear' or 'mlp'")
         if self.token_reduction not in ("mean", "flatten"):

@@ -17,14 +17,18 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+Flock = Callable[[int, int], None]
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
+# a file system without flock, such as some network file systems
+NO_LOCKS = (
+    errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF,
+)  # fmt: skip
 # A temporary file from a different machine is an orphan if nothing was written to it for so long.
 ORPHAN_SECONDS = 24 * 3600
 
@@ -98,10 +102,31 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     sync(path.parent)
 
 
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder and those above it; one that exists is fine."""
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def take_lock(descriptor: int, operation: int, flock: Flock = fcntl.flock) -> bool:
+    """Locks an open file; returns False if its disk has no locks.
+
+    Raises:
+        BlockingIOError: if `operation` does not wait and a different process holds the lock.
+    """
+    try:
+        flock(descriptor, operation)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return False
+    return True
 
 
 @contextmanager
@@ -114,11 +139,7 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+        take_lock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -21,9 +21,16 @@ from edge_glass.encoders.attention_pooling import (
     QUERY_INIT,
     check_features,
     check_heads,
-    check_probability,
 )
 from edge_glass.encoders.base import Pooling
+from edge_glass.encoders.limits import (
+    MAX_LAYERS,
+    MAX_WIDTH,
+    check_at_least,
+    check_between,
+    check_positive,
+    check_share,
+)
 from edge_glass.encoders.positions import sincos_positions
 
 
@@ -152,16 +159,15 @@ class PerceiverConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("num_latents", "width", "key_dim", "num_layers", "num_heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1")
-        if self.feed_forward_ratio <= 0:
-            raise ValueError(f"feed_forward_ratio is {self.feed_forward_ratio}, expected above 0")
+        check_at_least(self, 1, "num_latents")
+        check_between(self, 1, MAX_WIDTH, "width", "key_dim", "num_heads")
+        check_between(self, 1, MAX_LAYERS, "num_layers")
+        check_positive(self, "feed_forward_ratio")
+        check_between(self, 0, 100, "feed_forward_ratio")
         for width in (self.width, self.key_dim):
             if width is not None:
                 check_heads(width, self.num_heads)
-        check_probability("dropout", self.dropout)
+        check_share(self, "dropout")
 
     def hidden_width(self, width: int) -> int:
         """Returns the dim inside the feed-forward for tokens of this dim."""

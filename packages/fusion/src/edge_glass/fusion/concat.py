@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from edge_glass.encoders.limits import MAX_WIDTH, check_between, check_share
 from edge_glass.fusion.base import Fusion
 
 
@@ -24,6 +25,10 @@ class ConcatConfig:
 
     hidden_dim: int | None = None
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_between(self, 1, MAX_WIDTH, "hidden_dim")
+        check_share(self, "dropout")
 
     def build(self, *, visual_width: int, width: int) -> ConcatFusion:
         return ConcatFusion(self, visual_width, width)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from edge_glass.encoders.limits import MAX_WIDTH, check_between, check_share
 from edge_glass.fusion.base import Fusion
 
 
@@ -25,6 +26,10 @@ class CrossAttentionConfig:
 
     num_heads: int = 8
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_between(self, 1, MAX_WIDTH, "num_heads")
+        check_share(self, "dropout")
 
     def build(self, *, visual_width: int, width: int) -> CrossAttentionFusion:
         return CrossAttentionFusion(self, visual_width, width)

@@ -14,8 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from edge_glass.encoders.limits import MAX_WIDTH, check_between, check_share
 from edge_glass.fusion.base import Fusion
 from edge_glass.fusion.cross_attention import CrossAttention, feed_forward
+
+MAX_GATE = 10  # beyond it, tanh in float32 is 1 and the gate can't learn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,11 @@ class GatedConfig:
     num_heads: int = 8
     gate_init: float = 0.0
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_between(self, 1, MAX_WIDTH, "num_heads")
+        check_between(self, -MAX_GATE, MAX_GATE, "gate_init")
+        check_share(self, "dropout")
 
     def build(self, *, visual_width: int, width: int) -> GatedFusion:
         return GatedFusion(self, visual_width, width)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edge_glass.encoders.base import Pooling
+from edge_glass.encoders.limits import MAX_WIDTH, check_between, check_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,10 @@ class VisualTokensConfig:
     width: int = 256
     dropout: float = 0.0
     train_pooling: bool = False
+
+    def __post_init__(self) -> None:
+        check_between(self, 1, MAX_WIDTH, "width")
+        check_share(self, "dropout")
 
 
 class GridTokens(nn.Module):

@@ -24,6 +24,7 @@ SchedulerOption = Annotated[
         help="Run in parallel: a Dask scheduler's address, or processes:N. The output is the same.",
     ),
 ]
+WITHOUT_DEVICE = ("prepare", "prepare_samples")  # they run on any machine, whatever `device` is
 DEFAULT_PARAMS = Path("params.yaml")
 NEXT = {
     "prepare": "`edge-glass prepare-samples` draws a page of it, `edge-glass encode` encodes it",
@@ -197,7 +198,10 @@ def _run(
     from edge_glass.training.runtime.progress import say
     from edge_glass.training.runtime.run_stage import run_stage
 
-    run_stage(stage, path, _parse, scheduler=scheduler or None, before_lock=before_lock)
+    # on a cluster the workers' device counts, and each worker checks it
+    here = not scheduler or scheduler.startswith("processes:")
+    parse = _parse_with_device if here and stage not in WITHOUT_DEVICE else _parse
+    run_stage(stage, path, parse, scheduler=scheduler or None, before_lock=before_lock)
     if "DVC_STAGE" not in os.environ:
         say(f"next: {NEXT[stage]}")
 
@@ -206,3 +210,15 @@ def _parse(raw: Mapping[str, Any], where: str) -> Params:
     from edge_glass.training.params import parse_params
 
     return parse_params(raw, where=where)
+
+
+def _parse_with_device(raw: Mapping[str, Any], where: str) -> Params:
+    from edge_glass.encoders.components import ConfigError
+    from edge_glass.encoders.device import check_device
+
+    params = _parse(raw, where)
+    try:
+        check_device(params.device)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return params

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from edge_glass.encoders.base import TokenShape, VisionEncoderShape
 from edge_glass.encoders.components import ConfigError
 from edge_glass.training.features.config import pooled_grid
+from edge_glass.training.vlm_qa.launch_config import DeepSpeedLaunchConfig
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -32,6 +34,7 @@ class DecoderWidth(Protocol):
 def check_consistency(params: Params, where: str) -> None:
     """Checks the chosen options against each other."""
     _check_processes(params, where)
+    _check_launch_file(params, where)
     sizes = {
         "caption_image_size": params.encode.caption_image_size,
         "question_image_size": params.encode.question_image_size,
@@ -53,6 +56,15 @@ def _check_processes(params: Params, where: str) -> None:
             f"{where}: launch {params.launch.name} runs {number} processes, which do not divide "
             f"vlm_qa.{params.scale}.num_microbatches, {params.vlm_qa.num_microbatches}: choose a "
             "number of processes that does, or more microbatches"
+        )
+
+
+def _check_launch_file(params: Params, where: str) -> None:
+    launch = params.launch.config
+    if isinstance(launch, DeepSpeedLaunchConfig) and not Path(launch.config).is_file():
+        raise ConfigError(
+            f"{where}: launches.{params.launch.name}.config is {launch.config!r}, and there is no "
+            "such file; give the path of DeepSpeed's JSON file"
         )
 
 
@@ -88,5 +100,6 @@ def _named(where: str) -> Iterator[None]:
     """Adds the place in params.yaml to an error of a component."""
     try:
         yield
-    except ValueError as error:
+    except (ArithmeticError, OSError, RuntimeError, TypeError, ValueError) as error:
+        # Each option is fine alone: torch refuses what they give together, a size of too many bits.
         raise ConfigError(f"{where}: {error}") from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from edge_glass.encoders.components import Component, ConfigError, validate
+from edge_glass.encoders.components import Component, ConfigError
 from edge_glass.encoders.device import DEVICES
 from edge_glass.training.align.config import AlignConfig
 from edge_glass.training.consistency import check_consistency
@@ -26,8 +26,8 @@ from edge_glass.training.runtime.sections import (
     check_keys,
     check_types,
     choose_component,
+    choose_dataset,
     choose_launch,
-    pick,
     section,
 )
 from edge_glass.training.runtime.yaml_file import read_yaml
@@ -53,6 +53,9 @@ SCALARS: dict[str, type[Any]] = {
     "seed": int, "scale": str, "num_threads": int, "device": str,
     "reproducibility": str, "launch": str, "data": str, "data_folder": str,
 }  # fmt: skip
+
+# torch and NumPy take seeds of 32 bits; far more threads than cores crash torch
+RANGES = {"seed": (0, 2**32 - 1), "num_threads": (1, 1024)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +99,6 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
     check_keys(raw, [*SCALARS, "launches", "datasets", *KINDS, *KINDS.values(), *STAGES], where)
     check_types(raw, {**SCALARS, **dict.fromkeys(KINDS, str)}, where)
     _check_scalars(raw, where)
-    dataset = pick(raw["datasets"], raw["data"], "data", f"{where}: datasets")
     parts: dict[str, Any] = {
         **{kind: choose_component(raw, kind, table, where) for kind, table in KINDS.items()},
         **{stage: section(raw, stage, config, where) for stage, config in STAGES.items()},
@@ -110,7 +112,7 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         launch=choose_launch(raw, LAUNCH_CONFIGS, where),
         data_name=raw["data"],
         data_folder=raw["data_folder"],
-        data=validate(DatasetConfig, dataset, where=f"{where}: datasets.{raw['data']}"),
+        data=choose_dataset(raw, DatasetConfig, where),
         raw=raw,
         **parts,
     )
@@ -119,8 +121,11 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
 
 
 def _check_scalars(raw: Mapping[str, Any], where: str) -> None:
-    if raw["num_threads"] < 1:
-        raise ConfigError(f"{where}: num_threads is {raw['num_threads']}, expected 1 or more")
+    for name, (least, most) in RANGES.items():
+        if not least <= raw[name] <= most:
+            raise ConfigError(f"{where}: {name} is {raw[name]}, expected {least} to {most}")
+    if not raw["data_folder"] or "\0" in raw["data_folder"]:
+        raise ConfigError(f"{where}: data_folder is {raw['data_folder']!r}, expected a path")
     if not re.fullmatch(DEVICES, raw["device"]):
         raise ConfigError(
             f"{where}: device is {raw['device']!r}, expected cpu, cuda or one GPU by its number, "

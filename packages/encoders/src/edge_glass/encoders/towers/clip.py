@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from edge_glass.encoders.base import TokenShape, VisionEncoder
+from edge_glass.encoders.limits import MAX_IMAGE_SIZE, MAX_LAYERS, check_between, check_path
 from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
 from edge_glass.encoders.towers.pretrained import local_config, locate_model, no_progress_bar
 
@@ -100,6 +101,11 @@ class ClipVisionConfig:
     image_size: int = 336
     fit: Fit = "pad"
     pad_color: PadColor = "mean"
+
+    def __post_init__(self) -> None:
+        check_path(self, "model")
+        check_between(self, 1, MAX_IMAGE_SIZE, "image_size")
+        check_between(self, -MAX_LAYERS, MAX_LAYERS, "layer")
 
     def token_shape(self, image_size: int) -> TokenShape | None:
         """Returns the grid of patch tokens and their width for images of this size in pixels.

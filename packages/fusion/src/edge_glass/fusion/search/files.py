@@ -7,7 +7,6 @@ content decides.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from edge_glass.encoders.checkpoint import CONFIG_FILE, TENSORS_FILE
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
+from edge_glass.encoders.files import sha256_of
 from edge_glass.encoders.towers.pretrained import PACKAGE, package_folder
 
 # The last line holds formats that may not be readable: such files are listed with the reason.
@@ -59,9 +59,7 @@ def stamp_file(path: Path, known: FileStamp | None = None) -> FileStamp:
     found = path.stat()
     if known is not None and known.matches(found):
         return known
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileStamp(size=found.st_size, mtime_ns=found.st_mtime_ns, sha256=sha256)
+    return FileStamp(size=found.st_size, mtime_ns=found.st_mtime_ns, sha256=sha256_of(path))
 
 
 def folder_images(folder: Path) -> FolderImages:

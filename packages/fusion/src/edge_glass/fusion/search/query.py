@@ -155,10 +155,12 @@ def query_image_path(query: str) -> Path | None:
     if not query.strip():
         raise ValueError("the query is empty; give a text, or the path of an image")
     # Path.is_file fails on a text that is too long for a file name.
-    if os.path.isfile(query):  # noqa: PTH113
+    broken_link = os.path.islink(query) and not os.path.exists(query)  # noqa: PTH110, PTH114
+    if broken_link or os.path.isfile(query):  # noqa: PTH113
         return Path(query)
-    if is_image_name(query) and len(query.split()) == 1:
-        raise FileNotFoundError(f"{query}: no such image; give its path, or a text to search for")
+    if is_image_name(query):
+        remedy = "give its path, or a text without a suffix"
+        raise FileNotFoundError(f"{query}: no such image; {remedy}")
     return None
 
 

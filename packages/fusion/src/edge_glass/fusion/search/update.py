@@ -7,7 +7,6 @@ therefore the same bits on any number of cores, and small networks keep all core
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from PIL import Image
 
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.encoders.processors import num_cpus
 from edge_glass.fusion.search.files import FileStamp, folder_images, read_fault
 from edge_glass.fusion.search.index import ImageIndex, IndexedImage, Vector
 
@@ -72,7 +72,7 @@ class IndexUpdater:
         """
         self.index, self.folder, self.model, self.save = index, folder, model, save
         self.save_seconds = save_seconds
-        self.num_workers = num_workers or _num_cores()
+        self.num_workers = num_workers or num_cpus()
         self.left_out: dict[str, str] = {}
         self.num_encoded = 0
         self._faults = {
@@ -169,11 +169,6 @@ class IndexUpdater:
             for (path, stamp), vector in zip(encoding, vectors, strict=True):
                 done.append(Encoded(path=path, image=IndexedImage(stamp=stamp), vector=vector))
         return done
-
-
-def _num_cores() -> int:
-    # The cores that a container may use, if the system knows them.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

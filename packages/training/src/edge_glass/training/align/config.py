@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Literal
 
 from edge_glass.encoders.dual_encoder_config import HeadConfig
+from edge_glass.encoders.limits import check_at_least, check_positive, check_share
 from edge_glass.training.align.augmentation import AugmentationConfig
 from edge_glass.training.loop.config import RunConfig
-from edge_glass.training.loop.limits import check_at_least, check_positive, check_share
 
 
 @dataclass(frozen=True, kw_only=True)

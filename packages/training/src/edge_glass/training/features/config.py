@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_glass.encoders.limits import MAX_IMAGE_SIZE, check_at_least, check_between
+
 Pool = Literal["none", "mean"] | int
 
 
@@ -33,15 +35,15 @@ class EncodeConfig:
     pool: Pool = "none"
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.rows_per_shard < 1 or self.rows_per_shard % self.batch_size:
-            below = max(1, self.rows_per_shard // max(1, self.batch_size)) * self.batch_size
+        check_between(self, 1, MAX_IMAGE_SIZE, "caption_image_size", "question_image_size")
+        check_at_least(self, 1, "batch_size", "rows_per_shard", "texts_per_shard")
+        if self.rows_per_shard % self.batch_size:
+            below = max(1, self.rows_per_shard // self.batch_size) * self.batch_size
             raise ValueError(
                 f"rows_per_shard is {self.rows_per_shard}, expected a multiple of batch_size "
                 f"{self.batch_size}, such as {below}: the batch size changes last bits"
             )
-        if self.texts_per_shard < 1:
-            raise ValueError(f"texts_per_shard is {self.texts_per_shard}, expected 1 or more")
-        if isinstance(self.pool, int) and self.pool < 1:
+        if isinstance(self.pool, int) and not 1 <= self.pool <= MAX_IMAGE_SIZE:
             raise ValueError(f"pool is {self.pool}, expected none, mean or tokens per side")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_glass.encoders.files import DataError, replacing, write_json
+from edge_glass.encoders.files import DataError, replacing, sha256_of, write_json
 
 REMEDY = "run `dvc repro encode`, which writes a new cache"
 
@@ -93,12 +93,6 @@ def check_content(folder: Path, entry: ShardEntry) -> None:
         )
 
 
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def shard_sizes(rows: int, rows_per_shard: int) -> list[int]:
     """Returns the number of rows of each shard of an array."""
     return [min(rows_per_shard, rows - start) for start in range(0, rows, rows_per_shard)]
@@ -133,7 +127,8 @@ def write_shard(
     digest, rows = hashlib.sha256(header), 0
     with replacing(path, scratch) as temporary, temporary.open("wb") as file:
         # reserves the space: a full disk is an error now, not after an hour of encoding
-        os.posix_fallocate(file.fileno(), 0, size)
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, size)
         file.write(header)
         for part in parts:
             if part.shape[1:] != shape[1:]:

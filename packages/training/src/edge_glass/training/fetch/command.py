@@ -105,8 +105,9 @@ def fetch(
             f"fetch needs {error.name}, which is not installed: "
             "`pip install 'edge-glass-training[fetch]'`"
         ) from error
+    from edge_glass.encoders.processors import num_cpus
     from edge_glass.training.fetch.input import Folder
-    from edge_glass.training.runtime.executor import num_cpus, open_executor
+    from edge_glass.training.runtime.executor import open_executor
     from edge_glass.training.runtime.progress import say
 
     if processes is None:

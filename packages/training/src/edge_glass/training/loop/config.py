@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_glass.encoders.limits import check_at_least
 from edge_glass.training.engine.reduce import is_power_of_two
-from edge_glass.training.loop.limits import check_at_least
 from edge_glass.training.loop.optim import OptimConfig
 
 

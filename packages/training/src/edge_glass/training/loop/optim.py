@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edge_glass.training.loop.limits import check_at_least, check_positive, check_share
+from edge_glass.encoders.limits import check_at_least, check_positive, check_share
 
 
 @dataclass(frozen=True, kw_only=True)

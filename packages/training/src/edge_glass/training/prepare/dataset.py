@@ -16,3 +16,9 @@ class DatasetConfig:
 
     captions: str | tuple[str, ...]
     questions: str | tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, named in (("captions", self.captions), ("questions", self.questions)):
+            paths = (named,) if isinstance(named, str) else named
+            if not paths or not all(path and "\0" not in path for path in paths):
+                raise ValueError(f"{name} is {named!r}, expected the path of a file or folder")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_glass.encoders.images import BadImageError, check_mode, decode_image
+from edge_glass.encoders.limits import check_at_least
 from edge_glass.training.prepare.perceptual_hash import perceptual_hash
+from edge_glass.training.prepare.splits import check_shares
 
 MAX_DISTANCE = 16  # of 64 bits; at 32, half of all pairs of images would be alike
 
@@ -41,9 +43,10 @@ class PrepareConfig:
     num_workers: int = 1
 
     def __post_init__(self) -> None:
-        total = sum(self.shares.values())
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"shares sum to {total}, expected 1: {self.shares}")
+        check_at_least(self, 1, "min_side", "max_aspect", "max_caption_length", "num_workers")
+        check_shares(self.shares)
+        if not self.shares.get("train"):
+            raise ValueError(f"shares are {self.shares}, expected one above 0 for train")
         distance = self.near_duplicate_distance
         if distance is None and self.near_duplicates != "keep":
             raise ValueError(
@@ -54,8 +57,6 @@ class PrepareConfig:
             raise ValueError(
                 f"near_duplicate_distance is {distance}, expected 0 to {MAX_DISTANCE} or null"
             )
-        if self.num_workers < 1:
-            raise ValueError(f"num_workers is {self.num_workers}, expected 1 or more")
 
 
 def text_problem(name: str, text: str | None, max_length: int) -> str | None:

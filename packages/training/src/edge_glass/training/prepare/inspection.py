@@ -6,7 +6,6 @@ result has some 30 bytes per image and 8 per text, whatever the size of the imag
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +22,11 @@ from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.parquet.schemas import IMAGE_BYTES
 from edge_glass.training.prepare.filters import PrepareConfig, image_hash
-from edge_glass.training.prepare.splits import image_id, split_of
+from edge_glass.training.prepare.splits import SPLIT_NAME, image_id, split_of
 from edge_glass.training.prepare.texts import Text, columns_to_read, find_subset, texts_of
 
 READ_ROWS = 32  # rows read at a time: 16 MB of photos of 500 kB
 DIGEST_BYTES = 16
-SPLIT_NAME = re.compile(r"\w[\w.-]*")  # the name of a file, without a folder
 
 
 @dataclass(frozen=True, kw_only=True)

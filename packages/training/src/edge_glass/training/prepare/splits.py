@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
+
+SPLIT_NAME = re.compile(r"\w[\w.-]*")  # the name of a file, without a folder
 
 
 def image_id(data: bytes) -> str:
@@ -11,11 +14,21 @@ def image_id(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
+def check_shares(shares: Mapping[str, float]) -> None:
+    """Checks that no share is below 0, that they sum to 1, and that names can name files."""
+    total = sum(shares.values())
+    if not abs(total - 1) <= 1e-9 or min(shares.values()) < 0:  # NaN is refused too
+        raise ValueError(f"shares are {dict(shares)}, expected none below 0 and a sum of 1")
+    odd = [name for name in shares if not SPLIT_NAME.fullmatch(name)]
+    if odd:
+        raise ValueError(
+            f"shares name the splits {odd}, expected letters, digits, '_', '.' and '-'"
+        )
+
+
 def split_of(identity: str, seed: int, shares: Mapping[str, float]) -> str:
     """Returns the split of an image, a function of its identity and the seed; shares sum to 1."""
-    total = sum(shares.values())
-    if abs(total - 1) > 1e-9:
-        raise ValueError(f"shares sum to {total}, expected 1: {dict(shares)}")
+    check_shares(shares)
     digest = hashlib.sha256(f"{seed}/{identity}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     edge = 0.0

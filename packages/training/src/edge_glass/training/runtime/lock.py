@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge_glass.encoders.files import Flock, take_lock
 from edge_glass.training.folders import STATE
-
-Flock = Callable[[int, int], None]
-# a file system without flock, such as some network file systems
-UNSUPPORTED = (
-    errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF,
-)  # fmt: skip
 
 
 @contextmanager
@@ -30,15 +24,12 @@ def file_lock(path: Path, what: str, remedy: str, *, flock: Flock = fcntl.flock)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
-            flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = take_lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB, flock)
         except BlockingIOError:
             file.seek(0)
             owner = file.read().strip() or "an unknown process"
             raise BlockingIOError(_message(what, owner, path, remedy)) from None
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-        else:
+        if locked:
             file.truncate(0)
             file.write(_owner())
             file.flush()

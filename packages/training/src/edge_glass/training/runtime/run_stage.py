@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_glass.encoders.components import ConfigError
 from edge_glass.training.engine.determinism import REPRODUCIBILITIES, environment, set_environment
 from edge_glass.training.runtime.executor import open_executor
 from edge_glass.training.runtime.lock import stage_lock
@@ -40,8 +42,14 @@ def run_stage(
     if reproducibility not in REPRODUCIBILITIES:  # `parse` refuses it; any setting does until then
         reproducibility = REPRODUCIBILITIES[0]
     set_environment(reproducibility, stage, restart=True)
+    try:
+        params = parse(raw, str(path))
+    except ConfigError:
+        # different sources may be the reason: the file may hold options of a different version
+        with suppress(ConfigError):
+            check_own_sources(Path(), stage, raw)
+        raise
     check_own_sources(Path(), stage, raw)
-    params = parse(raw, str(path))
     if before_lock is not None:
         before_lock(params)
     with stage_lock(stage):

@@ -13,6 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from edge_glass.encoders.components import ConfigError
 
@@ -34,8 +35,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: no such file; run the command in the project's folder"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not text in UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     return parse_yaml(text, where=str(path))
 
 
@@ -54,8 +57,17 @@ def parse_yaml(text: str, *, where: str) -> dict[str, Any]:
         mark = error.problem_mark
         place = f"{where}, line {mark.line + 1}" if mark else where
         raise ConfigError(f"{place}: not valid YAML: {error.problem}") from None
-    except YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {error}") from None
+    except ReaderError as error:
+        raise ConfigError(
+            f"{where}: holds the character {error.character!r} at position {error.position}, which "
+            "YAML does not allow; save the file as text in UTF-8"
+        ) from None
+    except RecursionError:
+        raise ConfigError(f"{where}: nested too deeply; expected a few levels of tables") from None
+    except (YAMLError, ValueError, ArithmeticError) as error:  # a number of thousands of digits
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+    if found is None:
+        raise ConfigError(f"{where}: the file is empty; expected a table of options")
     if not isinstance(found, Mapping):
         raise ConfigError(f"{where}: expected a table, found {type(found).__name__}")
     return dict(found)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from edge_glass.encoders.files import replace_folder, sync_tree, write_json
+from edge_glass.encoders.files import replace_folder, sha256_of, sync_tree, write_json
 from edge_glass.training.features.cache import FeatureIndex
 from edge_glass.training.features.encoding import (
     ShardTask,
@@ -26,7 +26,7 @@ from edge_glass.training.features.encoding import (
     open_text_encoder,
 )
 from edge_glass.training.features.plan import ArrayPlan, ImagePlan, Planner, finished_shard
-from edge_glass.training.features.shards import check_size, sha256_of, shard_bytes
+from edge_glass.training.features.shards import check_size, shard_bytes
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 from edge_glass.training.runtime.executor import SerialExecutor, is_serial
 from edge_glass.training.runtime.fingerprint import fingerprint

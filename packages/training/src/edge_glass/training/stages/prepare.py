@@ -125,8 +125,11 @@ def _print_report(params: Params, kind: str, report: dict[str, Any]) -> None:
     read, kept, dropped = report["rows_read"], report["rows_kept"], report["dropped"]
     if not kept.get("train"):
         sources = f"{params.data_folder}/{getattr(params.data, kind)}"
+        splits = ", ".join(f"{name} {number}" for name, number in kept.items()) or "no split"
+        reasons = ", ".join(f"{number} {name}" for name, number in dropped.items()) or "none"
         raise DataError(
-            f"{sources}: no row of split 'train' is left of {read} rows; dropped: {dropped}. "
-            "Check the files, or the limits under `prepare` in params.yaml"
+            f"{sources}: of {read} rows, split train received none; kept: {splits}; dropped: "
+            f"{reasons}. Give more rows, or check prepare.{params.scale} in params.yaml: its "
+            "limits, and its shares if the files name no split"
         )
     say(f"prepare {kind}: read {read}, kept {sum(kept.values())}, dropped {dropped}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_glass.encoders.limits import check_at_least, check_positive, check_share
 from edge_glass.fusion.visual_tokens import VisualTokensConfig
 from edge_glass.training.loop.config import RunConfig
-from edge_glass.training.loop.limits import check_at_least, check_positive, check_share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_glass.encoders.limits import check_at_least, check_path
+
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchConfig:
@@ -17,8 +19,7 @@ class LaunchConfig:
     num_processes: int = 1
 
     def __post_init__(self) -> None:
-        if self.num_processes < 1:
-            raise ValueError(f"num_processes is {self.num_processes}, expected 1 or more: raise it")
+        check_at_least(self, 1, "num_processes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,10 @@ class DeepSpeedLaunchConfig(LaunchConfig):
     """
 
     config: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_path(self, "config")
 
 
 LAUNCH_CONFIGS: dict[str, type[LaunchConfig]] = {

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edge_glass.encoders.limits import check_at_least
+
 _ARTICLES = frozenset({"a", "an", "the"})
 _GROUPED_DIGITS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"-?\d+\.\d+|(?<![\w-])-\d+")
@@ -25,6 +27,9 @@ class EvaluateVlmQaConfig:
 
     batch_size: int
     sheet_questions: int
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "batch_size", "sheet_questions")
 
 
 def normalise(answer: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edge_glass.encoders.limits import check_at_least
 from edge_glass.training.evaluation.retrieval.ranks import (
     Counts,
     Embeddings,
@@ -47,6 +48,13 @@ class EvaluateAlignConfig:
     block_size: int
     bootstrap_samples: int
     tsne_points: int
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "block_size", "bootstrap_samples", "tsne_points")
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(
+                f"ks is {list(self.ks)}, expected numbers of 1 or more, such as [1, 5]"
+            )
 
 
 def retrieval_metrics(
