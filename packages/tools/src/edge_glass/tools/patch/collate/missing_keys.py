@@ -7,17 +7,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_glass.tools.code.batch_items import Collate, KeyRead
+from edge_glass.tools.code.batch_items import Collate, Item, KeyRead, Place
 from edge_glass.tools.code.batches import Batches
 from edge_glass.tools.code.bindings import body_nodes
 from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted, text_of
 from edge_glass.tools.code.keys import own_nodes, returned
 from edge_glass.tools.code.program import Program
+from edge_glass.tools.patch.collate.rows import RowsError, rows_name
 from edge_glass.tools.patch.syntax.rewrite import Note
 
-_PADDED = re.compile(r"labels|(.*_)?(ids|mask)")
-_STACKED = re.compile(r"image|pixel|feature|embedding")
+# Keys of token ids and masks, which are padded; `image_ids` names rows.
+_PADDED = re.compile(r"labels|(?!(?:doc|example|image|item|row|sample|video)_)(.*_)?(ids|mask)")
+_STACKED = re.compile(r"(?:\w+_)?(?:embeddings?|features?|images?|pixel_values|pixels)")
+_IDENTITY = re.compile(r"(?:.*_)?(?:id|idx|index|key)")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,15 @@ def add_missing_keys(program: Program) -> tuple[Mapping[int, str], list[Note]]:
         if source is None:
             notes.append(Note(collate.cell.index, "person", _unknown(collate, key, places)))
             continue
-        adder = _Adder(collate, has_torch)
+        try:
+            rows = rows_name(collate.node, collate.rows)
+        except RowsError as error:
+            notes.append(Note(collate.cell.index, "left", (
+                f"{owner} lacks `{key}`, which {places} reads; the rows have `{source.key}`, "
+                f"but {error}"
+            )))  # fmt: skip
+            continue
+        adder = _Adder(collate, rows, has_torch)
         edit = adder.add(key, source.key, any(read.as_tensor for read in reads))
         if edit is None:
             notes.append(Note(collate.cell.index, "person", (
@@ -74,16 +85,38 @@ def _cells_of(reads: Sequence[KeyRead]) -> str:
 def _unknown(collate: Collate, key: str, places: str) -> str:
     names = collate.keys.names if collate.keys is not None else frozenset()
     returns = ", ".join(f"`{name}`" for name in sorted(names))
+    lacks = f"`{collate.name}` lacks `{key}`, which {places} reads; it returns {returns or 'none'}"
+    if collate.tuples:
+        return f"{lacks}; its rows are tuples, so no key shows which item it is"
+    if len(collate.row_sets) > 1 and collate.row_keys is not None:
+        sets = "; ".join(_described(place, each) for place, each in collate.row_sets)
+        return f"{lacks}; not all loaders have rows with a key for it: {sets}"
     rows = sorted(collate.row_keys.names if collate.row_keys is not None else collate.row_reads)
-    return (
-        f"`{collate.name}` lacks `{key}`, which {places} reads; it returns {returns}, "
-        f"and the rows have {', '.join(f'`{name}`' for name in rows)}: no key for it"
-    )
+    if not rows:
+        return f"{lacks}, and its rows have no key that can be read"
+    return f"{lacks}, and the rows have {', '.join(f'`{name}`' for name in rows)}: no key for it"
+
+
+def _described(place: Place, rows: Item | None) -> str:
+    """Return the rows of one loader in words."""
+    loader = f"the loader in cell {place[0] + 1}, line {place[1]},"
+    if rows is None:
+        return f"{loader} has rows that are not known"
+    names = ", ".join(f"`{name}`" for name in sorted(rows.keys.names))
+    return f"{loader} has {names or 'no key that can be read'}"
 
 
 def _source(collate: Collate, key: str) -> _Source | None:
-    """Return the row's key that holds what a batch's `key` should hold."""
+    """Return the row's key that holds what a batch's `key` should hold, for all loaders."""
+    if collate.tuples:
+        return None
     candidates = [key, _singular(key), f"{key}s"]
+    sets = collate.row_sets
+    if len(sets) > 1 and any(each is not None for _, each in sets):
+        for each in candidates:
+            if all(rows is not None and each in rows.keys.names for _, rows in sets):
+                return _Source(each, "the rows of every loader have it")
+        return None
     rows = collate.row_keys
     if rows is not None and rows.names and not rows.open:
         found = next((each for each in candidates if each in rows.names), None)
@@ -110,8 +143,9 @@ def _singular(key: str) -> str:
 class _Adder:
     """Writes a new key into the dict that a collate function returns, in the style of the dict."""
 
-    def __init__(self, collate: Collate, has_torch: bool) -> None:
+    def __init__(self, collate: Collate, rows: str, has_torch: bool) -> None:
         self._collate = collate
+        self._rows = rows
         self._cell = collate.cell
         self._torch = has_torch
         self._nodes = own_nodes(collate.node)
@@ -177,15 +211,18 @@ class _Adder:
 
     def _value(self, source: str, as_tensor: bool) -> str:
         """Return the code that makes a batch's value from the rows' key `source`."""
-        rows, row = self._collate.rows, self._row()
+        rows, row = self._rows, self._row()
         quote = self._quote()
         entry = f"{row}[{quote}{source}{quote}]"
         alike = self._alike(source)
         if alike is not None:
             return alike
-        if self._torch and (_STACKED.search(source) or _PADDED.fullmatch(source)):
+        kind = self._collate.kinds.get(source)
+        if self._torch and kind == "tensor":
             return f"torch.stack([{entry} for {row} in {rows}])"
-        if self._torch and as_tensor:
+        if self._torch and kind == "int" and (as_tensor or not _IDENTITY.fullmatch(source)):
+            return f"torch.tensor([{entry} for {row} in {rows}])"
+        if self._torch and as_tensor and kind is None:
             return f"torch.stack([torch.as_tensor({entry}) for {row} in {rows}])"
         return f"[{entry} for {row} in {rows}]"
 
@@ -193,14 +230,14 @@ class _Adder:
         for node in self._nodes:
             source = getattr(node, "iter", None)
             target = getattr(node, "target", None)
-            if dotted(source) == self._collate.rows and isinstance(target, ast.Name):
+            if dotted(source) == self._rows and isinstance(target, ast.Name):
                 return target.id
-        return "row" if self._collate.rows != "row" else "each"
+        return "row" if self._rows != "row" else "each"
 
     def _alike(self, source: str) -> str | None:
         """Return the code that pads or stacks a key of the same kind, for the new key."""
         kind = _PADDED.fullmatch(source)
-        stacked = _STACKED.search(source)
+        stacked = _STACKED.fullmatch(source)
         if kind is None and stacked is None:
             return None
         for node in self._nodes:
@@ -213,11 +250,14 @@ class _Adder:
             if len(keys) != 1:
                 continue
             other = text_of(keys[0].slice) or ""
+            kinds = self._collate.kinds
+            if kinds.get(source, "tensor") not in ("tensor", kinds.get(other)):
+                continue
             same = _PADDED.fullmatch(other)
             is_label = source == "labels" and same is not None and same[2] == "ids"
             if is_label and name.endswith("pad_sequence"):
                 return self._padded_labels(node, keys[0])
-            if (kind and same and kind[2] == same[2]) or (stacked and _STACKED.search(other)):
+            if (kind and same and kind[2] == same[2]) or (stacked and _STACKED.fullmatch(other)):
                 start, _ = self._cell.span(node)
                 at, end = self._cell.span(keys[0].slice)
                 code = self._cell.code(node)
