@@ -26,9 +26,10 @@ from edge_glass.tools.patch.syntax.rewrite import Kind, Note
 MODULE = "edge_glass.encoders.towers.preprocessing"
 FUNCTION = "image_transform"
 CLIP = ("(0.48145466, 0.4578275, 0.40821073)", "(0.26862954, 0.26130258, 0.27577711)")
-IMAGENET = ("(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)")
 
 _SIZES = ("Resize", "RandomResizedCrop", "RandomCrop", "CenterCrop")  # the last one there decides
+_INTERPOLATION = {"Resize": 1, "RandomResizedCrop": 3}  # place of the argument
+_SMOOTH = re.compile(r"bilinear|bicubic|^[23]$", re.IGNORECASE)
 _TO_TENSOR = frozenset(
     {"ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToImageTensor", "ToTensor"}
 )
@@ -116,6 +117,11 @@ class _Pipelines(NamedTransformer):
             if kind in _SIZES:
                 assert isinstance(step, cst.Call)
                 sizes[kind] = _size(step)
+                interpolation = _argument(step, _INTERPOLATION.get(kind, 99), "interpolation")
+                if interpolation and not _SMOOTH.search(interpolation):
+                    reason = f"interpolation {interpolation} may be for masks, whose values bicubic would mix"
+                    self._note("left", original, reason)
+                    return updated
                 if kind.startswith("Random"):
                     warnings.append(f"{kind} dropped: it cuts off what a caption may speak of")
             elif kind in _TO_TENSOR:
@@ -139,13 +145,16 @@ class _Pipelines(NamedTransformer):
             self._note("left", original, "no square size, or no tensor, comes out of it")
             return updated
         if mean_std is None:
-            mean_std = self._own or IMAGENET
-            warnings.append(f"it did not normalise; now mean {mean_std[0]}, std {mean_std[1]}")
-        elif self._own is not None and _differ(mean_std, self._own):
+            reason = "it does not normalise: its images may be for a plot, or be masks"
+            self._note("left", original, reason)
+            return updated
+        if self._own is not None and _differ(mean_std, self._own):
             warnings.append(
                 f"mean {mean_std[0]} is not CLIP's, which the notebook loads; now it is"
             )
             mean_std = self._own
+        if "CenterCrop" in sizes and self._fit == "pad":
+            warnings.append("CenterCrop dropped: the whole image is shown; `--fit crop` keeps it")
         numbers = "mean={}, std={}".format(*map(_as_tuple, mean_std))
         call = f'{self._function}(image_size={size}, fit="{self._fit}", {numbers})'
         for warning in warnings:
