@@ -226,3 +226,28 @@ def test_rows_that_are_tuples(data: str) -> None:
     new, notes = _patched(cells)
     assert new == cells
     assert any("its rows are tuples" in note.message for note in notes)
+
+
+def _library_notes(function: str, loader: str = LOADER) -> list[Note]:
+    _, notes = _patched([HEAD, function, loader])
+    return [note for note in notes if "all its keys map" in note.message]
+
+
+def test_the_library_is_offered_if_keys_map_in_the_plural() -> None:
+    value = "{'captions': [r['caption'] for r in rows], 'images': [r['image'] for r in rows]}"
+    (note,) = _library_notes(f"def collate_fn(rows):\n    return {value}")
+    assert "`captions` is `caption`, `images` is `image`" in note.message
+    assert note.kind == "left"
+    cells = [HEAD, f"def collate_fn(rows):\n    return {value}", LOADER]
+    assert rewrite_notebook(_notebook(cells), [CollatePatch(library=True)]).sources == {}
+    value = "{'captions': [r['caption'] for r in rows], 'scores': [1 for r in rows]}"
+    assert not _library_notes(f"def collate_fn(rows):\n    return {value}")
+
+
+def test_the_library_is_called_with_the_rows_only() -> None:
+    function = "def collate(tok, rows):\n    return {'caption': [r['caption'] for r in rows]}"
+    loader = "loader = DataLoader(rows, collate_fn=partial(collate, tok))"
+    cells = [HEAD, function, loader]
+    outcome = rewrite_notebook(_notebook(cells), [CollatePatch(library=True)])
+    assert outcome.sources == {}
+    assert any("not its first parameter" in note.message for note in outcome.notes)

@@ -148,7 +148,7 @@ class BatchValues(Collates):
 
     def _data_set(self, cell: PythonCell, name: str) -> Value | None:
         """Return the rows that instances of a class give, by its `__getitem__` or `__iter__`."""
-        found = self._program.resolve(name, cell.index) if name else None
+        found = self.program.resolve(name, cell.index) if name else None
         if found is None or not isinstance(found.node, ast.ClassDef):
             return None
         for method in found.node.body:

@@ -55,7 +55,7 @@ class Batches(BatchValues):
                 break
 
     def _walk(self) -> None:
-        for cell in self._program.cells:
+        for cell in self.program.cells:
             self._statements(cell, cell.syntax.body, self._module)
 
     def _statements(self, cell: PythonCell, body: Sequence[ast.AST], scope: Scope) -> None:

@@ -21,14 +21,14 @@ class Collates:
     """The functions of a notebook that make batches."""
 
     def __init__(self, program: Program) -> None:
-        self._program = program
+        self.program = program
         self.collates: dict[str, Collate] = {}
         self._functions: dict[str, tuple[PythonCell, Function]] = {}
         self._owners: dict[int, str] = {}  # the class of a method, by the method's id
         self._bases: dict[str, list[str]] = {}
 
     def _index(self) -> None:
-        for cell in self._program.cells:
+        for cell in self.program.cells:
             for node in body_nodes(cell.syntax.body):
                 self._define(cell, node, "")
 
@@ -110,9 +110,9 @@ class Collates:
         endings = [each for key, each in self.collates.items() if key.endswith(f".{last}")]
         if len(endings) == 1:
             return endings[0], 0
-        bound = self._program.bindings.get(name, [])
+        bound = self.program.bindings.get(name, [])
         for binding in bound[-1:]:  # `collate = Collator(tokenizer)`
-            for value in _values_of(self._program, binding.node):
+            for value in _values_of(self.program, binding.node):
                 if isinstance(value, (ast.Call, ast.Name)):
                     return self._resolve(cell, value, None, depth + 1)
         return None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_glass.tools.code.batch_items import Collate, Item, KeyRead, Place
 from edge_glass.tools.code.batches import Batches
 from edge_glass.tools.code.edits import Edit, apply
-from edge_glass.tools.code.program import Program
 from edge_glass.tools.patch.collate.adder import Adder
+from edge_glass.tools.patch.collate.body import singular
 from edge_glass.tools.patch.collate.rows import RowsError, rows_name
 from edge_glass.tools.patch.syntax.rewrite import Note
 
@@ -23,9 +22,9 @@ class _Source:
     reason: str
 
 
-def add_missing_keys(program: Program) -> tuple[Mapping[int, str], list[Note]]:
+def add_missing_keys(batches: Batches) -> tuple[Mapping[int, str], list[Note]]:
     """Return new texts of the cells whose collate functions lack keys, and the notes."""
-    batches = Batches(program)
+    program = batches.program
     edits: dict[int, list[Edit]] = {}
     cells = {cell.index: cell for cell in program.cells}
     notes: list[Note] = []
@@ -101,7 +100,7 @@ def _source(collate: Collate, key: str) -> _Source | None:
     """Return the row's key that holds what a batch's `key` should hold, for all loaders."""
     if collate.tuples:
         return None
-    candidates = [key, _singular(key), f"{key}s"]
+    candidates = [key, singular(key), f"{key}s"]
     sets = collate.row_sets
     if len(sets) > 1 and any(each is not None for _, each in sets):
         for each in candidates:
@@ -116,16 +115,8 @@ def _source(collate: Collate, key: str) -> _Source | None:
     for each in candidates:
         if each in known:
             return _Source(each, "the notebook reads it from a row")
-    for each in (_singular(key), key):
+    for each in (singular(key), key):
         if any(name.startswith(f"{each}_") for name in known):
             kin = next(name for name in sorted(known) if name.startswith(f"{each}_"))
             return _Source(each, f"the rows have `{kin}`; no cell shows all their keys, so check")
     return None
-
-
-def _singular(key: str) -> str:
-    if key.endswith("ies") and len(key) > 4:
-        return key[:-3] + "y"
-    if re.search(r"(ss|x|ch|sh)es$", key):
-        return key[:-2]
-    return key[:-1] if key.endswith("s") and not key.endswith("ss") else key

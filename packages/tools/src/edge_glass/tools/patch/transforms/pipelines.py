@@ -119,7 +119,7 @@ class _Pipelines(NamedTransformer):
                 sizes[kind] = _size(step)
                 interpolation = _argument(step, _INTERPOLATION.get(kind, 99), "interpolation")
                 if interpolation and not _SMOOTH.search(interpolation):
-                    reason = f"interpolation {interpolation} may be for masks, whose values bicubic would mix"
+                    reason = f"interpolation {interpolation} may be for masks, which bicubic mixes"
                     self._note("left", original, reason)
                     return updated
                 if kind.startswith("Random"):
