@@ -128,6 +128,8 @@ def test_helpers_installs_and_guards_are_understood(tmp_path: Path) -> None:
     ("sources", "finding"),
     [
         (["from helpers import g"], "cell 1 [c0]: from helpers import g: no such name"),
+        (["import helpers as h\nx = h.gone"], "reads `h.gone`; module helpers has no `gone`"),
+        (["import os\nos.makedirs('x', exists_ok=True)"], "has no parameter `exists_ok`"),
         (["import helpers\nhelpers.f()"], "f() misses the required `a` (module helpers)"),
         (["print(late)", "late = 1"], "cell 1 [c0]: reads `late`, which is defined only in cell 2"),
         (["print(b)\nb = 1"], "reads `b`, which is defined further down"),
@@ -151,6 +153,8 @@ def test_findings_on_the_code(sources: list[str], finding: str, tmp_path: Path) 
     [
         "def f():\n    return later()\n\ndef later(): ...",
         "for i in range(3):\n    print(i)\nprint(i)",
+        "import helpers\nhelpers.made = 1\nprint(helpers.made, helpers.a, helpers.__doc__)",
+        "import helpers as h\nprint(hasattr(h, 'gone') and h.gone)\ndef f(h): return h.x",
         "try:\n    unicode\nexcept NameError:\n    unicode = str",
         "if 'x' not in globals():\n    x = 1\nprint(x)",
         "print(In, Out, _, __, _1, get_ipython(), display)",
@@ -170,5 +174,6 @@ def test_findings_on_the_code(sources: list[str], finding: str, tmp_path: Path) 
     ],
 )
 def test_names_that_are_there_are_not_reported(source: str, tmp_path: Path) -> None:
+    (tmp_path / "helpers.py").write_text("def f():\n    global a\n    a = 1\n")
     found = check_file(_notebook(tmp_path, {"source": source}), max_bytes=MIB)
     assert not [each for each in found if "reads `" in each], found

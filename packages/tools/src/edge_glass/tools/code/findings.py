@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edge_glass.tools.code.attributes import attribute_problems
 from edge_glass.tools.code.batches import Batches
 from edge_glass.tools.code.calls import call_problems
 from edge_glass.tools.code.expressions import shown
@@ -25,6 +26,7 @@ class Finding:
 def code_findings(program: Program) -> list[Finding]:
     """Return all findings, in cell order."""
     found = [Finding(cell.index, message) for cell, message in import_problems(program)]
+    found += [Finding(cell.index, message) for cell, message in attribute_problems(program)]
     found += [
         Finding(problem.call.cell.index,
                 f"`{shown(problem.call.node)}`: {problem.message} ({problem.signature.source})")

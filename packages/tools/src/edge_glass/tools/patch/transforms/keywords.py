@@ -85,6 +85,8 @@ def rename(cell: PythonCell, keyword: ast.keyword | None, new: str) -> Edit | No
         return None
     start = cell.span(keyword)[0]
     end = start + len(keyword.arg)
+    if cell.text[start : start + 1] in ("'", '"'):  # a key of `**{"old": 1}`
+        start, end = start + 1, end + 1
     # In an f-string, Python before 3.12 gives no reliable places.
     return Edit(start, end, new) if cell.text[start:end] == keyword.arg else None
 
