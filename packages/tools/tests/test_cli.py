@@ -85,6 +85,17 @@ def test_bad_options(arguments: list[str], message: str, notebook: Path, tmp_pat
     assert message in done.stderr
 
 
+def test_patch_all_names_its_own_option(tmp_path: Path) -> None:
+    cell = {"cell_type": "code", "source": "def fit(*, num_epochs): pass\nfit(epochs=3)"}
+    text = json.dumps({"cells": [cell], "nbformat": 4, "nbformat_minor": 4})
+    (tmp_path / "a.ipynb").write_text(text)
+    done = run("patch", "all", "a.ipynb", folder=tmp_path)
+    assert "`patch all --keyword epochs=num_epochs` renames it" in done.stdout
+    option = ["--keyword", "epochs=num_epochs"]
+    done = run("patch", "all", *option, "--write", "a.ipynb", folder=tmp_path)
+    assert "fit(num_epochs=3)" in (tmp_path / "a.ipynb").read_text()
+
+
 def test_create_refuses_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.ipynb")
     for output in ("/dev/null/x.ipynb", "pipe.ipynb", f"{'a' * 300}.ipynb"):
