@@ -67,9 +67,17 @@ def test_a_value_is_made_from_the_rows_that_the_others_are_made_from(line: str, 
         ("r = [x for x in rows if x]\n    return {'image': [x['image'] for x in r], "
          "'label': [x['label'] for x in rows]}", "made from 'r' and 'rows'"),
         ("out = []\n    for r in rows:\n        if r['image'] is None:\n            continue\n"
-         "        out.append(r['image'])\n    return {'image': out}", "drops rows"),
-        ("return {'image': [r['image'] for r in rows if r['image']]}", "drops rows"),
-        ("return {'image': [r['image'] for r in filter(None, rows)]}", "drops rows"),
+         "        out.append(r['image'])\n    return {'image': out}", "drops or repeats rows"),
+        ("return {'image': [r['image'] for r in rows if r['image']]}", "drops or repeats rows"),
+        ("return {'image': [x for r in rows for x in r['image']]}", "repeats rows"),
+        ("out = []\n    for r in rows:\n        for x in r['image']:\n            out.append(x)\n"
+         "    return {'image': out}", "repeats rows"),
+        ("out = []\n    while rows:\n        out.append(rows.pop()['image'])\n"
+         "    return {'image': out}", "drops or"),
+        ("order = pick(rows)\n    return {'image': [rows[i]['image'] for i in order]}",
+         "made from `order`"),
+        ("return {'image': images(rows)}", "does not show"),
+        ("return {'image': [r['image'] for r in filter(None, rows)]}", "drops or repeats rows"),
         ("keep = [rows[i] for i in order]\n    return {'image': [r['image'] for r in keep]}",
          "made from `keep`"),
         ("images = [r['image'] for r in rows]\n    rows.pop()\n    return {'image': images}",

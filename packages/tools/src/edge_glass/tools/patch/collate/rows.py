@@ -32,7 +32,7 @@ def rows_name(function: Function, rows: str) -> str:
     reader = _Reader(function, rows)
     used = {name for name, _ in reader.iterated}
     if reader.drops:
-        raise RowsError("it drops rows while it makes the values")
+        raise RowsError("it drops or repeats rows while it makes the values")
     if reader.unknown:
         raise RowsError(f"its values are made from `{reader.unknown}`, not from the rows")
     if len(used) > 1:
@@ -43,7 +43,7 @@ def rows_name(function: Function, rows: str) -> str:
         raise RowsError(f"`{name}` is bound again in it, and no longer holds the rows")
     if any(line >= first_read for line in reader.bound.get(name, ())):
         raise RowsError(f"`{name}` changes while it makes the values")
-    if not reader.iterated and set(reader.bound) - {rows}:
+    if not reader.iterated:
         raise RowsError("which rows its values are made from does not show")
     return name
 
@@ -117,12 +117,21 @@ class _Reader:
                 self.drops = True
         elif isinstance(node, COMPREHENSIONS):
             parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+            if len(node.generators) > 1 and any(
+                self._mentioned(part.iter) for part in node.generators
+            ):
+                self.drops = True
             for part in node.generators:
                 self._loop(part.target, part.iter, [*parts, *part.ifs], node.lineno)
                 if part.ifs and self._mentioned(part.iter):
                     self.drops = True
+        elif isinstance(node, ast.While):
+            self.drops = self.drops or self._mentioned(node)
         elif isinstance(node, ast.Call):
             called = dotted(node.func) or ""
+            over = [each.id for each in node.args[1:] if isinstance(each, ast.Name)]
+            if called == "map":
+                self.iterated += [(each, node.lineno) for each in over if each in self._holders]
             owner, _, method = called.rpartition(".")
             if method in _CHANGES:
                 for name in {owner, *(dotted(each) or "" for each in node.args[:1])}:
@@ -148,10 +157,18 @@ class _Reader:
         holder = self._over(source)
         if holder is not None:
             self.iterated.append((holder, line))
-        elif reads:
+        elif reads or any(self._by_index(node, names, source) for part in body
+                          for node in ast.walk(part)):  # fmt: skip
             self.unknown = ast.unparse(source)
 
-    def _mentioned(self, source: ast.expr) -> bool:
+    def _by_index(self, node: ast.AST, names: set[str], source: ast.expr) -> bool:
+        """Whether rows are read by an index that may leave some out or change their order."""
+        if not isinstance(node, ast.Subscript) or dotted(node.slice) not in names:
+            return False
+        name = dotted(node.value)
+        return name in self._holders and ast.unparse(source) != f"range(len({name}))"
+
+    def _mentioned(self, source: ast.AST) -> bool:
         names = [each.id for each in ast.walk(source) if isinstance(each, ast.Name)]
         return bool(self._holders & set(names))
 
@@ -175,8 +192,16 @@ def _drops(node: ast.AST) -> bool:
     for each in ast.walk(node):
         if isinstance(each, (ast.Continue, ast.Break, ast.Try)):
             return True
-        if isinstance(each, ast.If) and not each.orelse:
-            calls = [inner.func for inner in ast.walk(each) if isinstance(inner, ast.Call)]
-            if any(isinstance(f, ast.Attribute) and f.attr in ("append", "extend") for f in calls):
-                return True
+        partly = isinstance(each, (ast.For, ast.While)) or (
+            isinstance(each, ast.If) and not each.orelse
+        )
+        if partly and _adds(each):
+            return True
+        if isinstance(each, ast.Attribute) and each.attr == "extend":
+            return True
     return False
+
+
+def _adds(node: ast.AST) -> bool:
+    attributes = [each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)]
+    return bool({"append", "extend"} & set(attributes))
