@@ -14,8 +14,8 @@ from edge_glass.tools.patch.transforms.transforms_patch import TransformsPatch
 NORMALIZE = "T.ToTensor(), T.Normalize(MEAN, STD)"
 
 
-def _outcome(steps: str, fit: str = "pad") -> Outcome:
-    source = f"from torchvision import transforms as T\na = T.Compose([{steps}])"
+def _outcome(steps: str, fit: str = "pad", end: str = "") -> Outcome:
+    source = f"from torchvision import transforms as T\na = T.Compose([{steps}])\n{end}"
     cells = [{"cell_type": "code", "source": source}]
     text = json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 4})
     notebook = parse_notebook(text, Path("/nowhere/a.ipynb"))
@@ -48,3 +48,9 @@ def test_a_crop_that_becomes_padding_is_reported() -> None:
     cropped = _outcome(steps, "crop")
     assert 'image_size=224, fit="crop"' in cropped.sources[0]
     assert not any("CenterCrop" in note.message for note in cropped.notes if note.kind == "warning")
+
+
+def test_a_pipeline_whose_steps_are_read_is_left() -> None:
+    outcome = _outcome(f"T.Resize(64), {NORMALIZE}", end="resize = a.transforms[0]")
+    assert outcome.sources == {}
+    assert "reads its steps" in outcome.notes[0].message

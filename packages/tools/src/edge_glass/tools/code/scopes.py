@@ -213,6 +213,7 @@ class _Reader(ast.NodeVisitor):
         if self._scopes:
             self._scopes[-1].globals.update(node.names)
             self.bound.update(node.names)  # by a call, whenever that is
+            self.deleted.difference_update(node.names)
 
     # Scopes.
 

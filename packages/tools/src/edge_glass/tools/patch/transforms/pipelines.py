@@ -19,6 +19,7 @@ from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
     NotebookNames,
     code_of,
+    dotted,
     keyword,
 )
 from edge_glass.tools.patch.syntax.rewrite import Kind, Note
@@ -58,12 +59,13 @@ def replace_pipelines(cells: Sequence[PythonCell], fit: str) -> tuple[dict[int, 
         return texts, notes
     names = NotebookNames(cells)
     text = "\n".join(cell.text for cell in cells)
+    opened = frozenset(re.findall(r"([\w.]+)\.transforms\b", text))
     own = CLIP if _USES_CLIP.search(text) else None
     added: str | None = None
     for cell in relevant:
         bound = added or names.bound_by(cell.index, f"{MODULE}.{FUNCTION}")
         function = bound or free_name(FUNCTION, text)
-        transformer = _Pipelines(names.at(cell.index), cell.index, function, fit, own)
+        transformer = _Pipelines(names.at(cell.index), cell.index, function, fit, own, opened)
         module = cell.visit(transformer)
         notes += transformer.notes
         if module.code != cell.text:
@@ -81,13 +83,20 @@ class _Pipelines(NamedTransformer):
         function: str,
         fit: str,
         own: tuple[str, str] | None,
+        opened: frozenset[str],
     ) -> None:
         super().__init__(names)
         self._index = index
         self._function = function
         self._fit = fit
         self._own = own
+        self._opened = opened
+        self._kept: list[cst.BaseExpression] = []  # pipelines whose steps are read
         self.notes: list[Note] = []
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        if {dotted(each.target) for each in node.targets} & self._opened:
+            self._kept.append(node.value)
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         called = self.qualified(original_node.func) or ""
@@ -97,6 +106,9 @@ class _Pipelines(NamedTransformer):
         if not re.fullmatch(r"torchvision\.transforms\.(v2\.)?Compose", called):
             return updated_node
         steps = original_node.args[0].value if original_node.args else None
+        if any(original_node is each for each in self._kept):
+            self._note("left", original_node, "the notebook reads its steps, `.transforms`")
+            return updated_node
         if not isinstance(steps, (cst.List, cst.Tuple)):
             self._note("left", original_node, "its steps are not a list here")
             return updated_node
