@@ -128,8 +128,18 @@ def test_helpers_installs_and_guards_are_understood(tmp_path: Path) -> None:
     ("sources", "finding"),
     [
         (["from helpers import g"], "cell 1 [c0]: from helpers import g: no such name"),
+        (["def f(m, sd):\n    m.load_state_dict(sd, False)"], "write `m.load_state_dict(sd)`"),
+        (["import torch\ntorch.load('x', weights_only=0)"], "unpickles the file"),
+        (["import torch\ntorch.load('x')\ntorch.load('x')"], "line 3: `torch.load('x')` unpick"),
+        (["import helpers as h\nx = h.gone"], "reads `h.gone`; module helpers has no `gone`"),
+        (["import os\nos.makedirs('x', exists_ok=True)"], "has no parameter `exists_ok`"),
         (["import helpers\nhelpers.f()"], "f() misses the required `a` (module helpers)"),
         (["print(late)", "late = 1"], "cell 1 [c0]: reads `late`, which is defined only in cell 2"),
+        (["x = 1\ndel x\nprint(x)"], "reads `x`, which a `del` before it removes"),
+        (["x = 1", "del x", "print(x)"], "cell 3 [c2]: reads `x`, which a `del` before"),
+        (["def f():\n    return b\nf()\nb = 1"], "reads `b` through `f()`, which is defined fu"),
+        (["def f():\n    return b", "f()", "b = 1"], "cell 2 [c1]: reads `b` through `f()`"),
+        (["print(gone)", "exec(open('x').read())\nprint(any)"], "cell 1 [c0]: reads `gone`"),
         (["print(b)\nb = 1"], "reads `b`, which is defined further down"),
         (["def f():\n    return gone"], "reads `gone`, which no cell defines"),
         (["import torch\ntorch.load('x.pt')"], "write `torch.load('x.pt', weights_only=True)`"),
@@ -151,6 +161,17 @@ def test_findings_on_the_code(sources: list[str], finding: str, tmp_path: Path) 
     [
         "def f():\n    return later()\n\ndef later(): ...",
         "for i in range(3):\n    print(i)\nprint(i)",
+        "x = 1\ndel x\nx = 2\nprint(x)",
+        "list = [1]\ndel list\nprint(list('a'))",
+        "x = 1\nfor i in [1]:\n    del x\n    x = 2\nprint(x)",
+        "def f():\n    if 0:\n        return b\nf()\nb = 1",
+        "def f():\n    def g():\n        return b\n    return g\nf()\nb = 1",
+        "def f():\n    yield b\nf()\nb = 1",
+        "def f():\n    return b\nb = 1\nf()",
+        "locals().update(made=1)\nprint(made)",
+        "def f():\n    return made\nexec('made = 1')\nf()",
+        "import helpers\nhelpers.made = 1\nprint(helpers.made, helpers.a, helpers.__doc__)",
+        "import helpers as h\nprint(hasattr(h, 'gone') and h.gone)\ndef f(h): return h.x",
         "try:\n    unicode\nexcept NameError:\n    unicode = str",
         "if 'x' not in globals():\n    x = 1\nprint(x)",
         "print(In, Out, _, __, _1, get_ipython(), display)",
@@ -170,5 +191,11 @@ def test_findings_on_the_code(sources: list[str], finding: str, tmp_path: Path) 
     ],
 )
 def test_names_that_are_there_are_not_reported(source: str, tmp_path: Path) -> None:
+    (tmp_path / "helpers.py").write_text("def f():\n    global a\n    a = 1\n")
     found = check_file(_notebook(tmp_path, {"source": source}), max_bytes=MIB)
     assert not [each for each in found if "reads `" in each], found
+
+
+def test_weights_only_by_a_variable_is_not_surely_unsafe(tmp_path: Path) -> None:
+    source = "import torch\nflag = True\ntorch.load('x', weights_only=flag)"
+    assert check_file(_notebook(tmp_path, {"source": source}), max_bytes=MIB) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,12 +76,33 @@ def test_bad_files_are_named_and_the_others_go_on(notebook: Path, tmp_path: Path
         (["patch", "transforms", "--fit", "squash", "a.ipynb"], "expected pad or crop"),
         (["patch", "nosuch", "a.ipynb"], "No such command"),
         (["create", "vlm", "--set", "x=1"], "unknown"),
+        (["create", "vlm", "--output", "c.txt"], "does not end in .ipynb"),
     ],
 )
 def test_bad_options(arguments: list[str], message: str, notebook: Path, tmp_path: Path) -> None:
     done = run(*arguments, folder=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_patch_all_names_its_own_option(tmp_path: Path) -> None:
+    cell = {"cell_type": "code", "source": "def fit(*, num_epochs): pass\nfit(epochs=3)"}
+    text = json.dumps({"cells": [cell], "nbformat": 4, "nbformat_minor": 4})
+    (tmp_path / "a.ipynb").write_text(text)
+    done = run("patch", "all", "a.ipynb", folder=tmp_path)
+    assert "`patch all --keyword epochs=num_epochs` renames it" in done.stdout
+    option = ["--keyword", "epochs=num_epochs"]
+    done = run("patch", "all", *option, "--write", "a.ipynb", folder=tmp_path)
+    assert "fit(num_epochs=3)" in (tmp_path / "a.ipynb").read_text()
+
+
+def test_create_refuses_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    for output in ("/dev/null/x.ipynb", "pipe.ipynb", f"{'a' * 300}.ipynb"):
+        done = run("create", "vlm", "--force", "--output", output, folder=tmp_path)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"error: {output}: ")
 
 
 def test_create_check_and_refuse_to_overwrite(tmp_path: Path) -> None:

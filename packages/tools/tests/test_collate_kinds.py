@@ -216,6 +216,8 @@ def test_a_number_that_is_used_as_a_tensor() -> None:
              "rows = [{'image': 1, 'label': 3}]\n" + LOADER,
              "for batch in loader:\n    batch['label'].to('cuda')"]  # fmt: skip
     new, _ = _patched(cells)
+    assert "'label': torch.tensor([r['label'] for r in rows])" in new[1]
+    new, _ = _patched([*cells[:2], cells[2].replace("3", "f()"), cells[3]])
     expected = "'label': torch.stack([torch.as_tensor(r['label']) for r in rows])"
     assert expected in new[1]
 

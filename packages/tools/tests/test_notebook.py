@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def test_style_of_a_list_is_kept() -> None:
         (b'{"a": 1}', "no `nbformat` number"),
         (b'{"nbformat": 4}', "no cells"),
         (b'{"nbformat": 2, "worksheets": [{"cells": []}]}', "nbformat 2 is not supported"),
+        (b'{"nbformat": 4, "cells": {"a": 1}}', "`cells` is not a list"),
+        (b'{"nbformat": 4, "cells": [], "n": ' + b"1" * 5000 + b"}", "too many digits"),
         (b'{"nbformat": 4, "cells": [1]}', "cell 1 is not a JSON object"),
         (b'{"nbformat": 4, "cells": [{"cell_type": "code"}]}', "no source text"),
         (b'{"nbformat": 4, "cells": []} x', "more text after"),
@@ -105,3 +108,10 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
         read_notebook(tmp_path / "none.ipynb")
     with pytest.raises(FileRefusedError, match="is a directory"):
         read_notebook(tmp_path)
+
+
+def test_a_pipe_and_a_device_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    for path in (tmp_path / "pipe.ipynb", Path("/dev/null")):
+        with pytest.raises(FileRefusedError, match="a named pipe, a device"):
+            read_notebook(path)

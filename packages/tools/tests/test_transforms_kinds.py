@@ -207,6 +207,11 @@ def test_a_lost_name_without_one_clear_call_is_not_defined(tmp_path: Path) -> No
         ("class A:\n    pass", "A(1)", "takes 0 positional arguments"),
         ("class B:\n    def __init__(self, x): pass\nclass A(B):\n    pass", "A()", "`x`"),
         ("class A:\n    @classmethod\n    def load(cls, path): pass", "A.load()", "`path`"),
+        ("def f(a, **kw): return g(a, **kw)\ndef g(a, b=1): pass", "f(1, c=2)",
+         "has no parameter `c`; it takes a, b"),
+        ("def f(**kw): return g(3, **kw)\ndef g(a, *, b): pass", "f()", "misses the required `b`"),
+        ("def f(a, b=1): pass", "f(1, **{'c': 2})", "has no parameter `c`"),
+        ("class A:\n    def m(self, a): pass", "A().m(1, 2)", "takes 1 positional arguments"),
         ("from dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\n    y: int = 0",
          "A(y=1)", "misses the required `x`"),
     ],
@@ -239,6 +244,12 @@ def test_calls_that_do_not_fit_are_reported(
         ("from enum import Enum\nclass A(Enum):\n    X = 1", "A(1)"),
         ("from typing import NamedTuple\nclass A(NamedTuple):\n    x: int", "A(1)"),
         ("def f(a: int): pass", "f(a=(lambda: 1)())"),
+        ("def f(a, **kw): return g(a, **kw)\ndef g(a, b=1): pass", "f(1, b=2)"),
+        ("def f(a, **kw): print(kw); return g(a, **kw)\ndef g(a, b=1): pass", "f(1, c=2)"),
+        ("def f(**kw): return g(**kw)\ndef g(**kw): return f(**kw)", "f(c=2)"),
+        ("def f(a, b=1): pass", "f(1, **{key: 2, 'c': 3})"),
+        ("class A:\n    def __init__(self): self.m = print\n    def m(self, a): pass", "A().m()"),
+        ("class A:\n    @staticmethod\n    def m(a): pass", "A().m(1)"),
     ],
 )
 def test_calls_that_fit_or_cannot_be_known_are_not(
@@ -260,3 +271,14 @@ def test_other_keywords_are_renamed_on_request(tmp_path: Path) -> None:
     new, notes = _patched(cells, folder, KeywordsPatch(mapping=mapping))
     assert new[1] == "fit(1, num_epochs=3); run(alpha=1, b=2)"  # `run` is not known
     assert [note.kind for note in notes] == ["changed", "changed"]
+
+
+def test_methods_of_instances_and_literal_keywords(tmp_path: Path) -> None:
+    definition = "class A:\n    def m(self, a): pass\ndef make_transform(*, is_training): pass"
+    folder = _write(tmp_path, {"helpers.py": definition})
+    head = "from helpers import A, make_transform"
+    cells = [head, "x = A()\ny = A()\ny = other()", "x.m()\ny.m()\nf = lambda x: x.m()"]
+    _, notes = _patched(cells, folder, KeywordsPatch())
+    assert ["`x.m()`: x.m() misses" in note.message for note in notes] == [True]
+    new, _ = _patched([head, "t = make_transform(**{'is_train': True})"], folder)
+    assert new[1] == "t = make_transform(**{'is_training': True})"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_glass.tools.atomic_file import read_file
+from edge_glass.tools.atomic_file import FileRefusedError, read_file
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BOM = "\ufeff"
@@ -93,6 +93,14 @@ def read_notebook(path: Path) -> Notebook:
         NotebookError: It is not one; a truncated file is named as such.
         FileRefusedError: It cannot be read.
     """
+    try:  # reading a named pipe would wait for ever
+        special = path.exists() and not (path.is_file() or path.is_dir())
+    except OSError as error:  # a name that is too long
+        raise FileRefusedError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if special:
+        raise FileRefusedError(
+            f"{path}: is a named pipe, a device or the like; name a notebook file"
+        )
     data = read_file(path)
     if not data.strip():
         raise NotebookError(f"{path}: is empty")
@@ -133,9 +141,15 @@ def parse_notebook(text: str, path: Path) -> Notebook:
             f"{path}: {what} (line {error.lineno}, column {error.colno}: {error.msg}); "
             "restore it from a backup or from version control"
         ) from None
+    except ValueError:  # from int(), which refuses thousands of digits
+        raise NotebookError(
+            f"{path}: is not a notebook: a number in it has too many digits"
+        ) from None
     except RecursionError:
         raise NotebookError(f"{path}: is not a notebook: nested too deeply") from None
 
+    if any(text[place : place + 1] != "[" for place in places):
+        raise NotebookError(f"{path}: is not a notebook: `cells` is not a list")
     version = top.get("nbformat")
     if not isinstance(version, int) or not places:
         raise NotebookError(f"{path}: is not a notebook: no `nbformat` number or no cells in it")

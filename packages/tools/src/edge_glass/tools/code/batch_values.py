@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from edge_glass.tools.code.batch_items import Collate, Item, Many, Scope, Value
-from edge_glass.tools.code.bindings import FunctionNode, body_nodes, parameters, targets
+from edge_glass.tools.code.batch_items import Collate, Item, Many, Place, Scope, Value, joined
+from edge_glass.tools.code.bindings import FunctionNode, body_nodes
 from edge_glass.tools.code.cells import PythonCell
+from edge_glass.tools.code.collates import Collates
 from edge_glass.tools.code.expressions import argument, dotted, text_of
-from edge_glass.tools.code.keys import Function, Keys, literal_keys, own_nodes, returned_keys
+from edge_glass.tools.code.keys import Keys, literal_keys, returned, returned_keys
 from edge_glass.tools.code.program import Program
+from edge_glass.tools.code.row_kinds import kinds_of, kinds_of_rows
 
 PASSES_ON = frozenset(
     {"cycle", "islice", "iter", "list", "prepare", "tqdm", "track", "trange", "tuple", "reversed"}
@@ -18,47 +20,13 @@ PASSES_ON = frozenset(
 )
 
 
-class BatchValues:
-    """Finds the data sets, collate functions and loaders of a notebook."""
+class BatchValues(Collates):
+    """Finds the data sets and loaders of a notebook."""
 
     def __init__(self, program: Program) -> None:
-        self._program = program
-        self.collates: dict[str, Collate] = {}
-        self._functions: dict[str, tuple[PythonCell, Function]] = {}
+        super().__init__(program)
         self._scopes: dict[int, Scope] = {}
         self._changed = False  # whether a value was learnt in this round
-
-    def _index(self) -> None:
-        for cell in self._program.cells:
-            for node in body_nodes(cell.syntax.body):
-                self._define(cell, node, "")
-
-    def _define(self, cell: PythonCell, node: ast.AST, owner: str) -> None:
-        if isinstance(node, FunctionNode):
-            self._functions[owner + node.name] = (cell, node)
-            for inner in body_nodes(node.body):
-                if isinstance(inner, FunctionNode):
-                    self._functions.setdefault(inner.name, (cell, inner))
-        elif isinstance(node, ast.ClassDef):
-            for inner in node.body:
-                self._define(cell, inner, f"{node.name}.")
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-            for name in (n for target in node.targets for n in targets(target)):
-                self._functions[name] = (cell, node.value)
-
-    def _find(self, name: str) -> Function | None:
-        found = self._functions.get(name)
-        return found[1] if found is not None else None
-
-    def _collate(self, name: str, cell: PythonCell, node: Function) -> Collate | None:
-        names = [each.arg for each in parameters(node.args) if each.arg not in ("self", "cls")]
-        if not names:
-            return None
-        rows = names[0]
-        if name not in self.collates:
-            keys = returned_keys(node, self._find)
-            self.collates[name] = Collate(name, cell, node, rows, keys, row_reads(node, rows))
-        return self.collates[name]
 
     def _only_batch(self) -> Item | None:
         """Return the batch of the one collate function, if the notebook has exactly one."""
@@ -93,18 +61,21 @@ class BatchValues:
     def _rows(self, cell: PythonCell, node: ast.expr, scope: Scope) -> Value | None:
         """Read a data set that is written out: a list of dicts, or a comprehension of them."""
         if isinstance(node, ast.List) and node.elts:
-            kinds = [literal_keys(each) if isinstance(each, ast.Dict) else None
-                     for each in node.elts]  # fmt: skip
-            known = [kind for kind in kinds if kind is not None]
-            if len(known) == len(kinds):
-                common = frozenset.intersection(*[kind.names for kind in known])
-                is_open = any(kind.open for kind in known)
-                return Many(Item("row", Keys(names=common, open=is_open), "the list of rows"))
+            all_keys = [literal_keys(each) if isinstance(each, ast.Dict) else None
+                        for each in node.elts]  # fmt: skip
+            known = [keys for keys in all_keys if keys is not None]
+            if len(known) == len(all_keys):
+                common = frozenset.intersection(*[keys.names for keys in known])
+                is_open = any(keys.open for keys in known)
+                kinds = kinds_of([each for each in node.elts if isinstance(each, ast.Dict)])
+                keys = Keys(names=common, open=is_open)
+                return Many(Item("row", keys, "the list of rows", kinds=kinds))
             return self._one_of(cell, node.elts, scope)
         if isinstance(node, (ast.ListComp, ast.GeneratorExp)):
             if isinstance(node.elt, ast.Dict):
-                keys = literal_keys(node.elt)
-                return Many(Item("row", keys, "the list of rows")) if keys is not None else None
+                found = literal_keys(node.elt)
+                item = Item("row", found or Keys(), "the list of rows", kinds=kinds_of([node.elt]))
+                return Many(item) if found is not None else None
             inside = self._scope(cell, node, scope)
             value = self._value(cell, node.elt, inside)
             return Many(value) if isinstance(value, Item) else None
@@ -142,8 +113,10 @@ class BatchValues:
         if last == "next" and node.args:
             value = self._value(cell, node.args[0], scope)
             return value.item if isinstance(value, Many) else None
-        if last in PASSES_ON and node.args:
+        if last in PASSES_ON | {"Subset", "random_split"} and node.args:
             return self._value(cell, node.args[0], scope)
+        if last in ("ChainDataset", "ConcatDataset") and node.args:
+            return self._joined(cell, node.args[0], scope)
         if last in ("to", "cuda", "copy", "select", "shuffle") and isinstance(
             node.func, ast.Attribute
         ):
@@ -153,6 +126,14 @@ class BatchValues:
         if name in self._functions:
             return self._returned(name)
         return self._data_set(cell, name)
+
+    def _joined(self, cell: PythonCell, node: ast.expr, scope: Scope) -> Value | None:
+        """Return the rows of `ConcatDataset([one, two])`."""
+        if not isinstance(node, (ast.List, ast.Tuple)):
+            return None
+        found = [self._value(cell, each, scope) for each in node.elts]
+        items = [each.item for each in found if isinstance(each, Many)]
+        return Many(joined(items)) if items and len(items) == len(found) else None
 
     def _returned(self, name: str) -> Value | None:
         """Return what a function of the notebook returns, if that is a loader or a data set."""
@@ -167,66 +148,61 @@ class BatchValues:
 
     def _data_set(self, cell: PythonCell, name: str) -> Value | None:
         """Return the rows that instances of a class give, by its `__getitem__` or `__iter__`."""
-        found = self._program.resolve(name, cell.index) if name else None
+        found = self.program.resolve(name, cell.index) if name else None
         if found is None or not isinstance(found.node, ast.ClassDef):
             return None
         for method in found.node.body:
             if isinstance(method, FunctionNode) and method.name in ("__getitem__", "__iter__"):
                 keys = returned_keys(method, self._find)
-                return Many(Item("row", keys, found.node.name)) if keys is not None else None
+                given = returned(method)
+                if given and all(isinstance(each, ast.Tuple) for each in given):
+                    return Many(Item("tuple", Keys(open=True), found.node.name))
+                kinds = kinds_of_rows(method)
+                item = Item("row", keys or Keys(), found.node.name, kinds=kinds)
+                return Many(item) if keys is not None else None
         return None
 
     def _loader(self, cell: PythonCell, node: ast.Call, scope: Scope) -> Value | None:
         first = argument(node, "dataset", 0)
         data = self._value(cell, first, scope) if first is not None else None
         row = data.item if isinstance(data, Many) else None
+        is_tuple = row is not None and row.what == "tuple"
+        row = row if not is_tuple else None
         given = argument(node, "collate_fn")
         if given is None or (isinstance(given, ast.Constant) and given.value is None):
             if row is None:
                 return None
             return Many(Item("batch", row.keys, f"{row.owner} through the default collate"))
-        collate = self._collate_of(cell, given)
+        collate = self._collate_of(cell, given, scope)
         if collate is None:
             return None
-        if row is not None and row.what == "row":
-            collate.row_keys = row.keys
+        row = row if row is not None and row.what == "row" else None
+        place = (cell.index, node.lineno, node.col_offset)
+        collate.loaders[place] = self._handed(first, scope) or [row]
+        collate.tuples = collate.tuples or is_tuple
+        if row is not None and collate.rows:
             inside = self._scope(collate.cell, collate.node, scope)
             self._set(inside, collate.rows, (0, 0, 0), Many(row))
-        return Many(self._batch(collate)) if collate.keys is not None else None
+        return Many(self._batch(collate, row)) if collate.keys is not None else None
 
-    def _collate_of(self, cell: PythonCell, given: ast.expr) -> Collate | None:
-        if isinstance(given, ast.Lambda):
-            body = given.body
-            if isinstance(body, ast.Call) and dotted(body.func) in self.collates:
-                return self.collates[dotted(body.func) or ""]
-            return self._collate(f"<lambda {given.lineno}:{given.col_offset}>", cell, given)
-        if isinstance(given, ast.Call):
-            name = (dotted(given.func) or "").rpartition(".")[2]
-            if name == "partial" and given.args:
-                return self._collate_of(cell, given.args[0])
-            return self.collates.get(f"{name}.__call__")
-        name = dotted(given) or ""
-        last = name.rpartition(".")[2]
-        if name in self.collates:
-            return self.collates[name]
-        endings = [each for key, each in self.collates.items() if key.endswith(f".{last}")]
-        if len(endings) == 1:
-            return endings[0]
-        bound = self._program.bindings.get(name, [])
-        for binding in bound[-1:]:  # `collate = Collator(tokenizer)`
-            for value in _values_of(self._program, binding.node):
-                if isinstance(value, ast.Call) and dotted(value.func) != name:
-                    return self._collate_of(cell, value)
-        return None
+    def _handed(self, first: ast.expr | None, scope: Scope) -> list[Item | None]:
+        """Return the rows that the calls of a function give to its parameter."""
+        given = scope.handed.get(first.id, {}) if isinstance(first, ast.Name) else {}
+        found: list[Item | None] = []
+        for value in given.values():
+            row = value.item if isinstance(value, Many) and value.item.what == "row" else None
+            if row not in found:
+                found.append(row)
+        return found
 
-    def _batch(self, collate: Collate) -> Item:
+    def _batch(self, collate: Collate, row: Item | None = None) -> Item:
         keys = collate.keys or Keys(open=True)
         if keys.copies:
-            rows = collate.row_keys or Keys(open=True)
+            rows = (row.keys if row is not None else collate.row_keys) or Keys(open=True)
             keys = keys | Keys(names=rows.names, open=rows.open)
         return Item("batch", keys, f"`{collate.name}`", collate)
 
-    def _set(self, scope: Scope, name: str, place: tuple[int, int, int], value: Value) -> None:
+    def _set(self, scope: Scope, name: str, place: Place, value: Value) -> None:
         entries = scope.values.setdefault(name, [])
         if (place, value) in entries:
             return
@@ -237,32 +213,3 @@ class BatchValues:
     def _scope(self, cell: PythonCell, node: ast.AST, parent: Scope) -> Scope:
         function = node if isinstance(node, (FunctionNode, ast.Lambda)) else None
         return self._scopes.setdefault(id(node), Scope(cell, function, parent))
-
-
-def row_reads(function: Function, rows: str) -> set[str]:
-    """Return the keys that a collate function reads from its rows."""
-    nodes = own_nodes(function)
-    names = {rows}
-    for node in nodes:
-        source = getattr(node, "iter", None)
-        if isinstance(source, ast.Call) and (dotted(source.func) or "") == "enumerate":
-            source = source.args[0] if source.args else None
-        if isinstance(source, ast.Name) and source.id in names:
-            names |= {n for t in ast.walk(node.target) for n in targets(t)}  # type: ignore[attr-defined]
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-            owner = node.value
-            owner = owner.value if isinstance(owner, ast.Subscript) else owner
-            if isinstance(owner, ast.Name) and owner.id in names:
-                found.add(text_of(node.slice))
-        elif isinstance(node, ast.Call) and dotted(node.func) in {f"{name}.get" for name in names}:
-            found.add(text_of(node.args[0]) if node.args else None)
-    return {key for key in found if key is not None}
-
-
-def _values_of(program: Program, place: ast.AST) -> Iterator[ast.expr]:
-    for cell in program.cells:
-        for node in cell.nodes:
-            if isinstance(node, ast.Assign) and any(place is target for target in node.targets):
-                yield node.value

@@ -55,7 +55,7 @@ class Batches(BatchValues):
                 break
 
     def _walk(self) -> None:
-        for cell in self._program.cells:
+        for cell in self.program.cells:
             self._statements(cell, cell.syntax.body, self._module)
 
     def _statements(self, cell: PythonCell, body: Sequence[ast.AST], scope: Scope) -> None:
@@ -105,10 +105,15 @@ class Batches(BatchValues):
             self._hand_over(cell, node, scope)
 
     def _assign(self, cell: PythonCell, target: ast.expr, value: ast.expr, scope: Scope) -> None:
-        if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
-            if len(target.elts) == len(value.elts):
+        if isinstance(target, (ast.Tuple, ast.List)):
+            if isinstance(value, (ast.Tuple, ast.List)) and len(target.elts) == len(value.elts):
                 for one, other in zip(target.elts, value.elts, strict=True):
                     self._assign(cell, one, other, scope)
+            elif isinstance(value, ast.Call) and (dotted(value.func) or "").endswith(
+                "random_split"
+            ):
+                for one in target.elts:
+                    self._assign(cell, one, value, scope)
             return
         if isinstance(target, ast.Subscript):
             name, key = dotted(target.value), text_of(target.slice)
@@ -163,6 +168,7 @@ class Batches(BatchValues):
         given += [(each.arg, each.value) for each in node.keywords if each.arg in names]
         for name, value in given:
             known = self._value(cell, value, scope)
+            inside.handed.setdefault(name, {})[id(node)] = known
             if known is not None:
                 self._set(inside, name, (0, 0, 0), known)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from edge_glass.tools.code.expressions import dotted
+from edge_glass.tools.code.expressions import dotted, shown, text_of
 from edge_glass.tools.code.program import Call, Program
 from edge_glass.tools.code.signatures import Signature
 
@@ -53,9 +53,9 @@ def _call_problems(program: Program) -> Iterator[CallProblem]:
     for call in program.calls:
         node = call.node
         name = dotted(node.func)
-        if name is None:
-            continue
-        if name.rpartition(".")[2] in ("partial", "partialmethod") and node.args:
+        if name is None:  # `C().m(…)`
+            yield from _checked(program, call, partial=False)
+        elif name.rpartition(".")[2] in ("partial", "partialmethod") and node.args:
             inner = ast.Call(func=node.args[0], args=node.args[1:], keywords=node.keywords)
             ast.copy_location(inner, node)
             yield from _checked(program, Call(call.cell, inner, call.hidden), partial=True)
@@ -65,10 +65,11 @@ def _call_problems(program: Program) -> Iterator[CallProblem]:
 
 def _checked(program: Program, call: Call, *, partial: bool) -> Iterator[CallProblem]:
     node = call.node
-    name = dotted(node.func)
-    signature = program.signature(call) if name is not None else None
-    if name is None or signature is None:
+    name = dotted(node.func) or (shown(node.func) if isinstance(node.func, ast.Attribute) else "")
+    signature = program.signature(call) if name else None
+    if signature is None:
         return
+    keywords = _written_out(node.keywords)
 
     def problem(message: str, keyword: ast.keyword | None = None) -> CallProblem:
         proposal = _proposal(keyword, signature, taken) if keyword is not None else None
@@ -82,11 +83,11 @@ def _checked(program: Program, call: Call, *, partial: bool) -> Iterator[CallPro
         )  # fmt: skip
 
     starred = any(isinstance(each, ast.Starred) for each in node.args)
-    spread = any(each.arg is None for each in node.keywords)
+    spread = any(each.arg is None for each in keywords)
     by_place = signature.positional[: len(node.args)] if not starred else ()
-    given = {each.arg for each in node.keywords if each.arg is not None}
+    given = {each.arg for each in keywords if each.arg is not None}
     taken = {*by_place, *given}
-    unknown = [each for each in node.keywords
+    unknown = [each for each in keywords
                if each.arg is not None and each.arg not in signature.keywords]  # fmt: skip
     if not signature.takes_kwargs:
         for keyword in unknown:
@@ -103,6 +104,21 @@ def _checked(program: Program, call: Call, *, partial: bool) -> Iterator[CallPro
     missing = [each for each in missing if each not in renamed]
     if missing and not (starred or spread or partial):
         yield problem(f"{name}() misses the required {', '.join(f'`{each}`' for each in missing)}")
+
+
+def _written_out(keywords: list[ast.keyword]) -> list[ast.keyword]:
+    """Return keywords with those of `**{"a": 1}` as keywords, at the place of the key."""
+    found: list[ast.keyword] = []
+    for each in keywords:
+        keys = each.value.keys if each.arg is None and isinstance(each.value, ast.Dict) else [None]
+        if None in map(text_of, keys):
+            found.append(each)
+            continue
+        assert isinstance(each.value, ast.Dict)
+        for key, value in zip(keys, each.value.values, strict=True):
+            assert key is not None
+            found.append(ast.copy_location(ast.keyword(arg=text_of(key), value=value), key))
+    return found
 
 
 def _listed(signature: Signature) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from edge_glass.tools.code.expressions import dotted, shown
+from edge_glass.tools.code.expressions import argument, dotted, shown
 from edge_glass.tools.code.program import Call, Program
 
 
@@ -17,7 +17,7 @@ def loading_problems(program: Program) -> Iterator[tuple[Call, str]]:
         last = node.func.attr if isinstance(node.func, ast.Attribute) else name
         given = {each.arg: each.value for each in node.keywords}
         meaning = program.meaning(name, call.cell.index) or name
-        if meaning == "torch.load" and None not in given and not _is(given, "weights_only", True):
+        if meaning == "torch.load" and None not in given and _is_unsafe(given):
             safe = _with(node, "weights_only", True)
             yield (
                 call,
@@ -26,7 +26,7 @@ def loading_problems(program: Program) -> Iterator[tuple[Call, str]]:
                     f"write `{safe}`, or load a safetensors file"
                 ),
             )
-        elif last.startswith("load") and last != "loads" and _is(given, "strict", False):
+        elif last.startswith("load") and last != "loads" and _is_lenient(node, last):
             yield (
                 call,
                 (
@@ -36,9 +36,17 @@ def loading_problems(program: Program) -> Iterator[tuple[Call, str]]:
             )
 
 
-def _is(given: dict[str | None, ast.expr], name: str, value: bool) -> bool:
-    found = given.get(name)
-    return isinstance(found, ast.Constant) and found.value is value
+def _is_unsafe(given: dict[str | None, ast.expr]) -> bool:
+    """Whether `weights_only` is surely not given or not true; a variable may hold anything."""
+    found = given.get("weights_only")
+    return found is None or (isinstance(found, ast.Constant) and not found.value)
+
+
+def _is_lenient(node: ast.Call, method: str) -> bool:
+    """Whether a call gives `strict=False`, or False as the second place of `load_state_dict`."""
+    place = 1 if method == "load_state_dict" else None
+    found = argument(node, "strict", place)
+    return isinstance(found, ast.Constant) and found.value is False
 
 
 def _with(node: ast.Call, name: str, value: bool) -> str:
@@ -49,4 +57,5 @@ def _with(node: ast.Call, name: str, value: bool) -> str:
 
 def _without(node: ast.Call) -> str:
     kept = [each for each in node.keywords if each.arg != "strict"]
-    return shown(ast.Call(func=node.func, args=node.args, keywords=kept), 200)
+    args = node.args[:1] if len(kept) == len(node.keywords) else node.args
+    return shown(ast.Call(func=node.func, args=args, keywords=kept), 200)

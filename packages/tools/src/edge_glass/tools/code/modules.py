@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import sysconfig
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -134,6 +135,10 @@ def _installed(name: str) -> Module | None:
     if spec is None:
         return None
     file = Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    if spec.origin == "frozen":  # `os` and others are part of the interpreter; the source is there
+        folder = Path(sysconfig.get_path("stdlib"))
+        module = _in_folder(folder, parts)
+        file = module.file if module is not None else None
     folders = list(spec.submodule_search_locations or [])
     return Module(name, file, Path(folders[0]) if folders else None, local=False)
 

@@ -14,7 +14,13 @@ from edge_glass.tools.code.cells import ForeignCell, PythonCell
 from edge_glass.tools.code.expressions import dotted
 from edge_glass.tools.code.modules import Modules, bound_names
 from edge_glass.tools.code.search_path import SearchPath
-from edge_glass.tools.code.signatures import Definitions, Resolved, Signature, method
+from edge_glass.tools.code.signatures import (
+    Definitions,
+    Resolved,
+    Signature,
+    instance_method,
+    method,
+)
 
 
 @dataclass(frozen=True)
@@ -118,12 +124,39 @@ class Program:
         meaning = self.meaning(name, cell)
         return self.definitions.find(meaning) if meaning and "." in meaning else None
 
-    def signature(self, call: Call, callee: ast.expr | None = None) -> Signature | None:
-        """Return the signature of what a call calls, or None if it is not known."""
-        name = dotted(callee if callee is not None else call.node.func)
+    @cached_property
+    def _assigned(self) -> dict[int, ast.expr]:
+        """What is assigned to each target, by the target's id."""
+        return {
+            id(target): each.value
+            for cell in self.cells
+            for each in cell.nodes
+            if isinstance(each, ast.Assign)
+            for target in each.targets
+        }
+
+    def _of_instance(self, call: Call, function: ast.expr) -> Resolved | None:
+        """Return the method in `C().m` and in `c.m` if `c = C()` is all that binds `c`."""
+        if not isinstance(function, ast.Attribute):
+            return None
+        made = function.value
+        if isinstance(made, ast.Name):
+            bound = self.bindings.get(made.id, [])
+            made = self._assigned.get(id(bound[0].node), made) if len(bound) == 1 else made
+        name = dotted(made.func) if isinstance(made, ast.Call) else None
         if name is None or name.partition(".")[0] in call.hidden:
             return None
         found = self.resolve(name, call.cell.index)
+        return instance_method(found, function.attr) if found is not None else None
+
+    def signature(self, call: Call, callee: ast.expr | None = None) -> Signature | None:
+        """Return the signature of what a call calls, or None if it is not known."""
+        function = callee if callee is not None else call.node.func
+        name = dotted(function)
+        if name is not None and name.partition(".")[0] in call.hidden:
+            return None
+        found = self.resolve(name, call.cell.index) if name is not None else None
+        found = found or self._of_instance(call, function)
         if found is None:
             return None
         return self.definitions.signature(found, self.local(call.cell.index))

@@ -10,7 +10,13 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from edge_glass.tools.code.bindings import FunctionNode, local_names, targets, type_parameters
+from edge_glass.tools.code.bindings import (
+    FunctionNode,
+    body_nodes,
+    local_names,
+    targets,
+    type_parameters,
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,15 @@ class Read:
     late: bool
     statement: ast.stmt  # the top-level statement that contains it
     guarded: bool = False  # the code expects that the name may be missing
+    deleted: bool = False  # a `del` before it in the cell removed the name
+
+
+@dataclass(frozen=True)
+class FunctionCall:
+    """A call of a function by its name, which happens when the cell runs."""
+
+    read: Read  # of the function's name
+    bound: frozenset[str]  # what the cell has bound before the call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +46,9 @@ class CellNames:
     bound: frozenset[str]
     reads: tuple[Read, ...]  # of names that the cell has not bound before the read
     stars: tuple[ast.ImportFrom, ...]  # `from x import *`
+    deleted: frozenset[str]  # by `del`, and not bound again
+    calls: tuple[FunctionCall, ...]
+    functions: dict[str, tuple[Read, ...]]  # what each top-level function reads when it is called
 
 
 def cell_names(tree: ast.Module) -> CellNames:
@@ -40,7 +58,12 @@ def cell_names(tree: ast.Module) -> CellNames:
         reader.statement = statement
         reader.visit(statement)
     return CellNames(
-        bound=frozenset(reader.bound), reads=tuple(reader.reads), stars=tuple(reader.stars)
+        bound=frozenset(reader.bound),
+        reads=tuple(reader.reads),
+        stars=tuple(reader.stars),
+        deleted=frozenset(reader.deleted),
+        calls=tuple(reader.calls),
+        functions={name: tuple(reads) for name, reads in reader.functions.items()},
     )
 
 
@@ -57,18 +80,27 @@ class _Reader(ast.NodeVisitor):
         self.bound: set[str] = set()
         self.reads: list[Read] = []
         self.stars: list[ast.ImportFrom] = []
+        self.deleted: set[str] = set()
+        self.calls: list[FunctionCall] = []
+        self.functions: dict[str, list[Read]] = {}
         self.statement: ast.stmt = ast.Pass()
         self._scopes: list[_Scope] = []
         self._guards = 0
+        self._conditions = 0
 
     def _bind(self, name: str) -> None:
         scope = self._scopes[-1] if self._scopes else None
         if scope is None or name in scope.globals:
             self.bound.add(name)
+            self.deleted.discard(name)
         else:
             scope.names.add(name)
 
     def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Del) and isinstance(self.statement, ast.Delete):
+            self.bound.discard(node.id)
+            self.deleted.add(node.id)
+            return
         if not isinstance(node.ctx, ast.Load):
             self._bind(node.id)
             return
@@ -76,9 +108,20 @@ class _Reader(ast.NodeVisitor):
             if node.id in scope.names and (not scope.is_class or scope is self._scopes[-1]):
                 return
         late = any(scope.late for scope in self._scopes)
-        if node.id in self.bound:
-            return
-        self.reads.append(Read(node.id, node, late, self.statement, bool(self._guards)))
+        read = Read(node.id, node, late, self.statement, bool(self._guards),
+                    deleted=not late and node.id in self.deleted)  # fmt: skip
+        # Surely read by a call: not in an inner function, and under no condition.
+        direct = len(self._scopes) == 1 and not self._conditions
+        if late and direct and isinstance(self.statement, ast.FunctionDef):
+            self.functions.setdefault(self.statement.name, []).append(read)
+        if node.id not in self.bound:
+            self.reads.append(read)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and not self._scopes and not self._guards:
+            read = Read(node.func.id, node.func, False, self.statement)
+            self.calls.append(FunctionCall(read, frozenset(self.bound)))
 
     # Statements whose parts are evaluated in a different order than their fields have.
 
@@ -111,10 +154,18 @@ class _Reader(ast.NodeVisitor):
 
     visit_AsyncFor = visit_For  # noqa: N815
 
+    def visit_If(self, node: ast.If | ast.While | ast.IfExp | ast.BoolOp) -> None:
+        self._conditions += 1
+        self.generic_visit(node)
+        self._conditions -= 1
+
+    visit_While = visit_IfExp = visit_BoolOp = visit_If  # noqa: N815
+
     def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
         caught = [each for handler in node.handlers for each in _exceptions(handler)]
         guard = any(name in ("NameError", "Exception", "BaseException", "") for name in caught)
         self._guards += guard
+        self._conditions += 1
         for statement in node.body:
             self.visit(statement)
         self._guards -= guard
@@ -122,6 +173,7 @@ class _Reader(ast.NodeVisitor):
             self.visit(handler)
         for statement in [*node.orelse, *node.finalbody]:
             self.visit(statement)
+        self._conditions -= 1
 
     visit_TryStar = visit_Try  # noqa: N815
 
@@ -161,6 +213,7 @@ class _Reader(ast.NodeVisitor):
         if self._scopes:
             self._scopes[-1].globals.update(node.names)
             self.bound.update(node.names)  # by a call, whenever that is
+            self.deleted.difference_update(node.names)
 
     # Scopes.
 
@@ -168,7 +221,11 @@ class _Reader(ast.NodeVisitor):
         for part in [*node.decorator_list, *_defaults(node.args)]:
             self.visit(part)
         self._bind(node.name)
+        conditions, self._conditions = self._conditions, int(not _runs_when_called(node))
+        if node is self.statement:
+            self.functions[node.name] = []
         self._function(node, node.body)
+        self._conditions = conditions
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
@@ -209,6 +266,12 @@ class _Reader(ast.NodeVisitor):
             self._bind(walrus.target.id)
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815
+
+
+def _runs_when_called(node: FunctionNode) -> bool:
+    """Whether a call runs the body: no decorator, and no generator."""
+    yields = any(isinstance(each, (ast.Yield, ast.YieldFrom)) for each in body_nodes(node.body))
+    return not yields and not node.decorator_list
 
 
 def _defaults(arguments: ast.arguments) -> list[ast.expr]:

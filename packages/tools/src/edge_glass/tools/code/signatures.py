@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from edge_glass.tools.code.bindings import FunctionNode
 from edge_glass.tools.code.expressions import dotted
+from edge_glass.tools.code.forwarding import Signature as Signature
+from edge_glass.tools.code.forwarding import forwarded, forwarding_call
 from edge_glass.tools.code.modules import Module, Modules
 
 # Decorators after which a function is called as it is written.
@@ -21,27 +23,13 @@ _MAX_STEPS = 12  # modules that are opened for one name; large packages re-expor
 Definition = FunctionNode | ast.ClassDef
 
 
-@dataclass(frozen=True, kw_only=True)
-class Signature:
-    """The parameters that a caller can fill. `self` and `cls` are left out."""
-
-    name: str
-    positional: tuple[str, ...]  # that can be given by position
-    keywords: frozenset[str]  # that can be given by name
-    required: frozenset[str]
-    takes_args: bool = False
-    takes_kwargs: bool = False
-    source: str = ""  # the module of the definition, for messages
-    summary: str = ""  # the docstring's first line
-    switches: frozenset[str] = frozenset()  # parameters whose default or annotation is a bool
-
-
 @dataclass(frozen=True)
 class Resolved:
     """A definition, and the module that holds it; None if that is the notebook."""
 
     node: Definition
     module: Module | None
+    bound: bool = False  # a method that is called on an instance
 
 
 class Definitions:
@@ -99,17 +87,29 @@ class Definitions:
             return self._find(".".join([name, *names[1:]]))
         return None
 
-    def signature(self, found: Resolved, local: dict[str, Resolved]) -> Signature | None:
+    def signature(
+        self, found: Resolved, local: dict[str, Resolved], depth: int = 0
+    ) -> Signature | None:
         """Return the signature of a definition, or None if it cannot be known.
 
         Args:
             found: the function or class.
-            local: the notebook's own definitions by name, for base classes.
+            local: the notebook's own definitions by name, for base classes and inner calls.
+            depth: how many functions that forward their keywords led here.
         """
         where = f"module {found.module.name}" if found.module is not None else "this notebook"
         if isinstance(found.node, ast.ClassDef):
             return self._of_class(found, local, where, 0)
-        return _of_function(found.node, found.node.name, where, bound=_is_bound(found.node))
+        node = found.node
+        own = _of_function(node, node.name, where, bound=_is_bound(node) or found.bound)
+        inner = forwarding_call(node) if own is not None and own.takes_kwargs else None
+        if own is None or inner is None or depth > _MAX_DEPTH:
+            return own
+        target = self._base(inner.func.id, found.module, local)  # type: ignore[attr-defined]
+        if target is None or target.node is node:
+            return own
+        taker = self.signature(target, local, depth + 1)
+        return forwarded(own, inner, taker) if taker is not None else own
 
     def _of_class(
         self, found: Resolved, local: dict[str, Resolved], where: str, depth: int
@@ -156,6 +156,27 @@ def method(found: Resolved, names: list[str]) -> Resolved | None:
         else:
             return None
     return found
+
+
+def instance_method(found: Resolved, name: str) -> Resolved | None:
+    """Return the method of a class that its instances have under `name`, if that is certain."""
+    if not isinstance(found.node, ast.ClassDef) or (found.module and not found.module.local):
+        return None
+    body = [each for each in found.node.body if isinstance(each, FunctionNode)]
+    own = [each for each in body if each.name == name]
+    names = {each.name for each in body}
+    set_elsewhere = any(
+        isinstance(each, ast.Attribute) and each.attr == name and isinstance(each.ctx, ast.Store)
+        for each in ast.walk(found.node)
+    )
+    changed = {"__new__", "__getattribute__"} & names or found.node.keywords or set_elsewhere
+    if len(own) != 1 or changed or any(
+        (dotted(_called(each)) or "?").rpartition(".")[2] != "dataclass"
+        for each in found.node.decorator_list
+    ):  # fmt: skip
+        return None
+    is_static = any(dotted(each) == "staticmethod" for each in own[0].decorator_list)
+    return Resolved(own[0], found.module, bound=not is_static)
 
 
 def _of_function(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -63,9 +63,18 @@ def _create(
     from edge_glass.tools.create.template import parse_parameters
     from edge_glass.tools.execute import ExecutionError, executed
 
-    if output.exists() and not force:
-        typer.echo(f"error: {output}: exists already; --force replaces it", err=True)
-        raise typer.Exit(1)
+    if output.suffix != ".ipynb":
+        raise typer.BadParameter(
+            f"{output} does not end in .ipynb, as a notebook's name does", param_hint="--output"
+        )
+    try:
+        exists, special = output.exists(), output.exists() and not output.is_file()
+    except OSError as error:
+        _refuse(f"{output}: cannot be written: {error.strerror or error}")
+    if special:
+        _refuse(f"{output}: is no regular file; name a different one")
+    if exists and not force:
+        _refuse(f"{output}: exists already; --force replaces it")
     try:
         text = template(parse_parameters(texts))
     except ValueError as error:
@@ -74,6 +83,12 @@ def _create(
         output.parent.mkdir(parents=True, exist_ok=True)  # where it runs, if it runs
         write_file(output, (executed(text, output) if execute else text).encode())
     except (ExecutionError, FileRefusedError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"{output}: cannot be written: {error.strerror or error}")
     typer.echo(f"{output}: written")
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(1) from None

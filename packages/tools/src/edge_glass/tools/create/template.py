@@ -80,7 +80,7 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, object]:
             raise ValueError(f"parameter {text!r}: expected name=value")
         try:
             chosen[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (MemoryError, RecursionError, SyntaxError, ValueError):
             chosen[name] = value
     return chosen
 

@@ -78,7 +78,7 @@ def every(
             patches=[
                 PathsPatch(root=folder(root), mapping=pairs(mapping, "--map")),
                 TransformsPatch(fit=fit),
-                KeywordsPatch(mapping=pairs(keyword, "--keyword")),
+                KeywordsPatch(mapping=pairs(keyword, "--keyword"), option="patch all --keyword"),
                 CollatePatch(library=library),
                 DevicesPatch(
                     devices=parse_devices(devices, memory),

@@ -110,6 +110,16 @@ class CollateBody(cst.CSTVisitor):
     def _is_local(self, value: cst.BaseExpression) -> bool:
         return bool(_names(value) & self._locals)
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The keys that it returns in the plural or singular of the row's key, with that key."""
+        found = {}
+        for key in self.made - self.read:
+            names = [each for each in (singular(key), f"{key}s") if each in self.read]
+            if names and key != "attention_mask":
+                found[key] = names[0]
+        return found
+
     def more_than_batching(self) -> str | None:
         """Return in words what the library's functions don't do and this one does, or None."""
         for call in self.calls:
@@ -128,7 +138,7 @@ class CollateBody(cst.CSTVisitor):
         padded = sorted((self._padded | made) - _LIBRARY_PADS)
         if padded:
             return f"pads {', '.join(map(repr, padded))}, which the library's does not"
-        new = sorted(self.made - self.read - {"attention_mask"})
+        new = sorted(self.made - self.read - self.renamed.keys() - {"attention_mask"})
         if new:
             return f"returns {', '.join(map(repr, new))}, which its rows don't hold"
         return None
@@ -147,3 +157,12 @@ def _keys(node: cst.Subscript) -> set[str]:
     inner = node.slice[0].slice if len(node.slice) == 1 else None
     key = literal_string(inner.value) if isinstance(inner, cst.Index) else None
     return {key} if key else set()
+
+
+def singular(key: str) -> str:
+    """Return the singular of a plural English key; any other key as it is."""
+    if key.endswith("ies") and len(key) > 4:
+        return key[:-3] + "y"
+    if re.search(r"(ss|x|ch|sh)es$", key):
+        return key[:-2]
+    return key[:-1] if key.endswith("s") and not key.endswith("ss") else key

@@ -23,13 +23,21 @@ from edge_glass.tools.patch.syntax.names import (
 )
 from edge_glass.tools.patch.syntax.rewrite import Kind, Note
 
+ALL_MAP = "all its keys map to"
 MODULE = "edge_glass.training.stream.dict_rows"
 _QUESTIONS = frozenset({"answer", "answers", "input_ids", "labels", "question", "questions"})
 _CAPTIONS = frozenset({"caption", "captions", "text", "texts"})
 
 
-def call_the_library(cells: Sequence[PythonCell]) -> tuple[Mapping[int, str], list[Note]]:
-    """Return new texts in which collate functions call the library's, and the notes."""
+def call_the_library(
+    cells: Sequence[PythonCell], rows: Mapping[str, str]
+) -> tuple[Mapping[int, str], list[Note]]:
+    """Return new texts in which collate functions call the library's, and the notes.
+
+    Args:
+        cells: the notebook's cells.
+        rows: the parameter that gets the batch, by the name of the function.
+    """
     relevant = [cell for cell in cells if "collate" in cell.text]
     texts: dict[int, str] = {}
     notes: list[Note] = []
@@ -43,7 +51,7 @@ def call_the_library(cells: Sequence[PythonCell]) -> tuple[Mapping[int, str], li
     added: dict[str, str] = {}
     for cell in relevant:
         bound = names.at(cell.index) | added
-        transformer = _Collates(bound, used, tokenizers, cell.index)
+        transformer = _Collates(bound, used, tokenizers, cell.index, rows)
         module = cell.visit(transformer)
         notes += transformer.notes
         missing = [
@@ -60,12 +68,18 @@ def call_the_library(cells: Sequence[PythonCell]) -> tuple[Mapping[int, str], li
 
 class _Collates(NamedTransformer):
     def __init__(
-        self, names: Mapping[str, str], used: set[str], tokenizers: Sequence[str], index: int
+        self,
+        names: Mapping[str, str],
+        used: set[str],
+        tokenizers: Sequence[str],
+        index: int,
+        rows: Mapping[str, str],
     ) -> None:
         super().__init__(names)
         self._used = used
         self._tokenizers = tokenizers
         self._index = index
+        self._rows = rows
         self.needed: set[str] = set()
         self.notes: list[Note] = []
 
@@ -145,6 +159,19 @@ class _Collates(NamedTransformer):
         more = fields.more_than_batching()
         if more:
             self._note("left", what, more)
+            return None
+        if fields.renamed:
+            names = ", ".join(f"`{a}` is `{b}`" for a, b in sorted(fields.renamed.items()))
+            self._note(
+                "left",
+                what,
+                f"{ALL_MAP} {MODULE}.{function}, which keeps the names of the rows: {names}; "
+                "rename them here and where batches are read, then `patch collate --library` "
+                "makes it a call of that",
+            )
+            return None
+        if self._rows.get(what.removeprefix("def "), samples) != samples:
+            self._note("left", what, "the rows are not its first parameter")
             return None
         arguments = samples
         if function == "collate_questions":

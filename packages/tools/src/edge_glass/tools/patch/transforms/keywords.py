@@ -15,6 +15,7 @@ from edge_glass.tools.code.calls import CallProblem, call_problems
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.edits import Edit, apply
 from edge_glass.tools.code.expressions import dotted, shown
+from edge_glass.tools.code.findings import Finding, distinct
 from edge_glass.tools.code.program import Call, program_of
 from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite
 
@@ -26,9 +27,11 @@ class KeywordsPatch:
     Attributes:
         mapping: pairs of an old and a new keyword. `function.old` renames it in the calls of that
             function alone, even if the signature cannot be read.
+        option: the command and its option that rename a keyword, for the report.
     """
 
     mapping: tuple[tuple[str, str], ...] = ()
+    option: str = "patch keywords --map"
     name: str = "keywords"
 
     def rewrite(self, cells: Sequence[PythonCell], path: Path, /) -> Rewrite:
@@ -51,11 +54,13 @@ class KeywordsPatch:
                 renamed.add(id(keyword))
                 message = f"`{shown(call.node)}`: `{keyword.arg}` is now `{new}`"
                 notes.append(Note(call.cell.index, "changed", message))
-        notes += [
-            Note(problem.call.cell.index, "person", described(problem))
+        left = [
+            Finding(problem.call.cell.index, described(problem, self.option),
+                    problem.call.node.lineno)
             for problem in problems
             if problem.keyword is None or id(problem.keyword) not in renamed
-        ]
+        ]  # fmt: skip
+        notes += [Note(each.cell, "person", each.message) for each in distinct(left)]
         return Rewrite(texts=edited(cells, edits), notes=notes)
 
     def _new_name(self, problem: CallProblem) -> str | None:
@@ -85,6 +90,8 @@ def rename(cell: PythonCell, keyword: ast.keyword | None, new: str) -> Edit | No
         return None
     start = cell.span(keyword)[0]
     end = start + len(keyword.arg)
+    if cell.text[start : start + 1] in ("'", '"'):  # a key of `**{"old": 1}`
+        start, end = start + 1, end + 1
     # In an f-string, Python before 3.12 gives no reliable places.
     return Edit(start, end, new) if cell.text[start:end] == keyword.arg else None
 
@@ -99,12 +106,12 @@ def renaming(problem: CallProblem, new: str) -> Note:
     return Note(problem.call.cell.index, "changed", message)
 
 
-def described(problem: CallProblem) -> str:
+def described(problem: CallProblem, option: str) -> str:
     """Return a problem with its call and the module of the signature, for a person."""
     remedy = ""
     if problem.keyword is not None:
         new = problem.proposal or "NEW"
-        remedy = f"; `patch keywords --map {problem.keyword.arg}={new}` renames it"
+        remedy = f"; `{option} {problem.keyword.arg}={new}` renames it"
     return f"`{shown(problem.call.node)}`: {problem.message} ({problem.signature.source}){remedy}"
 
 

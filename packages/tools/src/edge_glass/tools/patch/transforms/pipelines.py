@@ -19,6 +19,7 @@ from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
     NotebookNames,
     code_of,
+    dotted,
     keyword,
 )
 from edge_glass.tools.patch.syntax.rewrite import Kind, Note
@@ -26,9 +27,10 @@ from edge_glass.tools.patch.syntax.rewrite import Kind, Note
 MODULE = "edge_glass.encoders.towers.preprocessing"
 FUNCTION = "image_transform"
 CLIP = ("(0.48145466, 0.4578275, 0.40821073)", "(0.26862954, 0.26130258, 0.27577711)")
-IMAGENET = ("(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)")
 
 _SIZES = ("Resize", "RandomResizedCrop", "RandomCrop", "CenterCrop")  # the last one there decides
+_INTERPOLATION = {"Resize": 1, "RandomResizedCrop": 3}  # place of the argument
+_SMOOTH = re.compile(r"bilinear|bicubic|^[23]$", re.IGNORECASE)
 _TO_TENSOR = frozenset(
     {"ConvertImageDtype", "PILToTensor", "ToDtype", "ToImage", "ToImageTensor", "ToTensor"}
 )
@@ -57,12 +59,13 @@ def replace_pipelines(cells: Sequence[PythonCell], fit: str) -> tuple[dict[int, 
         return texts, notes
     names = NotebookNames(cells)
     text = "\n".join(cell.text for cell in cells)
+    opened = frozenset(re.findall(r"([\w.]+)\.transforms\b", text))
     own = CLIP if _USES_CLIP.search(text) else None
     added: str | None = None
     for cell in relevant:
         bound = added or names.bound_by(cell.index, f"{MODULE}.{FUNCTION}")
         function = bound or free_name(FUNCTION, text)
-        transformer = _Pipelines(names.at(cell.index), cell.index, function, fit, own)
+        transformer = _Pipelines(names.at(cell.index), cell.index, function, fit, own, opened)
         module = cell.visit(transformer)
         notes += transformer.notes
         if module.code != cell.text:
@@ -80,13 +83,20 @@ class _Pipelines(NamedTransformer):
         function: str,
         fit: str,
         own: tuple[str, str] | None,
+        opened: frozenset[str],
     ) -> None:
         super().__init__(names)
         self._index = index
         self._function = function
         self._fit = fit
         self._own = own
+        self._opened = opened
+        self._kept: list[cst.BaseExpression] = []  # pipelines whose steps are read
         self.notes: list[Note] = []
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        if {dotted(each.target) for each in node.targets} & self._opened:
+            self._kept.append(node.value)
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         called = self.qualified(original_node.func) or ""
@@ -96,6 +106,9 @@ class _Pipelines(NamedTransformer):
         if not re.fullmatch(r"torchvision\.transforms\.(v2\.)?Compose", called):
             return updated_node
         steps = original_node.args[0].value if original_node.args else None
+        if any(original_node is each for each in self._kept):
+            self._note("left", original_node, "the notebook reads its steps, `.transforms`")
+            return updated_node
         if not isinstance(steps, (cst.List, cst.Tuple)):
             self._note("left", original_node, "its steps are not a list here")
             return updated_node
@@ -116,6 +129,11 @@ class _Pipelines(NamedTransformer):
             if kind in _SIZES:
                 assert isinstance(step, cst.Call)
                 sizes[kind] = _size(step)
+                interpolation = _argument(step, _INTERPOLATION.get(kind, 99), "interpolation")
+                if interpolation and not _SMOOTH.search(interpolation):
+                    reason = f"interpolation {interpolation} may be for masks, which bicubic mixes"
+                    self._note("left", original, reason)
+                    return updated
                 if kind.startswith("Random"):
                     warnings.append(f"{kind} dropped: it cuts off what a caption may speak of")
             elif kind in _TO_TENSOR:
@@ -139,13 +157,16 @@ class _Pipelines(NamedTransformer):
             self._note("left", original, "no square size, or no tensor, comes out of it")
             return updated
         if mean_std is None:
-            mean_std = self._own or IMAGENET
-            warnings.append(f"it did not normalise; now mean {mean_std[0]}, std {mean_std[1]}")
-        elif self._own is not None and _differ(mean_std, self._own):
+            reason = "it does not normalise: its images may be for a plot, or be masks"
+            self._note("left", original, reason)
+            return updated
+        if self._own is not None and _differ(mean_std, self._own):
             warnings.append(
                 f"mean {mean_std[0]} is not CLIP's, which the notebook loads; now it is"
             )
             mean_std = self._own
+        if "CenterCrop" in sizes and self._fit == "pad":
+            warnings.append("CenterCrop dropped: the whole image is shown; `--fit crop` keeps it")
         numbers = "mean={}, std={}".format(*map(_as_tuple, mean_std))
         call = f'{self._function}(image_size={size}, fit="{self._fit}", {numbers})'
         for warning in warnings:
