@@ -12,8 +12,9 @@ from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.edits import Edit
 from edge_glass.tools.code.expressions import shown
 from edge_glass.tools.patch.devices.layout import Layout
+from edge_glass.tools.patch.devices.tensor import Frame, Tensor
 from edge_glass.tools.patch.devices.tensor_names import CPU
-from edge_glass.tools.patch.devices.tensors import Frame, Tensor, Tensors
+from edge_glass.tools.patch.devices.tensors import Tensors
 from edge_glass.tools.patch.syntax.rewrite import Note
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from edge_glass.tools.code.bindings import FunctionNode, local_names, parameters
 from edge_glass.tools.code.expressions import held, text_of
 from edge_glass.tools.patch.devices.layout import Layout
 from edge_glass.tools.patch.devices.models import longest
+from edge_glass.tools.patch.devices.tensor import Frame, Tensor
 from edge_glass.tools.patch.devices.tensor_names import (
     COMBINES,
     CPU,
@@ -24,23 +24,6 @@ from edge_glass.tools.patch.devices.tensor_names import (
     TENSOR_NAME,
     TEXT_TOOLS,
 )
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor, or an object with tensors as attributes. `device` is None if it is not known."""
-
-    device: str | None
-    movable: bool = True  # has `.to`
-
-
-@dataclass
-class Frame:
-    """Variables of the module or of a function. None: surely no tensor."""
-
-    names: dict[str, Tensor | None] = field(default_factory=dict)
-    local: frozenset[str] = frozenset()
-    function: str = ""
 
 
 class Tensors:
