@@ -9,7 +9,7 @@ import libcst as cst
 
 from edge_glass.tools.patch.devices.created_models import CreatedModels
 from edge_glass.tools.patch.devices.expressions import device_in, held
-from edge_glass.tools.patch.devices.layout import Layout
+from edge_glass.tools.patch.devices.layout import Layout, own_variable
 from edge_glass.tools.patch.syntax.names import code_of
 from edge_glass.tools.patch.syntax.rewrite import Kind, Note
 
@@ -53,8 +53,8 @@ class DeviceNames(CreatedModels):
         """Return the variable for `device`, which this cell defines if none before it does."""
         name = self._layout.variables.get(device)
         if name is None:
-            name = "device_" + device.replace(":", "_")
-            self._layout.define(name, device)
+            name = own_variable(device)
+            self._layout.define(name, device, self._index)
             self._torch_name()
             self.needed.append(device)
         if self.is_local(name):

@@ -19,7 +19,8 @@ from edge_glass.tools.code.edits import apply
 from edge_glass.tools.code.program import program_of
 from edge_glass.tools.patch.devices.components import Survey
 from edge_glass.tools.patch.devices.feeding import Feeder
-from edge_glass.tools.patch.devices.layout import Layout, definition
+from edge_glass.tools.patch.devices.kept_variables import kept_variables
+from edge_glass.tools.patch.devices.layout import Layout, definition, own_variable
 from edge_glass.tools.patch.devices.memory_plan import Device, plan
 from edge_glass.tools.patch.devices.placer import Placer
 from edge_glass.tools.patch.syntax.insertion import insert_statements, leading
@@ -90,6 +91,7 @@ class DevicesPatch:
             consumers=survey.consumers,
             aliases=survey.aliases,
             functions=survey.functions,
+            kept=kept_variables(cells),
         )
 
 
@@ -103,13 +105,12 @@ def _fed(
         if not edits:
             continue
         text = apply(cell.text, edits.values())
-        lines = []
+        lines: list[str] = []
         for device in sorted(feeder.needed.get(cell.index, ())):
-            if device not in layout.variables:
-                name = "device_" + device.replace(":", "_")
-                layout.define(name, device)
-                torch = names.bound_before(cell.index + 1, "torch") or "torch"
-                lines.append(_line(name, device, torch, cell))
+            torch = names.bound_before(cell.index, "torch") or _torch_in(cell)
+            if torch is None and not lines:
+                lines.append("import torch")
+            lines.append(_line(own_variable(device), device, torch or "torch", cell))
         if lines:
             text = insert_statements(changed_cell(cell, text).tree, lines).code
         texts[cell.index] = text

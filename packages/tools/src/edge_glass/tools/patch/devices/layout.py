@@ -24,6 +24,11 @@ def definition(device: str, torch: str) -> str:
     return f"{torch}.device({choice(device, torch)})"
 
 
+def own_variable(device: str) -> str:
+    """Return the name of a variable that a patch adds for a device."""
+    return "device_" + device.replace(":", "_")
+
+
 @dataclass(kw_only=True)
 class Layout:
     """The plan, and the device variables defined so far while the cells are walked in order."""
@@ -38,6 +43,8 @@ class Layout:
     by_hand: set[str] = field(default_factory=set)  # models that the notebook spreads itself
     variables: dict[str, str] = field(default_factory=dict)  # device -> variable
     meaning: dict[str, str] = field(default_factory=dict)  # variable -> device
+    defined: dict[tuple[int, str], str] = field(default_factory=dict)  # (cell, variable) -> device
+    kept: frozenset[str] = frozenset()  # device variables whose very text the notebook needs
 
     @property
     def several(self) -> bool:
@@ -51,8 +58,9 @@ class Layout:
         return [name for name, each in self.components.items()
                 if each.placed and name not in self.by_hand]  # fmt: skip
 
-    def define(self, name: str, device: str) -> None:
-        """Note that from here on the variable `name` is `device`, and no other any more."""
+    def define(self, name: str, device: str, cell: int) -> None:
+        """Note that from `cell` on the variable `name` is `device`, and no other any more."""
+        self.defined[cell, name] = device
         for other in [other for other, variable in self.variables.items() if variable == name]:
             if other != device:
                 del self.variables[other]

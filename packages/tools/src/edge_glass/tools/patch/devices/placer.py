@@ -40,6 +40,8 @@ class Placer(DeviceNames):
     def visit_Assign(self, node: cst.Assign) -> bool:
         name = held(node.targets[0].target) or ""
         self._targets.append(name)
+        if name in self._layout.kept and not self.in_function and self._keep(name, node):
+            return False
         if self._defines(node) is not None:
             return False
         for target in node.targets:
@@ -56,7 +58,7 @@ class Placer(DeviceNames):
                 updated_node.value, cst.Name
             )
             return cst.RemoveFromParent() if unmoved else updated_node
-        self._layout.define(name, device)
+        self._layout.define(name, device, self._index)
         # A variable that held a string stays one: it may be printed or compared.
         whole = isinstance(original_node.value, cst.Call)
         text = styled((definition if whole else choice)(device, self._torch_name()), original_node)
@@ -65,7 +67,10 @@ class Placer(DeviceNames):
 
     def _defines(self, node: cst.Assign) -> str | None:
         """Return the device of the plan that a top-level assignment names or should name."""
-        if self.in_function or not isinstance(node.targets[0].target, cst.Name):
+        target = node.targets[0].target
+        if self.in_function or not isinstance(target, cst.Name):
+            return None
+        if target.value in self._layout.kept:
             return None
         device = self._named(node.value)
         if device is None or isinstance(node.value, cst.Name):
@@ -73,6 +78,16 @@ class Placer(DeviceNames):
         if device == "cpu":  # `torch.device("cpu")` says it already; a mere "cpu" may be anything
             return "cpu" if isinstance(node.value, cst.Call) else None
         return device if device in self._layout.devices else self._layout.devices[0]
+
+    def _keep(self, name: str, node: cst.Assign) -> bool:
+        """Note which device a variable names whose text stays as it is, if it names one."""
+        device = self._named(node.value)
+        if device is None:
+            return False
+        known = device in self._layout.devices or device == "cpu"
+        self._layout.meaning[name] = device if known else self._layout.devices[0]
+        self._note("left", node, "is compared, or names a kind of device")
+        return True
 
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
@@ -147,6 +162,10 @@ class Placer(DeviceNames):
         if named in (None, "cpu"):
             return updated
         model = self._created.get(original)
+        own = (self.qualified(original.func) or "").startswith("torch.")
+        kept = isinstance(given.value, cst.Name) and given.value.value in self._layout.kept
+        if kept and model is None and not own:
+            return updated
         handed = [
             self._layout.of(self.model_of(held(argument.value), self._layout.placements))
             for argument in original.args
@@ -222,6 +241,11 @@ class Placer(DeviceNames):
     def _exchange(
         self, original: cst.Call, updated: cst.Call, old: cst.Arg, value: cst.BaseExpression
     ) -> cst.Call:
+        given = old.value.value if isinstance(old.value, cst.Name) else ""
+        if given not in self._layout.kept and isinstance(value, cst.Name):
+            meaning = self._layout.meaning
+            if meaning.get(given, "") == meaning.get(value.value):
+                return updated  # a different variable for the same device
         place = next(number for number, a in enumerate(original.args) if a is old)
         args = list(updated.args)
         args[place] = args[place].with_changes(value=value)

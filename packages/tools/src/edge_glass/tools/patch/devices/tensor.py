@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from dataclasses import dataclass, field
 
 
@@ -10,7 +12,8 @@ class Tensor:
     """A tensor, or an object with tensors as attributes. `device` is None if it is not known."""
 
     device: str | None
-    movable: bool = True  # has `.to`
+    movable: bool = True  # has `.to`; a dictionary of tensors has not
+    optional: bool = False  # may be None
 
 
 @dataclass
@@ -20,3 +23,22 @@ class Frame:
     names: dict[str, Tensor | None] = field(default_factory=dict)
     local: frozenset[str] = frozenset()
     function: str = ""
+
+
+def is_none(node: ast.expr | None) -> bool:
+    """Whether an expression is the literal None."""
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def optional_parameters(arguments: ast.arguments) -> frozenset[str]:
+    """Return the parameters that may be None, by their default or their annotation."""
+    placed = [*arguments.posonlyargs, *arguments.args]
+    first = len(placed) - len(arguments.defaults)
+    pairs = [*zip(placed[first:], arguments.defaults, strict=True),
+             *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]  # fmt: skip
+    found = {each.arg for each, default in pairs if is_none(default)}
+    for each in [*placed, *arguments.kwonlyargs]:
+        annotation = ast.unparse(each.annotation) if each.annotation is not None else ""
+        if re.search(r"\b(?:Optional|None)\b", annotation):
+            found.add(each.arg)
+    return frozenset(found)
