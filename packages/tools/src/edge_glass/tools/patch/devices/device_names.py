@@ -74,3 +74,15 @@ class DeviceNames(CreatedModels):
 
     def _note(self, kind: Kind, node: cst.CSTNode, message: str) -> None:
         self.notes.append(Note(self._index, kind, f"`{code_of(node)}`: {message}"))
+
+    def _move_container(
+        self, container: str, original: cst.Call, updated: cst.Call
+    ) -> cst.BaseExpression:
+        """Drop a move that would bring models to one device that the plan puts on several."""
+        parts = ", ".join(sorted(self._layout.containers[container]))
+        if container in self._layout.left_whole:
+            self._note("left", original, f"moves {parts} as a whole, so the plan leaves them")
+            return updated
+        self._note("changed", original, f"move dropped: {parts} are moved one by one")
+        assert isinstance(updated.func, cst.Attribute)
+        return updated.func.value

@@ -91,6 +91,8 @@ class DevicesPatch:
             consumers=survey.consumers,
             aliases=survey.aliases,
             functions=survey.functions,
+            containers=survey.containers,
+            left_whole=survey.left_whole,
             kept=kept_variables(cells),
         )
 

@@ -38,6 +38,8 @@ class Layout:
     placements: Mapping[str, Placement]
     consumers: Mapping[str, set[str]]
     aliases: Aliases
+    containers: Mapping[str, set[str]]  # objects moved as a whole -> the models in them
+    left_whole: Mapping[str, set[str]]  # those of them that have to be moved as a whole
     functions: Mapping[str, list[str]]  # parameters of the notebook's own functions
     handled: set[str] = field(default_factory=set)  # models whose `device_map` follows the plan
     by_hand: set[str] = field(default_factory=set)  # models that the notebook spreads itself
@@ -69,7 +71,7 @@ class Layout:
 
     def of(self, name: str | None) -> str | None:
         """Return the device of a model by its key."""
-        placed = self.placements.get(name) if name else None
+        placed = self.placements.get(name) if name and name not in self.by_hand else None
         return placed.device if placed else None
 
     def of_tensor(self, names: Iterable[str], named: str | None) -> str:

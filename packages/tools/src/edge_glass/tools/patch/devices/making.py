@@ -10,6 +10,7 @@ from edge_glass.tools.code.program import Program
 from edge_glass.tools.code.signatures import Signature
 from edge_glass.tools.patch.devices.component import Found
 from edge_glass.tools.patch.devices.keyed_visitor import KeyedVisitor
+from edge_glass.tools.patch.devices.keyword_dicts import KeywordDicts, is_plain_map
 from edge_glass.tools.patch.devices.model_calls import (
     NOT_A_MODEL,
     WRAPPER_HINTS,
@@ -22,6 +23,7 @@ from edge_glass.tools.patch.devices.model_calls import (
 )
 from edge_glass.tools.patch.devices.models import longest
 from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER
+from edge_glass.tools.patch.devices.tensor import is_none
 
 
 class Making(KeyedVisitor):
@@ -35,14 +37,16 @@ class Making(KeyedVisitor):
         self._moved: set[str] = set()
         self._strings: dict[str, str] = {}
         self._quantised: dict[str, str] = {}  # variable with a quantisation config -> "4bit"
+        self._dicts = KeywordDicts()
 
     def _model_of(self, path: str | None) -> str | None:
         return longest(self._keys(path), self._found) if path else None
 
     def _make(self, key: str, value: ast.expr) -> None:
-        made = unchained(value)[0]
-        if not isinstance(made, ast.Call):
+        given = unchained(value)[0]
+        if not isinstance(given, ast.Call) or held(given.func) == "dict":
             return
+        made = self._dicts.merged(given)
         bits = bits_of(made, self._quantised)
         if bits:
             self._quantised[key] = bits
@@ -56,7 +60,11 @@ class Making(KeyedVisitor):
             return  # a tensor
         found = Found(made, owner.rpartition(".")[2] if method.startswith("from_") else method)
         found.bits = bits
-        found.mapped = argument(made, "device_map") is not None
+        device_map = argument(made, "device_map")
+        found.mapped = device_map is not None and not is_none(device_map)
+        found.by_hand = found.mapped and not is_plain_map(device_map)
+        found.in_dict = found.mapped and argument(given, "device_map") is None
+        found.parts = self._parts(made) if is_class else set()
         if method in ("from_pretrained", "SentenceTransformer"):
             found.loader = True
             found.identifier = identifier_of(made, self._strings, anything=True)
@@ -77,12 +85,21 @@ class Making(KeyedVisitor):
                 identifier_of(made, self._strings, anything=False) if is_class else None
             )
         for name in ("dtype", "torch_dtype"):
-            given = argument(made, name)
-            dtype = (text_of(given) or held(given) or "").rpartition(".")[2]
+            value_of = argument(made, name)
+            dtype = (text_of(value_of) or held(value_of) or "").rpartition(".")[2]
             if dtype in BYTES_PER_PARAMETER:
                 found.dtype = dtype
         self._found[key] = found
         self._chain(key, value)
+
+    def _parts(self, made: ast.Call) -> set[str]:
+        """Return the models that a call is given."""
+        values = [*made.args, *(each.value for each in made.keywords)]
+        for each in list(values):
+            values += each.elts if isinstance(each, (ast.List, ast.Tuple)) else []
+        paths = [path for path in map(held, values) if path is not None]
+        models = [(self._model_of(path), path) for path in paths]
+        return {model for model, path in models if model is not None and model in self._keys(path)}
 
     def _signature(self, path: str) -> Signature | None:
         resolved = self._program.resolve(path, self._cell)

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 import libcst as cst
 
 from edge_glass.tools.patch.devices.device_names import DeviceNames
-from edge_glass.tools.patch.devices.expressions import held, styled, unchained
+from edge_glass.tools.patch.devices.expressions import (
+    held,
+    starred,
+    styled,
+    unchained,
+    with_items,
+)
 from edge_glass.tools.patch.devices.layout import Layout, choice, definition
 from edge_glass.tools.patch.syntax.insertion import with_keyword
 from edge_glass.tools.patch.syntax.names import (
@@ -112,7 +118,7 @@ class Placer(DeviceNames):
         method = original_node.func
         if isinstance(method, cst.Attribute) and method.attr.value in ("cuda", "to"):
             return self._move(original_node, updated_node, method)
-        if keyword(original_node, "device_map") or self._quantised_or_spread(original_node):
+        if self._is_loader(original_node):
             return self._loader(original_node, updated_node)
         for argument in ("device", "map_location"):
             given = keyword(original_node, argument)
@@ -132,11 +138,20 @@ class Placer(DeviceNames):
         root = root_of(receiver)
         model = self._created.get(original)
         name = held(receiver)
+        container = self._containing.get(original)
+        if container is None and name is not None:
+            container = next((k for k in self.keys(name) if k in self._layout.containers), None)
+        if container is not None:
+            return self._move_container(container, original, updated)
         if model is None and name is not None:
             model = next((key for key in self.keys(name) if key in self._layout.placements), None)
         updated_method = updated.func
         assert isinstance(updated_method, cst.Attribute)
-        if model is not None and self._is_mapped(model):
+        parked = self._is_parked(model, original)
+        if parked and self._layout.placements[model or ""].spread:
+            self._note("left", original, "was spread, and moved to the CPU: it stays there")
+            return updated
+        if model is not None and self._is_mapped(model) and not parked:
             kept = [
                 a for a, old in zip(updated.args, original.args, strict=True) if old not in places
             ]
@@ -157,6 +172,12 @@ class Placer(DeviceNames):
             return self._changed(original, updated, moved, f".to({variable})")
         return self._exchange(original, updated, places[0], cst.Name(variable))
 
+    def _is_parked(self, model: str | None, move: cst.Call) -> bool:
+        """Whether a move brings a model back that the notebook has moved to the CPU."""
+        if model is None or not self._layout.components[model].parked:
+            return False
+        return not isinstance(unchained(move)[0], cst.Call)  # else the model is made here
+
     def _argument(self, original: cst.Call, updated: cst.Call, given: cst.Arg) -> cst.Call:
         named = self._named(given.value)
         if named in (None, "cpu"):
@@ -175,6 +196,14 @@ class Placer(DeviceNames):
         if variable is None:
             return updated
         return self._exchange(original, updated, given, cst.Name(variable))
+
+    def _is_loader(self, call: cst.Call) -> bool:
+        given = keyword(call, "device_map")
+        if given is not None:
+            return held(call.func) != "dict" and held(given.value) != "None"
+        model = self._created.get(call)
+        in_dict = model is not None and self._layout.components[model].in_dict
+        return self._quantised_or_spread(call) or (in_dict and starred(call) is not None)
 
     def _loader(self, original: cst.Call, updated: cst.Call) -> cst.Call:
         """Rewrite `device_map` and `max_memory` of a `from_pretrained` call."""
@@ -205,8 +234,11 @@ class Placer(DeviceNames):
             if not (argument.keyword and argument.keyword.value == "max_memory") or placed.spread
         ]
         wanted = {name: styled(text, original) for name, text in wanted.items()}
-        for name, text in wanted.items():
-            args = with_keyword(args, name, cst.parse_expression(text))
+        if self._layout.components[model].in_dict:
+            args = with_items(args, wanted)
+        else:
+            for name, text in wanted.items():
+                args = with_keyword(args, name, cst.parse_expression(text))
         shown = ", ".join(f"{name}={text}" for name, text in wanted.items())
         return self._changed(given or original, updated, updated.with_changes(args=args), shown)
 
@@ -231,11 +263,17 @@ class Placer(DeviceNames):
         return self._is_mapped(model) and unchained(call)[0] is call
 
     def _is_plain_map(self, node: cst.BaseExpression) -> bool:
+        """Whether the plan may replace a `device_map`, which `{"": 0}` is no example of."""
         if isinstance(node, cst.IfExp):
-            return self._is_plain_map(node.body) and self._is_plain_map(node.orelse)
+            return self._is_plain_map(node.body) and (
+                code_of(node.orelse).replace("'", '"') == '{"": "cpu"}'
+                or self._is_plain_map(node.orelse)
+            )
         if isinstance(node, cst.Dict):
-            keys = [item.key for item in node.elements if isinstance(item, cst.DictElement)]
-            return len(keys) == len(node.elements) == 1 and literal_string(keys[0]) == ""
+            items = [item for item in node.elements if isinstance(item, cst.DictElement)]
+            if len(items) != 1 or len(node.elements) != 1 or literal_string(items[0].key) != "":
+                return False
+            return isinstance(items[0].value, cst.Name) and self._named(items[0].value) is not None
         return literal_string(node) in _SPREAD_MAPS or self._named(node) is not None
 
     def _exchange(
