@@ -23,6 +23,7 @@ from edge_glass.tools.patch.devices.kept_variables import kept_variables
 from edge_glass.tools.patch.devices.layout import Layout, definition, own_variable
 from edge_glass.tools.patch.devices.memory_plan import Device, plan
 from edge_glass.tools.patch.devices.placer import Placer
+from edge_glass.tools.patch.devices.visible import visible_devices
 from edge_glass.tools.patch.syntax.insertion import insert_statements, leading
 from edge_glass.tools.patch.syntax.names import NotebookNames, dotted
 from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite
@@ -50,8 +51,18 @@ class DevicesPatch:
         if not relevant:
             return Rewrite()
         names = NotebookNames(cells)
-        layout = self._layout(cells, path)
         notes: list[Note] = []
+        devices = self.devices
+        limit = visible_devices(cells)
+        if limit is not None:
+            devices = tuple(d for d in devices if d.name == "cpu" or d.index < limit[1])
+        if limit is not None and devices != self.devices:
+            kept = ", ".join(device.name for device in devices) or "none of the devices"
+            message = f"CUDA_VISIBLE_DEVICES leaves {limit[1]} visible; the plan has {kept}"
+            notes.append(Note(limit[0], "left", message))
+        if not devices:
+            return Rewrite(notes=notes)
+        layout = self._layout(cells, path, devices)
         texts: dict[int, str] = {}
         torch: str | None = None
         for cell in relevant:
@@ -81,13 +92,15 @@ class DevicesPatch:
             notes += feeding_notes
         return Rewrite(texts=texts, notes=notes)
 
-    def _layout(self, cells: Sequence[PythonCell], path: Path) -> Layout:
+    def _layout(
+        self, cells: Sequence[PythonCell], path: Path, devices: tuple[Device, ...]
+    ) -> Layout:
         survey = Survey(cells, program_of(tuple(cells), path), self.sizes)
         components = survey.components
         return Layout(
-            devices=tuple(device.name for device in self.devices),
+            devices=tuple(device.name for device in devices),
             components=components,
-            placements=plan([each.need for each in components.values()], self.devices),
+            placements=plan([each.need for each in components.values()], devices),
             consumers=survey.consumers,
             aliases=survey.aliases,
             functions=survey.functions,
