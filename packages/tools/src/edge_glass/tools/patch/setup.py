@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ class _Merge:
         elif self._stuck:
             self._leave(cell, node, "has to stay behind a line that is left")
         elif inserts and (hidden := self._hidden(folder)):
-            self._leave(cell, node, f"`{hidden}`, imported above it, would come from that folder")
+            self._leave(cell, node, f"`{hidden}`, imported above it, may come from that folder")
         elif self._can_move(node):
             self._gone.setdefault(cell.index, set()).add(node)
             self._moved.append(cell.code(node))
@@ -115,7 +116,9 @@ class _Merge:
         self._stuck = self._stuck or cell is not self._first
 
     def _hidden(self, folder: Path) -> str | None:
-        """Return a module that was imported above and that a folder holds too."""
+        """Return a module that was imported above and that a folder holds too, or may hold."""
+        if not folder.is_dir():
+            return min(self._modules - sys.stdlib_module_names, default=None)
         found = [name for name in self._modules if name and (
             (folder / f"{name}.py").exists() or (folder / name).is_dir())]  # fmt: skip
         return min(found, default=None)
