@@ -19,6 +19,9 @@ from edge_glass.tools.notebook import Notebook
 
 # Deeper trees would exhaust the stack of a recursive reader; no person writes one.
 MAX_DEPTH = 120
+# libcst ends the process when its stack is exhausted, which no error reports.
+_MAX_BRACKETS = 200
+_MAX_LINES = _MAX_LINE = 2000
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -46,6 +49,8 @@ class PythonCell:
         Raises:
             UnreadableCellError: libcst cannot parse it. The runner then leaves the cell out.
         """
+        if not self.syntax.body and parse(self.text) is None and _too_deep(self.text):
+            raise UnreadableCellError(self.index, "nested too deeply")
         try:
             tree = cst.parse_module(self.text)
         except (cst.ParserSyntaxError, RecursionError, UnicodeError) as error:
@@ -216,6 +221,8 @@ def syntax_problem(text: str) -> str | None:
         except (RecursionError, MemoryError):
             return "nested too deeply"
         except (SyntaxError, ValueError) as error:
+            if _too_deep(text):
+                return "nested too deeply, or too long for a cell that Python does not accept"
             try:
                 cst.parse_module(text)
             except (cst.ParserSyntaxError, UnicodeError, RecursionError):
@@ -223,3 +230,16 @@ def syntax_problem(text: str) -> str | None:
                 reason = getattr(error, "msg", None) or str(error)
                 return f"line {line}: {reason}" if line else reason
     return None
+
+
+def _too_deep(text: str) -> bool:
+    """Whether a text that `ast` refuses is too much for libcst."""
+    lines = text.splitlines()
+    if len(lines) > _MAX_LINES or any(len(line) > _MAX_LINE for line in lines):
+        return True
+    depth = 0
+    for bracket in re.findall(r"[(\[{)\]}]", text):
+        depth = depth + 1 if bracket in "([{" else max(0, depth - 1)
+        if depth > _MAX_BRACKETS:
+            return True
+    return False

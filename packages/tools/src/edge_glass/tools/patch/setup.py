@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from edge_glass.tools.code.search_path import SearchPath
 from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite
 
 _MOVES = ("os.chdir", "chdir(", "%cd", "sys.modules", "reload(")
+# Remarks that are meant for a program, and only for the line that they stand on.
+_DIRECTIVE = re.compile(r"#\s*(?:noqa|type:|pylint|ruff|isort|fmt:|pyright)")
 _ADDS = frozenset({"sys.path.append", "sys.path.insert"})
 
 
@@ -55,6 +58,9 @@ class _Merge:
         self._folders: set[Path] = set()
         self._first: PythonCell | None = None
         self._moved: list[str] = []
+        self._modules: set[str] = set()  # that the imports so far look for
+        self._order: list[Path] = []  # of the notebook's folders on sys.path
+        self._stuck = False  # whether a later cell keeps a line: what follows has to stay behind it
         self._gone: dict[int, set[ast.stmt]] = {}
         self._replaced: dict[int, list[Edit]] = {}
         self.notes: list[Note] = []
@@ -64,33 +70,58 @@ class _Merge:
 
     def _statement(self, cell: PythonCell, node: ast.stmt) -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.name for alias in node.names]
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else names
+            self._modules |= {name.partition(".")[0] for name in names}
             self._import(cell, node)
             self._first = self._first or cell
             return
         added = _added(node)
-        if added is None:
-            return
-        folder = self._search.value(added)
-        if folder is None:
+        folder = self._search.value(added) if added is not None else None
+        if added is None or folder is None:
+            later = self._first is not None and cell is not self._first
+            self._stuck = self._stuck or (later and "sys.path" in cell.code(node))
             return
         if not folder.is_dir():
             message = f"puts `{ast.unparse(added)}` on sys.path; there is no such folder"
             self.notes.append(Note(cell.index, "person", message))
-        if folder in self._folders:
+        inserts = "sys.path.insert" in cell.code(node)
+        guarded = isinstance(node, ast.If)
+        if folder in self._folders and inserts and not guarded and self._order[0] != folder:
+            self._leave(cell, node, "puts the folder in front of the others again")
+        elif folder in self._folders:
             self._gone.setdefault(cell.index, set()).add(node)
             message = f"`{ast.unparse(node).splitlines()[-1].strip()}` again: removed"
             self.notes.append(Note(cell.index, "changed", message))
         elif self._first is None or cell is self._first:
             self._first = self._first or cell
+        elif self._stuck:
+            self._leave(cell, node, "has to stay behind a line that is left")
+        elif inserts and (hidden := self._hidden(folder)):
+            self._leave(cell, node, f"`{hidden}`, imported above it, may come from that folder")
         elif self._can_move(node):
             self._gone.setdefault(cell.index, set()).add(node)
             self._moved.append(cell.code(node))
             message = f"`{ast.unparse(node).splitlines()[-1].strip()}` moved to cell "
             self.notes.append(Note(cell.index, "changed", f"{message}{self._first.index + 1}"))
         else:
-            message = f"`{ast.unparse(node).splitlines()[-1].strip()}` needs names of this cell"
-            self.notes.append(Note(cell.index, "left", message))
+            self._leave(cell, node, "needs names of this cell")
+        if folder not in self._folders or (inserts and not guarded):
+            self._order.insert(0 if inserts else len(self._order), folder)
         self._folders.add(folder)
+
+    def _leave(self, cell: PythonCell, node: ast.stmt, reason: str) -> None:
+        line = ast.unparse(node).splitlines()[-1].strip()
+        self.notes.append(Note(cell.index, "left", f"`{line}` {reason}"))
+        self._stuck = self._stuck or cell is not self._first
+
+    def _hidden(self, folder: Path) -> str | None:
+        """Return a module that was imported above and that a folder holds too, or may hold."""
+        if not folder.is_dir():
+            return min(self._modules - sys.stdlib_module_names, default=None)
+        found = [name for name in self._modules if name and (
+            (folder / f"{name}.py").exists() or (folder / name).is_dir())]  # fmt: skip
+        return min(found, default=None)
 
     def _import(self, cell: PythonCell, node: ast.Import | ast.ImportFrom) -> None:
         if isinstance(node, ast.ImportFrom) and (node.level or node.module == "__future__"):
@@ -107,6 +138,8 @@ class _Merge:
             self._imported.add(entry)
         if not again:
             return
+        if "#" in cell.code(node):
+            return  # a remark inside of brackets would be lost
         names = ", ".join(ast.unparse(alias) for alias in again)
         if len(again) == len(node.names):
             self._gone.setdefault(cell.index, set()).add(node)
@@ -117,8 +150,6 @@ class _Merge:
                 if isinstance(node, ast.Import)
                 else ast.ImportFrom(module=node.module, names=kept, level=0)
             )
-            if "#" in cell.code(node):
-                return  # a remark inside of brackets would be lost
             self._replaced.setdefault(cell.index, []).append(Edit(*cell.span(node), text))
         self.notes.append(Note(cell.index, "changed", f"`{names}` is imported above: removed"))
 
@@ -187,6 +218,11 @@ def _deletions(cell: PythonCell, gone: set[ast.stmt]) -> list[Edit]:
     for (start, end), statements in lines.items():
         out = [each for each in statements if each in gone]
         clear = cell.text[start : cell.span(statements[0])[0]].strip() == ""
+        remark = cell.text.find("#", cell.span(statements[-1])[1], end)
+        kept = remark >= 0 and _DIRECTIVE.match(cell.text, remark) is None
+        if out and len(out) == len(statements) and clear and kept:
+            edits.append(Edit(start, remark, ""))
+            continue
         if out and len(out) == len(statements) and clear:
             if spans and spans[-1][1] == start:
                 start = spans.pop()[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_glass.tools.patch.devices.memory_plan import Need
 from edge_glass.tools.patch.devices.sizes import GIB, Size
@@ -25,6 +25,8 @@ class Component:
     takes_max_memory: bool
     wrapper: bool  # a class of the notebook's own project, made with `device_map=`
     moved: bool  # the notebook moves it somewhere
+    parked: bool  # the notebook moves it to the CPU for a while
+    in_dict: bool  # `device_map` is in a dictionary that the call is given with two stars
 
     @property
     def need(self) -> Need:
@@ -57,6 +59,9 @@ class Found:
     bits: str | None = None
     mapped: bool = False
     takes_max_memory: bool = False
+    by_hand: bool = False  # its `device_map` is
+    in_dict: bool = False  # `device_map` comes from a dictionary: `Model(**config)`
+    parts: set[str] = field(default_factory=set)  # the models that it is given
 
     @property
     def is_class(self) -> bool:

@@ -3,63 +3,50 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from edge_glass.tools.code.cells import PythonCell
-from edge_glass.tools.code.expressions import argument, held, text_of
+from edge_glass.tools.code.expressions import held, text_of
 from edge_glass.tools.code.program import Program
-from edge_glass.tools.code.signatures import Signature
 from edge_glass.tools.patch.devices.component import Component, Found
-from edge_glass.tools.patch.devices.keyed_visitor import KeyedVisitor
+from edge_glass.tools.patch.devices.making import Making
 from edge_glass.tools.patch.devices.model_calls import (
     MODEL_METHODS,
-    NOT_A_MODEL,
     PART,
-    WRAPPER_HINTS,
-    bits_of,
-    dtypes_of,
     has_lora,
-    identifier_of,
     is_move,
+    moves_to_cpu,
     root_of,
     root_path,
-    takes,
     unchained,
 )
-from edge_glass.tools.patch.devices.models import longest
-from edge_glass.tools.patch.devices.sizes import BYTES_PER_PARAMETER, size_of
+from edge_glass.tools.patch.devices.sizes import size_of
 
 
-class Survey(KeyedVisitor):
+class Survey(Making):
     """Reads the cells, in order."""
 
     def __init__(
         self, cells: Sequence[PythonCell], program: Program, sizes: Mapping[str, str]
     ) -> None:
-        super().__init__()
+        super().__init__(program)
         self.consumers: dict[str, set[str]] = {}  # variable -> the models it is handed to
-        self._program = program
-        self._cell = 0
         self._sizes = sizes
-        self._found: dict[str, Found] = {}
-        self._moved: set[str] = set()
         self._adapted: set[str] = set()  # by LoRA
+        self._parked: set[str] = set()  # names of what is moved to the CPU
+        self._called: set[str] = set()  # attributes that are called
         self._used: set[str] = set()  # called, or used as only a model is
-        self._strings: dict[str, str] = {}
-        self._quantised: dict[str, str] = {}  # variable with a quantisation config -> "4bit"
         self._handed: dict[str, set[str]] = {}  # `function.parameter` -> the models given
         for _ in range(2):  # a function may be called below the cell that defines it, or above
             for cell in cells:
                 self._cell = cell.index
                 self.visit(cell.syntax)
-            self.aliases.variables |= {
-                parameter: next(iter(given)) for parameter, given in self._handed.items()
-                if len(given) == 1
-            }  # fmt: skip
-
-    def _model_of(self, path: str | None) -> str | None:
-        return longest(self._keys(path), self._found) if path else None
+            for parameter, given in self._handed.items():
+                if len(given) == 1:
+                    self.aliases.variables[parameter] = next(iter(given))
+                else:
+                    self.aliases.variables.pop(parameter, None)
 
     # What was found.
 
@@ -67,7 +54,10 @@ class Survey(KeyedVisitor):
     def components(self) -> dict[str, Component]:
         """The models: loaded by name, made with `device_map`, or moved and used as a model."""
         found = {}
+        left = {part for parts in self.left_whole.values() for part in parts}
         for key, each in self._found.items():
+            if key in left or key in self.containers or each.by_hand:
+                continue
             is_instance = each.kind[:1].isupper()
             known = each.loader or each.wrapper
             if not known and not (key in self._moved and (is_instance or key in self._used)):
@@ -86,8 +76,49 @@ class Survey(KeyedVisitor):
                 takes_max_memory=each.takes_max_memory,
                 wrapper=each.wrapper,
                 moved=key in self._moved,
+                parked=key in self._parked,
+                in_dict=each.in_dict,
             )
         return found
+
+    @cached_property
+    def containers(self) -> dict[str, set[str]]:
+        """Objects that are moved as a whole, and the models in each: `Vlm(encoder, decoder)`."""
+        found = {}
+        for key in self._moved & self._found.keys():
+            kind = self._found[key].kind
+            own = {each for each in self._found if kind and each.startswith(f"{kind}.")}
+            parts = {each for each in self._found[key].parts | own if each != key}
+            if parts and (own or self._found[key].parts):
+                found[key] = parts
+        return found
+
+    @cached_property
+    def left_whole(self) -> dict[str, set[str]]:
+        """The containers that may have weights of their own, and all models in each.
+
+        A class of the notebook whose models are all placed one by one need not be moved.
+        """
+        found = {}
+        for key, parts in self.containers.items():
+            kind = self._found[key].kind
+            seen = kind in self._constructors and self.plain_classes.get(kind, False)
+            placed = all(
+                each in self._moved or self._found[each].mapped or self._found[each].bits
+                for each in parts
+            )
+            if not (seen and placed):
+                found[key] = parts
+        while True:  # what shares a model with one of them, or is in one, is left too
+            inside = {each for parts in found.values() for each in parts}
+            more = {
+                key: parts
+                for key, parts in self.containers.items()
+                if key not in found and (key in inside or parts & inside)
+            }
+            if not more:
+                return found
+            found |= more
 
     def _given(self, key: str, found: Found) -> str | None:
         """Return the size that `--size` gives for a model by its variable, class or id."""
@@ -135,6 +166,8 @@ class Survey(KeyedVisitor):
         path = held(target)
         if path is None:
             return
+        if not self._frames:
+            self._dicts.assign(path, value)
         text = text_of(value)
         if text is not None and not self._frames:
             self._strings[path] = text
@@ -146,7 +179,7 @@ class Survey(KeyedVisitor):
             self.aliases.variables.setdefault(self._scoped(path), called)
         existing = self._model_of(path)
         same = isinstance(value, ast.Call) and self._model_of(root_path(value))
-        if existing is not None and same == existing:
+        if existing is not None and same == existing and existing in self._keys(path):
             self._chain(existing, value)  # `model = model.half().to(device)`
             return
         if not self._wraps(path, value, existing):
@@ -188,75 +221,21 @@ class Survey(KeyedVisitor):
     def _own_classes(self) -> set[str]:
         return {key.partition(".")[0] for key in self._found if key.partition(".")[0][:1].isupper()}
 
-    def _make(self, key: str, value: ast.expr) -> None:
-        made = unchained(value)[0]
-        if not isinstance(made, ast.Call):
-            return
-        bits = bits_of(made, self._quantised)
-        if bits:
-            self._quantised[key] = bits
-        path = held(made.func) or ""
-        owner, _, method = path.rpartition(".")
-        is_class = method[:1].isupper()
-        if NOT_A_MODEL.search(owner if method.startswith("from_") else method) or not path:
-            return
-        meaning = self._program.meaning(path, self._cell) or path
-        if re.match(r"torch\.(?!nn|hub|jit|compile)", meaning):
-            return  # a tensor
-        found = Found(made, owner.rpartition(".")[2] if method.startswith("from_") else method)
-        found.bits = bits
-        found.mapped = argument(made, "device_map") is not None
-        if method in ("from_pretrained", "SentenceTransformer"):
-            found.loader = True
-            found.identifier = identifier_of(made, self._strings, anything=True)
-            # A class of this library or of the notebook's project has loaders of its own.
-            library = meaning.partition(".")[0]
-            known = library in ("transformers", "diffusers", "peft") or meaning == path
-            found.spreadable = found.takes_max_memory = method == "from_pretrained" and known
-        elif any(argument(made, name) is not None for name in WRAPPER_HINTS) and (
-            is_class or found.mapped
-        ):
-            found.wrapper = True
-            found.identifier = identifier_of(made, self._strings, anything=False)
-            signature = self._signature(path)
-            found.spreadable = signature is not None and takes(signature, "device_map")
-            found.takes_max_memory = signature is not None and takes(signature, "max_memory")
-        else:
-            found.identifier = (
-                identifier_of(made, self._strings, anything=False) if is_class else None
-            )
-        for name in ("dtype", "torch_dtype"):
-            given = argument(made, name)
-            dtype = (text_of(given) or held(given) or "").rpartition(".")[2]
-            if dtype in BYTES_PER_PARAMETER:
-                found.dtype = dtype
-        self._found[key] = found
-        self._chain(key, value)
-
-    def _signature(self, path: str) -> Signature | None:
-        resolved = self._program.resolve(path, self._cell)
-        if resolved is None:
-            return None
-        return self._program.definitions.signature(resolved, self._program.local(self._cell))
-
-    def _chain(self, key: str, value: ast.expr) -> None:
-        for call in unchained(value)[1]:
-            if is_move(call):
-                self._moved.add(key)
-            for dtype in dtypes_of(call):
-                self._found[key].dtype = dtype
-
     # Using.
 
     def visit_Call(self, node: ast.Call) -> None:
         path = held(node.func) or ""
         owner, _, method = path.rpartition(".")
+        self._dicts.call(path)
         if is_move(node):
             self._moves(node)
+        if moves_to_cpu(node) and isinstance(node.func, ast.Attribute):
+            self._parked.update(self._keys(root_path(node.func.value) or ""))
         if method in MODEL_METHODS:
             self._used.add(self._model_of(owner) or "")
         if path:
             self._used |= set(self._keys(path)) & self._found.keys()
+            self._called |= {key for key in self._keys(path) if "." in key}
         target = self._model_of(path) or path.partition(".")[0]
         if target and not self._is_local(target):
             for value in [*node.args, *(each.value for each in node.keywords)]:
@@ -275,7 +254,9 @@ class Survey(KeyedVisitor):
         key = next((each for each in keys if each in self._found), None)
         owner = self._found.get(self._model_of(path) or "")
         part = PART.search(path.rpartition(".")[2])
-        if key is None and part and owner is not None and (owner.loader or owner.is_class):
+        known = part and owner is not None and (owner.loader or owner.is_class)
+        called = "." in path and bool(self._called.intersection(keys))
+        if key is None and (known or called):
             key = keys[0]
             self._found[key] = Found(node, "Module")
         if key is not None:

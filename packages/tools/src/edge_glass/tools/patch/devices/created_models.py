@@ -18,6 +18,7 @@ class CreatedModels(ModelNames):
         super().__init__(names, layout.aliases)
         self._layout = layout
         self._created: dict[cst.Call, str] = {}  # calls that make or move a new model -> its key
+        self._containing: dict[cst.Call, str] = {}  # calls that move a new container -> its key
 
     def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
         if node.value is not None:
@@ -47,6 +48,9 @@ class CreatedModels(ModelNames):
 
     def _note_created(self, key: str, value: cst.BaseExpression) -> None:
         made, chain = unchained(value)
+        if key in self._layout.containers and isinstance(made, cst.Call):
+            self._containing.update((call, key) for call in chain)
+            return
         if key not in self._layout.placements:
             key = self.model_of(held(made), self._layout.placements) or ""
         elif isinstance(made, cst.Call):

@@ -19,9 +19,11 @@ from edge_glass.tools.code.edits import apply
 from edge_glass.tools.code.program import program_of
 from edge_glass.tools.patch.devices.components import Survey
 from edge_glass.tools.patch.devices.feeding import Feeder
-from edge_glass.tools.patch.devices.layout import Layout, definition
+from edge_glass.tools.patch.devices.kept_variables import kept_variables
+from edge_glass.tools.patch.devices.layout import Layout, definition, own_variable
 from edge_glass.tools.patch.devices.memory_plan import Device, plan
 from edge_glass.tools.patch.devices.placer import Placer
+from edge_glass.tools.patch.devices.visible import visible_devices
 from edge_glass.tools.patch.syntax.insertion import insert_statements, leading
 from edge_glass.tools.patch.syntax.names import NotebookNames, dotted
 from edge_glass.tools.patch.syntax.rewrite import Note, Rewrite
@@ -49,8 +51,18 @@ class DevicesPatch:
         if not relevant:
             return Rewrite()
         names = NotebookNames(cells)
-        layout = self._layout(cells, path)
         notes: list[Note] = []
+        devices = self.devices
+        limit = visible_devices(cells)
+        if limit is not None:
+            devices = tuple(d for d in devices if d.name == "cpu" or d.index < limit[1])
+        if limit is not None and devices != self.devices:
+            kept = ", ".join(device.name for device in devices) or "none of the devices"
+            message = f"CUDA_VISIBLE_DEVICES leaves {limit[1]} visible; the plan has {kept}"
+            notes.append(Note(limit[0], "left", message))
+        if not devices:
+            return Rewrite(notes=notes)
+        layout = self._layout(cells, path, devices)
         texts: dict[int, str] = {}
         torch: str | None = None
         for cell in relevant:
@@ -80,16 +92,21 @@ class DevicesPatch:
             notes += feeding_notes
         return Rewrite(texts=texts, notes=notes)
 
-    def _layout(self, cells: Sequence[PythonCell], path: Path) -> Layout:
+    def _layout(
+        self, cells: Sequence[PythonCell], path: Path, devices: tuple[Device, ...]
+    ) -> Layout:
         survey = Survey(cells, program_of(tuple(cells), path), self.sizes)
         components = survey.components
         return Layout(
-            devices=tuple(device.name for device in self.devices),
+            devices=tuple(device.name for device in devices),
             components=components,
-            placements=plan([each.need for each in components.values()], self.devices),
+            placements=plan([each.need for each in components.values()], devices),
             consumers=survey.consumers,
             aliases=survey.aliases,
             functions=survey.functions,
+            containers=survey.containers,
+            left_whole=survey.left_whole,
+            kept=kept_variables(cells),
         )
 
 
@@ -103,13 +120,12 @@ def _fed(
         if not edits:
             continue
         text = apply(cell.text, edits.values())
-        lines = []
+        lines: list[str] = []
         for device in sorted(feeder.needed.get(cell.index, ())):
-            if device not in layout.variables:
-                name = "device_" + device.replace(":", "_")
-                layout.define(name, device)
-                torch = names.bound_before(cell.index + 1, "torch") or "torch"
-                lines.append(_line(name, device, torch, cell))
+            torch = names.bound_before(cell.index, "torch") or _torch_in(cell)
+            if torch is None and not lines:
+                lines.append("import torch")
+            lines.append(_line(own_variable(device), device, torch or "torch", cell))
         if lines:
             text = insert_statements(changed_cell(cell, text).tree, lines).code
         texts[cell.index] = text

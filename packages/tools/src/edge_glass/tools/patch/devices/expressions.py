@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import libcst as cst
 
@@ -68,3 +69,28 @@ def styled(text: str, original: cst.CSTNode) -> str:
     """Return code with the quotes of the code that it replaces."""
     code = code_of(original, 10**6)
     return text.replace('"', "'") if "'" in code and '"' not in code else text
+
+
+def starred(call: cst.Call) -> cst.Arg | None:
+    """Return the argument `**config` of a call, if it has one alone."""
+    found = [each for each in call.args if each.star == "**"]
+    return found[0] if len(found) == 1 else None
+
+
+def with_items(args: list[cst.Arg], wanted: Mapping[str, str]) -> list[cst.Arg]:
+    """Return arguments with `**config` as `**{**config, "device_map": …}`."""
+    for number, each in enumerate(args):
+        if each.star != "**":
+            continue
+        kept = [f"**{code_of(each.value, 10**6)}"]
+        if isinstance(each.value, cst.Dict):
+            kept = [code_of(item.with_changes(comma=cst.MaybeSentinel.DEFAULT), 10**6)
+                    for item in each.value.elements if not _sets(item, wanted)]  # fmt: skip
+        items = [*kept, *(f'"{name}": {text}' for name, text in wanted.items())]
+        value = cst.parse_expression(styled(f"{{{', '.join(items)}}}", each))
+        return [*args[:number], each.with_changes(value=value), *args[number + 1 :]]
+    return args
+
+
+def _sets(item: cst.BaseDictElement, names: Mapping[str, str]) -> bool:
+    return isinstance(item, cst.DictElement) and literal_string(item.key) in names

@@ -17,6 +17,7 @@ class KeyedVisitor(ast.NodeVisitor):
         self._frames: list[frozenset[str]] = []  # the local names of the functions around
         self._around: list[str] = []  # the names of these functions
         self._classes: list[str] = []
+        self.plain_classes: dict[str, bool] = {}  # whether a class inherits no weights
         self._constructors: dict[str, list[str]] = {}  # parameters of the notebook's own classes
 
     def visit_FunctionDef(self, node: FunctionNode) -> None:
@@ -39,6 +40,10 @@ class KeyedVisitor(ast.NodeVisitor):
         self._frames.pop()
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        bases = {ast.unparse(each).rpartition(".")[2] for each in node.bases}
+        keeps = any(isinstance(each, ast.Attribute) and each.attr.startswith("register_")
+                    for each in ast.walk(node))  # fmt: skip
+        self.plain_classes[node.name] = bases <= {"Module", "object"} and not keeps
         self._classes.append(node.name)
         self.generic_visit(node)
         self._classes.pop()

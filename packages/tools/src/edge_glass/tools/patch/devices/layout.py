@@ -24,6 +24,11 @@ def definition(device: str, torch: str) -> str:
     return f"{torch}.device({choice(device, torch)})"
 
 
+def own_variable(device: str) -> str:
+    """Return the name of a variable that a patch adds for a device."""
+    return "device_" + device.replace(":", "_")
+
+
 @dataclass(kw_only=True)
 class Layout:
     """The plan, and the device variables defined so far while the cells are walked in order."""
@@ -33,11 +38,15 @@ class Layout:
     placements: Mapping[str, Placement]
     consumers: Mapping[str, set[str]]
     aliases: Aliases
+    containers: Mapping[str, set[str]]  # objects moved as a whole -> the models in them
+    left_whole: Mapping[str, set[str]]  # those of them that have to be moved as a whole
     functions: Mapping[str, list[str]]  # parameters of the notebook's own functions
     handled: set[str] = field(default_factory=set)  # models whose `device_map` follows the plan
     by_hand: set[str] = field(default_factory=set)  # models that the notebook spreads itself
     variables: dict[str, str] = field(default_factory=dict)  # device -> variable
     meaning: dict[str, str] = field(default_factory=dict)  # variable -> device
+    defined: dict[tuple[int, str], str] = field(default_factory=dict)  # (cell, variable) -> device
+    kept: frozenset[str] = frozenset()  # device variables whose very text the notebook needs
 
     @property
     def several(self) -> bool:
@@ -51,8 +60,9 @@ class Layout:
         return [name for name, each in self.components.items()
                 if each.placed and name not in self.by_hand]  # fmt: skip
 
-    def define(self, name: str, device: str) -> None:
-        """Note that from here on the variable `name` is `device`, and no other any more."""
+    def define(self, name: str, device: str, cell: int) -> None:
+        """Note that from `cell` on the variable `name` is `device`, and no other any more."""
+        self.defined[cell, name] = device
         for other in [other for other, variable in self.variables.items() if variable == name]:
             if other != device:
                 del self.variables[other]
@@ -61,7 +71,7 @@ class Layout:
 
     def of(self, name: str | None) -> str | None:
         """Return the device of a model by its key."""
-        placed = self.placements.get(name) if name else None
+        placed = self.placements.get(name) if name and name not in self.by_hand else None
         return placed.device if placed else None
 
     def of_tensor(self, names: Iterable[str], named: str | None) -> str:

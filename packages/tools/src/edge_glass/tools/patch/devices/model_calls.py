@@ -68,8 +68,26 @@ def unchained(node: ast.expr) -> tuple[ast.expr, tuple[ast.Call, ...]]:
     return node, tuple(chain)
 
 
+def names_cpu(node: ast.expr | None) -> bool:
+    """Whether an expression is `"cpu"` or `torch.device("cpu")`."""
+    if isinstance(node, ast.Call) and (held(node.func) or "").rpartition(".")[2] == "device":
+        node = node.args[0] if node.args else None
+    return text_of(node) == "cpu"
+
+
+def moves_to_cpu(call: ast.Call) -> bool:
+    """Whether a call is `.cpu()` or `.to("cpu")`."""
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    given = [*call.args, *(each.value for each in call.keywords if each.arg == "device")]
+    method = call.func.attr
+    return (method == "cpu" and not given) or (method == "to" and any(map(names_cpu, given)))
+
+
 def is_move(call: ast.Call) -> bool:
-    """Whether a call is `.cuda()`, or `.to(…)` with something else than a dtype."""
+    """Whether a call is `.cuda()`, or `.to(…)` with something else than a dtype or the CPU."""
+    if moves_to_cpu(call):
+        return False
     if not isinstance(call.func, ast.Attribute) or call.func.attr not in ("to", "cuda"):
         return False
     given = len(call.args) + len(call.keywords)

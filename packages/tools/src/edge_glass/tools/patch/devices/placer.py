@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 import libcst as cst
 
-from edge_glass.tools.patch.devices.created_models import CreatedModels
-from edge_glass.tools.patch.devices.expressions import device_in, held, styled, unchained
+from edge_glass.tools.patch.devices.device_names import DeviceNames
+from edge_glass.tools.patch.devices.expressions import (
+    held,
+    starred,
+    styled,
+    unchained,
+    with_items,
+)
 from edge_glass.tools.patch.devices.layout import Layout, choice, definition
 from edge_glass.tools.patch.syntax.insertion import with_keyword
 from edge_glass.tools.patch.syntax.names import (
@@ -17,9 +22,6 @@ from edge_glass.tools.patch.syntax.names import (
     literal_string,
     root_of,
 )
-from edge_glass.tools.patch.syntax.rewrite import Kind, Note
-
-NodeT = TypeVar("NodeT", bound=cst.CSTNode)
 
 _SPREAD_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 _LEFT_ALONE = {
@@ -29,34 +31,23 @@ _LEFT_ALONE = {
 }
 
 
-class Placer(CreatedModels):
+class Placer(DeviceNames):
     """Rewrites one cell. `torch` is the name of torch in it; None if it is not imported yet."""
 
     def __init__(
         self, names: Mapping[str, str], layout: Layout, index: int, torch: str | None
     ) -> None:
-        super().__init__(names, layout)
-        self._index = index
-        self._torch = torch
+        super().__init__(names, layout, index, torch)
         self._targets: list[str] = []  # the variables that are being assigned
         self._calls: list[cst.Call] = []  # the calls around the place
-        self.needs_import = False  # of torch, in this cell
-        self.needed: list[str] = []  # devices whose variable must be defined in this cell
-        self.notes: list[Note] = []
-
-    def qualified(self, node: cst.BaseExpression | None) -> str | None:
-        """As the base, but torch is torch even if the notebook forgot to import it."""
-        found = super().qualified(node)
-        path = held(node) or ""
-        if found is None and path.startswith("torch.") and not self.is_local("torch"):
-            return path
-        return found
 
     # Assignments: device variables, and models being made.
 
     def visit_Assign(self, node: cst.Assign) -> bool:
         name = held(node.targets[0].target) or ""
         self._targets.append(name)
+        if name in self._layout.kept and not self.in_function and self._keep(name, node):
+            return False
         if self._defines(node) is not None:
             return False
         for target in node.targets:
@@ -73,7 +64,7 @@ class Placer(CreatedModels):
                 updated_node.value, cst.Name
             )
             return cst.RemoveFromParent() if unmoved else updated_node
-        self._layout.define(name, device)
+        self._layout.define(name, device, self._index)
         # A variable that held a string stays one: it may be printed or compared.
         whole = isinstance(original_node.value, cst.Call)
         text = styled((definition if whole else choice)(device, self._torch_name()), original_node)
@@ -82,7 +73,10 @@ class Placer(CreatedModels):
 
     def _defines(self, node: cst.Assign) -> str | None:
         """Return the device of the plan that a top-level assignment names or should name."""
-        if self.in_function or not isinstance(node.targets[0].target, cst.Name):
+        target = node.targets[0].target
+        if self.in_function or not isinstance(target, cst.Name):
+            return None
+        if target.value in self._layout.kept:
             return None
         device = self._named(node.value)
         if device is None or isinstance(node.value, cst.Name):
@@ -90,6 +84,16 @@ class Placer(CreatedModels):
         if device == "cpu":  # `torch.device("cpu")` says it already; a mere "cpu" may be anything
             return "cpu" if isinstance(node.value, cst.Call) else None
         return device if device in self._layout.devices else self._layout.devices[0]
+
+    def _keep(self, name: str, node: cst.Assign) -> bool:
+        """Note which device a variable names whose text stays as it is, if it names one."""
+        device = self._named(node.value)
+        if device is None:
+            return False
+        known = device in self._layout.devices or device == "cpu"
+        self._layout.meaning[name] = device if known else self._layout.devices[0]
+        self._note("left", node, "is compared, or names a kind of device")
+        return True
 
     def leave_SimpleStatementLine(
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
@@ -114,7 +118,7 @@ class Placer(CreatedModels):
         method = original_node.func
         if isinstance(method, cst.Attribute) and method.attr.value in ("cuda", "to"):
             return self._move(original_node, updated_node, method)
-        if keyword(original_node, "device_map") or self._quantised_or_spread(original_node):
+        if self._is_loader(original_node):
             return self._loader(original_node, updated_node)
         for argument in ("device", "map_location"):
             given = keyword(original_node, argument)
@@ -134,11 +138,20 @@ class Placer(CreatedModels):
         root = root_of(receiver)
         model = self._created.get(original)
         name = held(receiver)
+        container = self._containing.get(original)
+        if container is None and name is not None:
+            container = next((k for k in self.keys(name) if k in self._layout.containers), None)
+        if container is not None:
+            return self._move_container(container, original, updated)
         if model is None and name is not None:
             model = next((key for key in self.keys(name) if key in self._layout.placements), None)
         updated_method = updated.func
         assert isinstance(updated_method, cst.Attribute)
-        if model is not None and self._is_mapped(model):
+        parked = self._is_parked(model, original)
+        if parked and self._layout.placements[model or ""].spread:
+            self._note("left", original, "was spread, and moved to the CPU: it stays there")
+            return updated
+        if model is not None and self._is_mapped(model) and not parked:
             kept = [
                 a for a, old in zip(updated.args, original.args, strict=True) if old not in places
             ]
@@ -159,11 +172,21 @@ class Placer(CreatedModels):
             return self._changed(original, updated, moved, f".to({variable})")
         return self._exchange(original, updated, places[0], cst.Name(variable))
 
+    def _is_parked(self, model: str | None, move: cst.Call) -> bool:
+        """Whether a move brings a model back that the notebook has moved to the CPU."""
+        if model is None or not self._layout.components[model].parked:
+            return False
+        return not isinstance(unchained(move)[0], cst.Call)  # else the model is made here
+
     def _argument(self, original: cst.Call, updated: cst.Call, given: cst.Arg) -> cst.Call:
         named = self._named(given.value)
         if named in (None, "cpu"):
             return updated
         model = self._created.get(original)
+        own = (self.qualified(original.func) or "").startswith("torch.")
+        kept = isinstance(given.value, cst.Name) and given.value.value in self._layout.kept
+        if kept and model is None and not own:
+            return updated
         handed = [
             self._layout.of(self.model_of(held(argument.value), self._layout.placements))
             for argument in original.args
@@ -173,6 +196,14 @@ class Placer(CreatedModels):
         if variable is None:
             return updated
         return self._exchange(original, updated, given, cst.Name(variable))
+
+    def _is_loader(self, call: cst.Call) -> bool:
+        given = keyword(call, "device_map")
+        if given is not None:
+            return held(call.func) != "dict" and held(given.value) != "None"
+        model = self._created.get(call)
+        in_dict = model is not None and self._layout.components[model].in_dict
+        return self._quantised_or_spread(call) or (in_dict and starred(call) is not None)
 
     def _loader(self, original: cst.Call, updated: cst.Call) -> cst.Call:
         """Rewrite `device_map` and `max_memory` of a `from_pretrained` call."""
@@ -203,22 +234,13 @@ class Placer(CreatedModels):
             if not (argument.keyword and argument.keyword.value == "max_memory") or placed.spread
         ]
         wanted = {name: styled(text, original) for name, text in wanted.items()}
-        for name, text in wanted.items():
-            args = with_keyword(args, name, cst.parse_expression(text))
+        if self._layout.components[model].in_dict:
+            args = with_items(args, wanted)
+        else:
+            for name, text in wanted.items():
+                args = with_keyword(args, name, cst.parse_expression(text))
         shown = ", ".join(f"{name}={text}" for name, text in wanted.items())
         return self._changed(given or original, updated, updated.with_changes(args=args), shown)
-
-    def _torch_name(self) -> str:
-        """Return the name of torch in this cell, which imports it if nothing has done so yet."""
-        self.needs_import = self.needs_import or self._torch is None
-        return self._torch or "torch"
-
-    def _named(self, node: cst.BaseExpression) -> str | None:
-        """Return the device that an expression names, through the notebook's own variables too."""
-        if isinstance(node, cst.Name):
-            return None if self.is_local(node.value) else self._layout.meaning.get(node.value)
-        called = self.qualified(node.func) if isinstance(node, cst.Call) else None
-        return device_in(node, called)
 
     def _of_tensor(self, root: str | None, named: str | None) -> str:
         for call in reversed(self._calls):  # handed to a model right here
@@ -231,19 +253,6 @@ class Placer(CreatedModels):
         names = [*reversed(self._targets), *([root] if root else [])]
         return self._layout.of_tensor([self.scoped(name) for name in names], named)
 
-    def _variable(self, device: str, node: cst.CSTNode) -> str | None:
-        """Return the variable for `device`, which this cell defines if none before it does."""
-        name = self._layout.variables.get(device)
-        if name is None:
-            name = "device_" + device.replace(":", "_")
-            self._layout.define(name, device)
-            self._torch_name()
-            self.needed.append(device)
-        if self.is_local(name):
-            self._note("left", node, f"the function has a `{name}` of its own")
-            return None
-        return name
-
     def _is_mapped(self, model: str) -> bool:
         return self._layout.components[model].device_mapped or self._layout.placements[model].spread
 
@@ -254,30 +263,28 @@ class Placer(CreatedModels):
         return self._is_mapped(model) and unchained(call)[0] is call
 
     def _is_plain_map(self, node: cst.BaseExpression) -> bool:
+        """Whether the plan may replace a `device_map`, which `{"": 0}` is no example of."""
         if isinstance(node, cst.IfExp):
-            return self._is_plain_map(node.body) and self._is_plain_map(node.orelse)
+            return self._is_plain_map(node.body) and (
+                code_of(node.orelse).replace("'", '"') == '{"": "cpu"}'
+                or self._is_plain_map(node.orelse)
+            )
         if isinstance(node, cst.Dict):
-            keys = [item.key for item in node.elements if isinstance(item, cst.DictElement)]
-            return len(keys) == len(node.elements) == 1 and literal_string(keys[0]) == ""
+            items = [item for item in node.elements if isinstance(item, cst.DictElement)]
+            if len(items) != 1 or len(node.elements) != 1 or literal_string(items[0].key) != "":
+                return False
+            return isinstance(items[0].value, cst.Name) and self._named(items[0].value) is not None
         return literal_string(node) in _SPREAD_MAPS or self._named(node) is not None
 
     def _exchange(
         self, original: cst.Call, updated: cst.Call, old: cst.Arg, value: cst.BaseExpression
     ) -> cst.Call:
+        given = old.value.value if isinstance(old.value, cst.Name) else ""
+        if given not in self._layout.kept and isinstance(value, cst.Name):
+            meaning = self._layout.meaning
+            if meaning.get(given, "") == meaning.get(value.value):
+                return updated  # a different variable for the same device
         place = next(number for number, a in enumerate(original.args) if a is old)
         args = list(updated.args)
         args[place] = args[place].with_changes(value=value)
         return self._changed(old.value, updated, updated.with_changes(args=args), code_of(value))
-
-    def _changed(
-        self, original: cst.CSTNode, before: NodeT, after: NodeT, shown: str = ""
-    ) -> NodeT:
-        """Return `after`, with a note that shows `shown` of it, or `before` if nothing changes."""
-        old, new = code_of(before, 10**6), code_of(after, 10**6)
-        if old.replace("'", '"') == new.replace("'", '"'):
-            return before
-        self._note("changed", original, f"now `{shown or code_of(after)}`")
-        return after
-
-    def _note(self, kind: Kind, node: cst.CSTNode, message: str) -> None:
-        self.notes.append(Note(self._index, kind, f"`{code_of(node)}`: {message}"))

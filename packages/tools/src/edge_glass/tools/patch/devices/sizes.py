@@ -21,6 +21,14 @@ KNOWN_PARAMETERS = {
 KNOWN_PARTS = {"openai/clip-vit-large-patch14-336": 303_507_456}
 # In a model's name: "7B", "0.5B", "350M", between separators.
 _SIZE = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z0-9])")
+# Experts that share the other layers: what "8x7B" and "8x22B" have in all.
+_EXPERTS = re.compile(r"(?<![A-Za-z0-9.])(\d+)[xX](\d+(?:\.\d+)?)[Bb](?![A-Za-z0-9])")
+_KNOWN_EXPERTS = {"8x7b": 46_702_792_704, "8x22b": 140_630_071_296}
+# In a name: weights that are stored in 4 or 8 bits.
+_STORED = (
+    ("4bit", re.compile(r"(?<![A-Za-z])(?:awq|gptq|gguf|int4|4bit|nf4|w4a16)(?![A-Za-z])", re.I)),
+    ("8bit", re.compile(r"(?<![A-Za-z])(?:int8|8bit|fp8|w8a8)(?![A-Za-z])", re.I)),
+)
 _UNITS = {"GiB": GIB, "GB": 10**9, "MiB": 2**20, "MB": 10**6}
 
 BYTES_PER_PARAMETER = {
@@ -79,6 +87,9 @@ def size_of(
     if count is None:
         unknown = "its size is unknown, not counted; --size NAME=7B gives it"
         return Size(bytes=None, reason=unknown)
+    stored = next((bits for bits, name in _STORED if name.search(identifier or "")), None)
+    if stored is not None and dtype not in ("4bit", "8bit"):
+        dtype, reason = stored, f"{reason}, {stored} too"
     kept = dtype or ("auto" if wrapper else "float32")
     width = BYTES_PER_PARAMETER[kept]
     shown = kept if dtype is not None else f"{'16 bit' if wrapper else kept}, assumed"
@@ -102,6 +113,10 @@ def parameters_of(model_id: str, kind: str = "") -> int | None:
     for name, count in KNOWN_PARAMETERS.items():
         if name.split("/")[1].lower() == model_id.split("/")[-1].lower():
             return count
+    experts = _EXPERTS.search(model_id.split("/")[-1])
+    if experts is not None:
+        most = int(int(experts[1]) * float(experts[2]) * 10**9)
+        return _KNOWN_EXPERTS.get(experts[0].lower(), most)
     match = _SIZE.search(model_id.split("/")[-1])
     return _count(match[0]) if match is not None else None
 

@@ -16,6 +16,7 @@ import libcst as cst
 
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.patch.paths.project import MACHINE, Files, Project
+from edge_glass.tools.patch.paths.written import Written
 from edge_glass.tools.patch.syntax.names import (
     NamedTransformer,
     NotebookNames,
@@ -38,7 +39,10 @@ _WRITES = re.compile(
 )
 _INPUT_NAME = re.compile(r"config|cfg|checkpoint|ckpt|weights|_path$|_file$", re.IGNORECASE)
 _RELATIVE = re.compile(r"(?:\.{1,2}/)*[\w.-]+(?:/[\w.-]+)+/?|(?:\.{1,2}/)+[\w.-]*|\.\.")
-_CHDIR = re.compile(r"\bos\.chdir\s*\(|\bchdir\s*\(")
+_CHDIR = re.compile(r"\bchdir\s*\(")
+_SHELL_CD = re.compile(r"%(?:cd|pushd|popd)\b|!\s*cd\b")
+# What a path seldom holds: a text with it is taken for a path only if that exists.
+_PROSE = re.compile(r"[\s,;|<>]|.{2}:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +66,14 @@ class PathsPatch:
         names = NotebookNames(relevant)
         notes: list[Note] = []
         texts: dict[int, str] = {}
-        moves = [cell.index for cell in cells if _CHDIR.search(cell.text)]
-        if moves:
-            message = "os.chdir: what a relative path means is open, so paths are left; remove it"
-            return Rewrite(notes=[Note(index, "warning", message) for index in moves])
+        moves = next((cell.index for cell in cells if _changes_folder(cell)), None)
+        if moves is not None and relevant:
+            message = "changes the folder (os.chdir, %cd): what a relative path means is open, so "
+            return Rewrite(notes=[Note(moves, "warning", message + "paths are left; remove it")])
+        written = Written(cells) if relevant else None
         for cell in relevant:
-            transformer = _Paths(names.at(cell.index), project, cell.index)
+            assert written is not None
+            transformer = _Paths(names.at(cell.index), project, cell.index, written)
             module = cell.visit(transformer)
             notes += transformer.notes
             if module.code != cell.text:
@@ -75,9 +81,17 @@ class PathsPatch:
         return Rewrite(texts=texts, notes=notes)
 
 
+def _changes_folder(cell: PythonCell) -> bool:
+    lines = any(_SHELL_CD.match(line.lstrip()) for line in cell.hidden)
+    return lines or _CHDIR.search(cell.text) is not None
+
+
 class _Paths(NamedTransformer):
-    def __init__(self, names: dict[str, str], project: Project, index: int) -> None:
+    def __init__(
+        self, names: dict[str, str], project: Project, index: int, written: Written
+    ) -> None:
         super().__init__(names)
+        self._written = written
         self._project = project
         self._index = index
         self._calls: list[cst.Call] = []
@@ -132,6 +146,8 @@ class _Paths(NamedTransformer):
         """Return the one file of the project that a path means which names nothing."""
         if not (_FILE.fullmatch(value) and self._project.missing(value) and self._is_read()):
             return None
+        if self._written.holds(value):
+            return None
         candidates = self._project.candidates(value)
         if len(candidates) == 1:
             self._note("changed", node, f'there is no such file; now "{candidates[0]}"')
@@ -179,6 +195,11 @@ class _Paths(NamedTransformer):
         folder, slash, rest = first.value.rpartition("/")
         if not slash or not MACHINE.match(folder + "/"):
             return updated_node
+        text = "".join(
+            part.value for part in original_node.parts if isinstance(part, cst.FormattedStringText)
+        )
+        if re.search(r"\s", text[len(folder) :]):
+            return updated_node  # a sentence
         new = self._exchanged(folder, original_node)
         if new is None:
             return updated_node
@@ -193,7 +214,12 @@ class _Paths(NamedTransformer):
             return None
         if not known and not _RELATIVE.fullmatch(value):
             return self._found(value, node)
+        if not known and self._written.holds(value):
+            return None
         new = self._project.relative(plain)
+        prose = known and _PROSE.search(self._project.behind_map(plain)) is not None
+        if prose and (new is None or self._project.missing(new)):
+            return None
         if new is None or (new == value and not known):
             found = self._found(plain, node)
             if found is None and new is None and machine:

@@ -80,6 +80,13 @@ class Project:
         inside = self._inside(parts, least=2) or self._folder_named(parts[-1])
         return self._seen(inside) + slash if inside else None
 
+    def behind_map(self, text: str) -> str:
+        """Return what of a path follows the folder that the mapping names; all if none does."""
+        for old, _ in self._mapping:
+            if text == old or text.startswith(old + "/"):
+                return text[len(old) :]
+        return text
+
     def missing(self, text: str) -> bool:
         """Whether a path names nothing, seen from the notebook's folder."""
         return not (self._folder / text).exists()

@@ -9,6 +9,8 @@ import libcst as cst
 
 from edge_glass.tools.patch.syntax.names import dotted, literal_string
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
 
 def free_name(name: str, text: str) -> str:
     """Return `name`, or a different one if `text` (a whole notebook) uses it itself."""
@@ -21,25 +23,41 @@ def import_line(module: str, name: str, alias: str) -> str:
 
 
 def leading(module: cst.Module, placeholder: str = "__eg_magic_") -> list[cst.SimpleStatementLine]:
-    """Return the lines that a cell opens with: docstring, imports and masked magics."""
-    lines: list[cst.SimpleStatementLine] = []
+    """Return the lines that a cell opens with: docstring, imports and masked magics.
+
+    What sets `CUDA_VISIBLE_DEVICES`, and all above it, belongs to them.
+    """
+    body = module.body[: _heading(module, placeholder)]
+    return [each for each in body if isinstance(each, cst.SimpleStatementLine)]
+
+
+def _heading(module: cst.Module, placeholder: str = "__eg_magic_") -> int:
+    """Return how many statements a cell opens with."""
+    least = 0
+    if _VISIBLE in module.code:
+        set_by = [_VISIBLE in module.code_for_node(each) for each in module.body]
+        least = max((number + 1 for number, sets in enumerate(set_by) if sets), default=0)
     for number, statement in enumerate(module.body):
-        if not isinstance(statement, cst.SimpleStatementLine):
-            break
-        first = statement.body[0]
-        heads = isinstance(first, (cst.Import, cst.ImportFrom))
-        if isinstance(first, cst.Expr) and len(statement.body) == 1:
-            heads = (dotted(first.value) or "").startswith(placeholder)
-            heads = heads or (number == 0 and literal_string(first.value) is not None)
-        if not heads:
-            break
-        lines.append(statement)
-    return lines
+        if number >= least and not _heads(statement, placeholder, first=number == 0):
+            return number
+    return len(module.body)
+
+
+def _heads(
+    statement: cst.SimpleStatementLine | cst.BaseCompoundStatement, placeholder: str, *, first: bool
+) -> bool:
+    if not isinstance(statement, cst.SimpleStatementLine):
+        return False
+    small = statement.body[0]
+    if isinstance(small, cst.Expr) and len(statement.body) == 1:
+        magic = (dotted(small.value) or "").startswith(placeholder)
+        return magic or (first and literal_string(small.value) is not None)
+    return isinstance(small, (cst.Import, cst.ImportFrom))
 
 
 def insert_statements(module: cst.Module, lines: Iterable[str]) -> cst.Module:
     """Return `module` with statements added below its leading lines."""
-    place = len(leading(module))
+    place = _heading(module)
     added = [cst.parse_statement(line, module.config_for_parsing) for line in lines]
     return module.with_changes(body=[*module.body[:place], *added, *module.body[place:]])
 
