@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ def test_a_damaged_notebook_is_refused_in_words(project: Path, draw: Any, base: 
             if draw.random() < 0.3:
                 del node[key]
             else:
-                node[key] = draw.choice(VALUES)
+                node[key] = copy.deepcopy(draw.choice(VALUES))
             break
     path = project / "notebooks" / "damaged.ipynb"
     path.write_text(json.dumps(content))
