@@ -177,3 +177,9 @@ def test_sizes_in_names() -> None:
         given=None,
     )  # fmt: skip
     assert size.bytes == int(7 * 10**9 * 0.56)
+
+
+def test_a_timed_line_whose_value_is_assigned_is_reported() -> None:
+    new, notes = patched(MODELS, "out = %time dec(x.cuda())")
+    assert new[1] == "out = %time dec(x.cuda())"
+    assert "left: `%time dec(x.cuda())`: its value is assigned" in notes

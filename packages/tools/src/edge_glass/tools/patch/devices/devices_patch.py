@@ -32,6 +32,8 @@ _RELEVANT = re.compile(
     r"cuda|device|\.to\(|from_pretrained|SentenceTransformer|DataParallel|load_in_[48]bit"
 )
 
+_TIMED = re.compile(r"%time(?:it)?\b.*(?:\bcuda\b|\.to\(|device)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DevicesPatch:
@@ -83,6 +85,10 @@ class DevicesPatch:
                 texts[cell.index] = module.code
         layout.by_hand |= {name for name, each in layout.components.items()
                            if each.device_mapped and name not in layout.handled}  # fmt: skip
+        notes += [
+            Note(cell.index, "left", f"`{line}`: its value is assigned, so the line is not read")
+            for cell in cells for line in cell.hidden if _TIMED.match(line)
+        ]  # fmt: skip
         if layout.placements:
             notes = [*(Note(-1, "note", line) for line in layout.table()), *notes]
         if layout.placed:

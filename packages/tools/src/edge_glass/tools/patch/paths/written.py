@@ -6,7 +6,7 @@ import ast
 import posixpath
 import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from fnmatch import translate
 
 from edge_glass.tools.code.cells import PythonCell
 from edge_glass.tools.code.expressions import dotted, text_of
@@ -50,17 +50,18 @@ class Written:
         for cell in cells:
             for line in cell.hidden:
                 self._patterns |= _made_by_shell(line)
-        self._patterns = {each for each in self._patterns if re.search(r"\w", each)}
+        named = {each for each in self._patterns if re.search(r"\w", each)}
+        self._plain = {each for each in named if not re.search(r"[*?\[]", each)}
+        open_ends = [each.removeprefix("*/") for each in named - self._plain]
+        self._open = re.compile(
+            "|".join(map(translate, [*named - self._plain, *open_ends])) or "$a"
+        )
 
     def holds(self, path: str) -> bool:
         """Whether the notebook writes a path, or a folder that it lies in."""
         parts = posixpath.normpath(path).split("/")
         inside = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
-        return any(
-            fnmatchcase(each, pattern) or fnmatchcase(each, pattern.removeprefix("*/"))
-            for pattern in self._patterns
-            for each in inside
-        )
+        return any(each in self._plain or self._open.match(each) for each in inside)
 
     def _call(self, node: ast.Call) -> None:
         function = node.func
