@@ -230,6 +230,7 @@ def test_an_interrupted_pull_is_completed(reproduced: Checkout) -> None:
     files = sorted(path.name for path in pulled.iterdir())
     shutil.rmtree(pulled)
     mark.touch()
+    os.chown(mark, OWNER, OWNER)  # as the container's user leaves it
     answer = reproduced.run("dvc", "status", "data.dvc")
     assert answer.returncode == 0, answer.stdout[-8000:]
     assert sorted(path.name for path in pulled.iterdir()) == files
