@@ -23,7 +23,7 @@ ODD = (
     b"<!ENTITY a 'b'>", b"&a;", b"\xe2\x80\x8b",
 )  # fmt: skip
 ROUNDS = 50  # of each of the 11 formats
-FEW = 1
+FEW = 3
 ONE_FILE = ("llava", "parquet", "karpathy")  # a mutation of this file mostly ends in a refusal
 
 
