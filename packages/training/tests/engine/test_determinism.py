@@ -30,12 +30,13 @@ from pathlib import Path
 if "TORCH_FIRST" in os.environ:
     import torch
 from edge_glass.training import commands
-from edge_glass.training.runtime import lock
+from edge_glass.training.runtime import run_stage
+from edge_glass.training.runtime.yaml_file import read_yaml
 
 def stop(stage):
     import torch
     from edge_glass.training.engine.determinism import make_deterministic
-    mode = commands._reproducibility(Path("params.yaml"))
+    mode = read_yaml(Path("params.yaml"))["reproducibility"]
     make_deterministic(1, mode)
     torch.manual_seed(0)
     product = torch.randn(50, 700) @ torch.randn(700, 20)
@@ -43,7 +44,7 @@ def stop(stage):
                       torch.backends.mkldnn.enabled, product.double().sum().item()]))
     raise SystemExit
 
-lock.stage_lock = stop
+run_stage.stage_lock = stop
 commands._run(sys.argv[1], Path("params.yaml"))
 """
 

@@ -69,12 +69,12 @@ def test_equal_numbers_give_equal_bytes(draw: Callable[[Path], None], tmp_path: 
 
 @pytest.mark.slow
 def test_bytes_are_those_of_another_process(tmp_path: Path) -> None:
-    draw_curves(tmp_path / "here.png")
+    draw_accuracy(tmp_path / "here.png")
     code = (
         "import sys; from pathlib import Path;"
-        "from edge_glass.training.evaluation.figures.plots import curves_figure;"
-        "curves_figure(Path(sys.argv[1]), [0, 1, 2],"
-        " {'loss (nats)': {'train': [3, 2, 1], 'val': [3, 3, 2]}}, 'Training')"
+        "from edge_glass.training.evaluation.figures.plots import accuracy_figure;"
+        "accuracy_figure(Path(sys.argv[1]),"
+        " {'model': {'count': 0.7, 'where': 0.5}, 'blind': {'count': 0.3}}, 'VQA')"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "there.png")], check=True)
     assert (tmp_path / "here.png").read_bytes() == (tmp_path / "there.png").read_bytes()
