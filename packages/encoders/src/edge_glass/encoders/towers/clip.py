@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from edge_glass.encoders.base import TokenShape, VisionEncoder
 from edge_glass.encoders.limits import MAX_IMAGE_SIZE, MAX_LAYERS, check_between, check_path
-from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
+from edge_glass.encoders.towers.pixels import Fit, PadColor
+from edge_glass.encoders.towers.preprocessing import image_transform
 from edge_glass.encoders.towers.pretrained import local_config, locate_model, no_progress_bar
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from edge_glass.encoders.towers.efficientnet_network import (
     LAYER_WIDTHS,
     EfficientNetLite0,
 )
-from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
+from edge_glass.encoders.towers.pixels import Fit, PadColor
+from edge_glass.encoders.towers.preprocessing import image_transform
 from edge_glass.encoders.towers.pretrained import model_path
 
 # Google trained the lite networks on (x - 127) / 128, not with the mean and std of ImageNet.

@@ -1,0 +1,270 @@
+"""A vision-language model as four ONNX graphs.
+
+    vision   pixel_values (batch, 3, H, W)   -> features (batch, P, D)
+    prefix   features                        -> visual (batch, N, Dv), prefix (batch, K, D)
+    prefill  visual or prefix, input_ids     -> logits (batch, V) of the next word, present_*
+    decode   visual, input_ids (batch, 1), past_* -> logits, present_*
+
+Prefill and decode take `visual` or `prefix` if the fusion uses it: with `concat` the prefix stands
+in front of the prompt, with the others each word attends to the visual tokens. A batch has prompts
+of one length; the runtime answers questions one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edge_glass.decoders.base import Decoder
+from edge_glass.fusion.edge.folder import CONFIG_FILE, FORMAT, TOKENIZER_FILE
+from edge_glass.fusion.edge.folder import VLM as KIND
+from edge_glass.fusion.edge.vlm import PAST, PRESENT, EdgeVlm
+from edge_glass.fusion.export.growing_cache import cache_axis, growing_cache
+from edge_glass.fusion.export.held_out import AskedImages, open_image
+from edge_glass.fusion.export.onnx_dual_encoder import SUFFIXES, save_tokenizer, write_config
+from edge_glass.fusion.export.onnx_graph import write_graph
+from edge_glass.fusion.export.parity import check_limits, differences
+from edge_glass.fusion.prompt import prompt_ids
+from edge_glass.fusion.vlm import VisionLanguageModel
+
+NAMES = ("vision", "prefix", "prefill", "decode")
+QUESTION = "\u2603"  # a character that no chat template contains: it shows where the question goes
+
+
+class Prefix(nn.Module):
+    """Features to visual tokens, and to the positions in front of the text, if there are any."""
+
+    def __init__(self, model: VisionLanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        visual = self.model.visual_tokens(features)
+        prefix = self.model.fusion.prefix(visual)
+        return (visual, prefix) if prefix.shape[1] else (visual,)
+
+
+class Step(nn.Module):
+    """A prompt behind its prefix, or one more word, to the logits of the next word."""
+
+    def __init__(self, model: VisionLanguageModel) -> None:
+        super().__init__()
+        self.fusion, self.decoder = model.fusion, model.decoder
+
+    def forward(
+        self, visual: Tensor, prefix: Tensor | None, input_ids: Tensor, past: list[Tensor]
+    ) -> tuple[Tensor, ...]:
+        embeds = self.fusion.extend(visual, self.decoder.embed(input_ids))
+        if prefix is not None:
+            embeds = torch.cat([prefix, embeds], dim=1)
+        cache, num_cached = growing_cache(self.decoder, past)
+        mask = torch.ones(
+            embeds.shape[0], num_cached + embeds.shape[1], dtype=torch.long, device=embeds.device
+        )
+        output = self.decoder(
+            embeds,
+            mask,
+            cache=cache,
+            use_cache=True,
+            prefix_length=0 if prefix is None else prefix.shape[1],
+        )
+        logits = self.decoder.project(output.hidden_states[-1][:, -1])
+        return logits, *cache.tensors()
+
+
+class Prefill(nn.Module):
+    """`Step` without a past."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, visual: Tensor, prefix: Tensor, input_ids: Tensor) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...] = self.step(
+            visual, prefix if prefix.shape[1] else None, input_ids, []
+        )
+        return found
+
+
+class Decode(nn.Module):
+    """`Step` for one word after a past."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, visual: Tensor, input_ids: Tensor, past: list[Tensor]) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...] = self.step(visual, None, input_ids, past)
+        return found
+
+
+def write_graphs(model: VisionLanguageModel, folder: Path) -> None:
+    """Writes the four graphs in float32."""
+    encoder = model.vision_encoder
+    assert encoder is not None
+    pixels = torch.zeros(2, 3, encoder.image_size, encoder.image_size)
+    batch = {0: "batch"}
+    write_graph(
+        encoder, {"pixel_values": pixels}, ["features"], {"pixel_values": batch},
+        folder / "vision.onnx",
+    )  # fmt: skip
+    with torch.no_grad():
+        features = encoder(pixels).float()
+        visual, *rest = Prefix(model)(features)
+    write_graph(
+        Prefix(model).eval(),
+        {"features": features},
+        ["visual", "prefix"][: 1 + len(rest)],
+        {"features": batch},
+        folder / "prefix.onnx",
+    )
+    prefix = rest[0] if rest else visual.new_zeros(2, 0, model.decoder.width)
+    ids = torch.tensor([[1, 2, 3], [1, 2, 3]])
+    step = Step(model).eval()
+    with torch.no_grad():
+        past = list(Prefill(step)(visual, prefix, ids)[1:])
+    names = [f"{PRESENT}{number}" for number in range(len(past))]
+    write_graph(
+        Prefill(step).eval(),
+        {"visual": visual, "prefix": prefix, "input_ids": ids},
+        ["logits", *names],
+        {"visual": batch, "prefix": batch, "input_ids": {0: "batch", 1: "tokens"}},
+        folder / "prefill.onnx",
+    )
+    axes = {0: "batch", cache_axis(model.decoder): "past"}
+    write_graph(
+        Decode(step).eval(),
+        {"visual": visual, "input_ids": ids[:, :1], PAST: past},
+        ["logits", *names],
+        {"visual": batch, "input_ids": batch, PAST: axes},
+        folder / "decode.onnx",
+    )
+
+
+def write_data(model: VisionLanguageModel, folder: Path, precisions: Sequence[str]) -> None:
+    """Writes config.json and the tokenizer."""
+    assert model.vision_encoder is not None
+    save_tokenizer(model.tokenizer, folder)
+    with torch.no_grad():
+        visual = torch.zeros(1, 1, model.fusion.visual_width)
+        per_token = model.fusion.prefix(visual).shape[1]
+    num_visual = num_visual_tokens(model)
+    config = {
+        "format": FORMAT,
+        "kind": KIND,
+        "image": model.vision_encoder.transform.as_data(),
+        "num_visual_tokens": num_visual,
+        "num_prefix_positions": num_visual * per_token,
+        "max_positions": max_positions(model.decoder),
+        "text": {
+            "tokenizer": TOKENIZER_FILE,
+            **prompt_parts(model),
+            "eos_token_id": int(model.tokenizer.eos_token_id),
+            "max_new_tokens": model.config.max_new_tokens,
+            "cache_axis": cache_axis(model.decoder),
+        },
+        "graphs": {
+            precision: {name: f"onnx/{name}{SUFFIXES[precision]}.onnx" for name in NAMES}
+            for precision in precisions
+        },
+    }
+    write_config(folder / CONFIG_FILE, config)
+
+
+def num_visual_tokens(model: VisionLanguageModel) -> int:
+    """Returns the number of visual tokens of an image."""
+    rows, columns = model.config.grid
+    with torch.no_grad():
+        features = torch.zeros(1, rows * columns, model.config.input_width)
+        return int(model.visual_tokens(features).shape[1])
+
+
+def max_positions(decoder: Decoder) -> int | None:
+    """Returns the limit of a decoder's context, None if it has none."""
+    limit = getattr(decoder.config, "max_positions", None)
+    if limit is None and hasattr(decoder, "causal_lm"):
+        limit = decoder.causal_lm.config.max_position_embeddings
+    return None if limit is None else int(limit)
+
+
+def prompt_parts(model: VisionLanguageModel) -> dict[str, Any]:
+    """Returns the texts before and after a question in the chat template, as data.
+
+    Raises:
+        ValueError: if the template changes a question in a way that this can't express.
+    """
+    tokenizer = model.tokenizer
+
+    def rendered(question: str) -> str:
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
+        )
+        return str(text)
+
+    before, found, after = rendered(QUESTION).partition(QUESTION)
+    strip = rendered(f" {QUESTION} ") == rendered(QUESTION)
+    asked = "How many dogs are there?"
+    if not found or rendered(asked) != before + asked + after:
+        raise ValueError("the chat template does not contain the question as it is")
+    ids = tokenizer(before + asked + after, add_special_tokens=False)["input_ids"]
+    if ids != prompt_ids(tokenizer, asked):
+        raise ValueError("the tokenizer does not return the ids of the rendered chat template")
+    return {"before_question": before, "after_question": after, "strip": strip}
+
+
+def compare(
+    model: VisionLanguageModel, folder: Path, precisions: Sequence[str], held_out: AskedImages
+) -> dict[str, Any]:
+    """Compares the exported graphs with the model; returns a report per precision.
+
+    The differences are those of the logits of each answer's first word.
+
+    Raises:
+        ParityError: if a figure is beyond the limits.
+    """
+    images = [open_image(each) for each in held_out.images]
+    features = model.encode(images)
+    answers = [
+        model.answer_features(features[at : at + 1], [question])[0]
+        for at, question in enumerate(held_out.questions)
+    ]
+    logits = torch.cat(
+        [
+            first_logits(model, features[at : at + 1], question)
+            for at, question in enumerate(held_out.questions)
+        ]
+    ).numpy()
+    reports = {}
+    for precision in precisions:
+        edge = EdgeVlm(folder, precision=precision)
+        found = [
+            edge.first_logits(edge.encode(image), question)["logits"]
+            for image, question in zip(images, held_out.questions, strict=True)
+        ]
+        given = edge.answer(images, held_out.questions)
+        equal = sum(one == other for one, other in zip(given, answers, strict=True))
+        reports[precision] = {
+            **differences(logits, np.concatenate(found)),
+            "equal_answers": equal / len(answers),
+            "num_questions": len(answers),
+        }
+        check_limits(reports[precision], precision)
+    return reports
+
+
+@torch.no_grad()
+def first_logits(model: VisionLanguageModel, features: Tensor, question: str) -> Tensor:
+    """Returns the logits (1, V) of the first word of an answer."""
+    ids = torch.tensor([prompt_ids(model.tokenizer, question)])
+    visual = model.visual_tokens(features.float())
+    fused = model.fusion(visual, model.decoder.embed(ids))
+    output = model.decoder(
+        fused.inputs_embeds, fused.attention_mask, prefix_length=fused.prefix_length
+    )
+    logits: Tensor = model.decoder.project(output.hidden_states[-1][:, -1])
+    return logits.float()
