@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.row_reader import is_utf8
-from edge_glass.training.parquet.schemas import SUBSETS, TEXT, check_schema, fits, subset_of
+from edge_glass.training.parquet.schemas import SUBSETS, TEXT, TEXTS, check_schema, fits, subset_of
 from edge_glass.training.prepare.filters import text_problem
 from edge_glass.training.prepare.templates import RowError, question_answers
 
@@ -26,8 +26,9 @@ COLUMNS = {
 }
 OPTIONAL = {
     "captions": ("split", "concept", "canonical_caption", "subgroup"),
-    "questions": ("split", "type"),
+    "questions": ("split", "type", "answers"),
 }
+LISTS = ("answers",)  # optional columns of lists of texts
 SCHEMAS = {
     "captions": pa.schema(
         [
@@ -48,6 +49,8 @@ SCHEMAS = {
         ]
     ),
 }
+# Columns that are written only if the data have them: data without keep the bytes that they had.
+MORE_SCHEMAS = {"captions": pa.schema([]), "questions": pa.schema([("answers", TEXTS)])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,8 @@ class Text:
     """A caption, or a question with its answer.
 
     Attributes:
-        columns: those of `SCHEMAS` without `image`; `group` is None if the image is its own group.
+        columns: those of `SCHEMAS` without `image`, and of `MORE_SCHEMAS`; `group` is None if the
+            image is its own group.
         problem: why it is dropped, "" if it is kept.
     """
 
@@ -78,10 +82,10 @@ def columns_to_read(kind: str, subset: str, schema: pa.Schema, *, where: object)
     """Returns the columns of the file `where` that `texts_of` uses."""
     optional = [name for name in OPTIONAL[kind] if name in schema.names]
     for name in optional:
-        if not fits(schema.field(name).type, TEXT):
+        found, expected = schema.field(name).type, TEXTS if name in LISTS else TEXT
+        if not fits(found, expected):
             raise DataError(
-                f"{where}: column {name!r} is {schema.field(name).type}, expected string: cast or "
-                "rename it"
+                f"{where}: column {name!r} is {found}, expected {expected}: cast or rename it"
             )
     return (*COLUMNS[subset], *optional)
 
@@ -120,6 +124,9 @@ def texts_of(
         )
         for pair in pairs
     ]
+    answers = [answer.strip() for answer in row.get("answers") or [] if (answer or "").strip()]
+    if answers and len(texts) == 1 and not texts[0].problem:
+        texts = [replace(texts[0], columns={**texts[0].columns, "answers": answers})]
     return texts or [Text(columns={}, problem="no_question")]
 
 

@@ -88,6 +88,9 @@ def write(
 ) -> None:
     """Reads the row groups again in order, and writes what is kept."""
     writers: dict[tuple[str, str], SplitWriter] = {}
+    columns_of: dict[str, set[str]] = {}
+    for partition in partitions:
+        columns_of.setdefault(partition.kind, set()).update(partition.columns)
     pairs = zip(partitions, plans, strict=True)
     for partition, plan in progress(pairs, "prepare: write", total=len(partitions)):
         if (plan.image_rows < 0).all():
@@ -102,7 +105,11 @@ def write(
                 key = partition.kind, plan.names[plan.splits[text]]
                 if key not in writers:
                     writers[key] = SplitWriter(
-                        work / partition.kind, *key, group_rows=group_rows, group_bytes=group_bytes
+                        work / partition.kind,
+                        *key,
+                        more=columns_of[partition.kind],
+                        group_rows=group_rows,
+                        group_bytes=group_bytes,
                     )
                 writer = writers[key]
                 identity = plan.digests[plan.images[text]].tobytes().hex()
