@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.prepare.texts import MORE_SCHEMAS, SCHEMAS
+from edge_glass.training.prepare.texts import prepared_schema
 
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("bytes", pa.binary())])
 GROUP_ROWS = 2048
@@ -21,7 +21,7 @@ class SplitWriter:
 
     Args:
         kind: "captions" or "questions".
-        more: columns of `MORE_SCHEMAS` that the data have.
+        found: names of the columns that are written because a text of the data set has them.
         group_rows: rows per row group.
         group_bytes: a row group of images ends when it reaches this size.
     """
@@ -31,15 +31,14 @@ class SplitWriter:
         folder: Path,
         kind: str,
         split: str,
+        found: Collection[str],
         *,
-        more: Collection[str] = (),
         group_rows: int = GROUP_ROWS,
         group_bytes: int = GROUP_BYTES,
     ) -> None:
         self._group_rows, self._group_bytes = group_rows, group_bytes
         self.num_images = 0
-        fields = [each for each in MORE_SCHEMAS[kind] if each.name in more]
-        self._schema = pa.schema([*SCHEMAS[kind], *fields])
+        self._schema = prepared_schema(kind, found)
         self._images: list[dict[str, Any]] = []
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0

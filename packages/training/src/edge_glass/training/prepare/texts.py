@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,10 +25,11 @@ COLUMNS = {
     "pixmo-docs": ("questions",),
 }
 OPTIONAL = {
-    "captions": ("split", "concept", "canonical_caption", "subgroup"),
-    "questions": ("split", "type", "answers"),
+    "captions": dict.fromkeys(("split", "concept", "canonical_caption", "subgroup"), TEXT),
+    "questions": {"split": TEXT, "type": TEXT, "answers": TEXTS, "messages": TEXTS},
 }
-LISTS = ("answers",)  # optional columns of lists of texts
+# columns that `prepare` writes only if a text of the data set has them, in this order
+WRITTEN_IF_FOUND = {"captions": {}, "questions": {"answers": TEXTS, "history": TEXTS}}
 SCHEMAS = {
     "captions": pa.schema(
         [
@@ -49,8 +50,6 @@ SCHEMAS = {
         ]
     ),
 }
-# Columns that are written only if the data have them: data without keep the bytes that they had.
-MORE_SCHEMAS = {"captions": pa.schema([]), "questions": pa.schema([("answers", TEXTS)])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +57,19 @@ class Text:
     """A caption, or a question with its answer.
 
     Attributes:
-        columns: those of `SCHEMAS` without `image`, and of `MORE_SCHEMAS`; `group` is None if the
-            image is its own group.
+        columns: those of `SCHEMAS` without `image`, and of `WRITTEN_IF_FOUND` those that the text
+            has; `group` is None if the image is its own group.
         problem: why it is dropped, "" if it is kept.
     """
 
     columns: Mapping[str, Any]
     problem: str = ""
+
+
+def prepared_schema(kind: str, found: Collection[str]) -> pa.Schema:
+    """Returns the columns that `prepare` writes; `found` are names of `WRITTEN_IF_FOUND`."""
+    more = [(name, of) for name, of in WRITTEN_IF_FOUND[kind].items() if name in found]
+    return pa.schema([*SCHEMAS[kind], *(pa.field(name, of) for name, of in more)])
 
 
 def find_subset(kind: str, schema: pa.Schema, *, where: object) -> str:
@@ -82,10 +87,11 @@ def columns_to_read(kind: str, subset: str, schema: pa.Schema, *, where: object)
     """Returns the columns of the file `where` that `texts_of` uses."""
     optional = [name for name in OPTIONAL[kind] if name in schema.names]
     for name in optional:
-        found, expected = schema.field(name).type, TEXTS if name in LISTS else TEXT
-        if not fits(found, expected):
+        expected = OPTIONAL[kind][name]
+        if not fits(schema.field(name).type, expected):
             raise DataError(
-                f"{where}: column {name!r} is {found}, expected {expected}: cast or rename it"
+                f"{where}: column {name!r} is {schema.field(name).type}, expected {expected}: cast "
+                "or rename it"
             )
     return (*COLUMNS[subset], *optional)
 
@@ -117,6 +123,7 @@ def texts_of(
                 "question": (pair.question or "").strip(),
                 "answer": (pair.answer or "").strip(),
                 "type": row.get("type") or pair.type,
+                **({"history": list(pair.history)} if pair.history else {}),
             },
             problem=text_problem("question", pair.question, max_length)
             or text_problem("answer", pair.answer, max_length)

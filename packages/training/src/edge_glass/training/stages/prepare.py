@@ -88,9 +88,6 @@ def write(
 ) -> None:
     """Reads the row groups again in order, and writes what is kept."""
     writers: dict[tuple[str, str], SplitWriter] = {}
-    columns_of: dict[str, set[str]] = {}
-    for partition in partitions:
-        columns_of.setdefault(partition.kind, set()).update(partition.columns)
     pairs = zip(partitions, plans, strict=True)
     for partition, plan in progress(pairs, "prepare: write", total=len(partitions)):
         if (plan.image_rows < 0).all():
@@ -107,7 +104,7 @@ def write(
                     writers[key] = SplitWriter(
                         work / partition.kind,
                         *key,
-                        more=columns_of[partition.kind],
+                        plan.found,
                         group_rows=group_rows,
                         group_bytes=group_bytes,
                     )
