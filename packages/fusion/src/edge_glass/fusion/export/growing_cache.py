@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edge_glass.decoders.base import Decoder
 from edge_glass.decoders.cache import KeyValueCache
-from edge_glass.decoders.qwen import QwenDecoder
+from edge_glass.decoders.causal_lm import CausalLmDecoder
 from edge_glass.decoders.trm import TinyRecursiveDecoder
 
 class GrowingKeyValueCache(KeyValueCache):
@@ -45,7 +45,7 @@ def growing_cache(decoder: Decoder, past: list[Tensor]) -> tuple[Any, Any]:
     if isinstance(decoder, TinyRecursiveDecoder):
         cache = GrowingKeyValueCache(past)
         return cache, cache.length
-    if isinstance(decoder, QwenDecoder):
+    if isinstance(decoder, CausalLmDecoder):
         from edge_glass.fusion.export.growing_dynamic_cache import GrowingDynamicCache
 
         dynamic = GrowingDynamicCache(past)
