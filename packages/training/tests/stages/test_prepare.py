@@ -155,6 +155,24 @@ def test_row_groups_are_small(project: Path) -> None:
         assert pq.read_metadata(path).num_row_groups > 2
 
 
+def test_the_history_of_a_turn_is_written_if_the_data_have_conversations(project: Path) -> None:
+    params = load_params(project / "params.yaml")
+    names = ["image", "question", "answer", "type"]
+    prepare.run(params)
+    single = pq.read_table(project / "artifacts/prepared/questions/train.rows.parquet")
+    assert single.schema.names == names
+    rows = question_rows("train", range(1))
+    messages = ["what colour is it?", rows[0]["answer"], rows[1]["question"], rows[1]["answer"]]
+    rows[1] = {**rows[1], "messages": messages}
+    write_parquet(project / "data/questions/talk.parquet", rows)
+    prepare.run(params)
+    for split in ("train", "val"):
+        written = pq.read_table(project / f"artifacts/prepared/questions/{split}.rows.parquet")
+        assert written.schema.names == [*names, "history"]
+        found = [row for row in written["history"].to_pylist() if row is not None]
+        assert found == ([messages[:2]] if split == "train" else [])
+
+
 def test_an_image_of_captions_and_questions_has_one_split(project: Path) -> None:
     rows = question_rows("train", range(1))
     stray = {**rows[0], "image": caption_rows("val", range(3, 4))[0]["image"]}
