@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modality import infer_modality
+from sentence_transformers.base.modality_types import Modality
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
@@ -34,26 +35,22 @@ from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 
 FROZEN_PARTS = ("vision_encoder", "text_encoder")
-MODALITIES = ("text", "image")
+MODALITIES: list[Modality] = ["text", "image"]
 
 
 class DualEncoderModule(InputModule):
     """Texts and images, in any order in one batch, to normalised embeddings."""
 
     def __init__(self, model: DualEncoder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
+        self.tokenizer = getattr(getattr(model.text, "model", None), "tokenizer", None)
 
     @property
-    def modalities(self) -> list[Any]:
+    def modalities(self) -> list[Modality]:
         """The kinds of input; sentence-transformers recognises them."""
         # "message" is its name for a batch of several kinds; a real message is refused below
         return [*MODALITIES, "message"]
-
-    @property
-    def tokenizer(self) -> Any:
-        """The tokenizer of the text encoder, if that has one."""
-        return getattr(getattr(self.model.text, "model", None), "tokenizer", None)
 
     @property
     def max_seq_length(self) -> int | None:
@@ -73,7 +70,7 @@ class DualEncoderModule(InputModule):
             ValueError: if an input is neither a text nor an image.
         """
         del kwargs
-        kinds = [infer_modality(each, supported_modalities=list(MODALITIES)) for each in inputs]
+        kinds = [infer_modality(each, supported_modalities=MODALITIES) for each in inputs]
         wrong = sorted({str(kind) for kind in kinds if kind not in MODALITIES})
         if wrong:
             raise ValueError(f"found inputs of kind {', '.join(wrong)}, expected texts and images")
@@ -114,10 +111,11 @@ class DualEncoderModule(InputModule):
         cache_folder: str | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
+        init_defaults: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> DualEncoderModule:
         """Loads what `save` wrote, from a folder or a hub id."""
-        del kwargs
+        del init_defaults, kwargs
         folder = cls.load_dir_path(
             model_name_or_path,
             subfolder=subfolder,
