@@ -33,6 +33,7 @@ from edge_glass.encoders.checkpoint import load_checkpoint
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.encoders.towers.sentence import SentenceEncoder
 
 FROZEN_PARTS = ("vision_encoder", "text_encoder")
 MODALITIES: list[Modality] = ["text", "image"]
@@ -44,7 +45,8 @@ class DualEncoderModule(InputModule):
     def __init__(self, model: DualEncoder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
-        self.tokenizer = getattr(getattr(model.text, "model", None), "tokenizer", None)
+        if isinstance(model.text, SentenceEncoder):  # a plug-in's encoder may have none
+            self.tokenizer = model.text.model.tokenizer
 
     @property
     def modalities(self) -> list[Modality]:
