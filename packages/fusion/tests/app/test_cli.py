@@ -100,7 +100,7 @@ def test_ask_passes_its_sampling_options_on(vlm_folder: Path, tmp_path: Path) ->
 
 
 CODE = (
-    "from edge_glass.fusion.app.cli import typed_lines\n"
+    "from edge_glass.fusion.app.terminal import typed_lines\n"
     "for line in typed_lines('> '):\n    print(f'<{line}>', flush=True)\n"
     "print('over', flush=True)"
 )

@@ -80,7 +80,7 @@ def generate(
     attention_mask: Int[Tensor, "B S"],
     embed_next: Callable[[Tensor], Tensor],
     max_new_tokens: int,
-    eos_token_id: int,
+    eos_token_id: int | Sequence[int],
     prefix_length: int = 0,
     *,
     sampling: Sampling | None = None,
@@ -112,7 +112,7 @@ def generate_words(
     attention_mask: Int[Tensor, "B S"],
     embed_next: Callable[[Tensor], Tensor],
     max_new_tokens: int,
-    eos_token_id: int,
+    eos_token_id: int | Sequence[int],
     prefix_length: int = 0,
     *,
     sampling: Sampling | None = None,
@@ -129,7 +129,7 @@ def generate_words(
         embed_next: (B, 1) token ids -> (B, 1, D) embeddings of the next position, with what a
             fusion adds to each word.
         max_new_tokens: limit per row.
-        eos_token_id: ends a row; an ended row is filled with it.
+        eos_token_id: ends a row. Several are possible; an ended row is filled with the first.
         prefix_length: see `Decoder.forward`.
         sampling: how words are chosen; None is greedy.
         examples: one number per row, which decides the row's noise; None takes the number of the
@@ -143,6 +143,8 @@ def generate_words(
     sampling = sampling or Sampling()
     examples = range(batch) if examples is None else examples
     mask = attention_mask.long()
+    ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
+    end_ids = torch.tensor(ends, device=mask.device)
     rows = torch.arange(batch, device=mask.device)
     # The last kept column of each row predicts its first word, with padding on either side.
     last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
@@ -151,9 +153,9 @@ def generate_words(
     words: list[Tensor] = []
     for step in range(max_new_tokens):
         logits = decoder.project(output.hidden_states[-1][rows, last])
-        word = choose(logits, sampling, examples, step).masked_fill(ended, eos_token_id)
+        word = choose(logits, sampling, examples, step).masked_fill(ended, ends[0])
         yield word
-        ended = ended | (word == eos_token_id)
+        ended = ended | torch.isin(word, end_ids)
         if stopped is not None:
             words.append(word)
             ended = ended | stopped(torch.stack(words, dim=1))

@@ -44,7 +44,7 @@ def generation_arguments(
         "attention_mask": fused.attention_mask,
         "embed_next": embed_next,
         "max_new_tokens": sampling.max_new_tokens or model.config.max_new_tokens,
-        "eos_token_id": int(model.tokenizer.eos_token_id),
+        "eos_token_id": (int(model.tokenizer.eos_token_id), *model.decoder.stop_ids),
         "prefix_length": fused.prefix_length,
         "sampling": sampling,
         "examples": examples,

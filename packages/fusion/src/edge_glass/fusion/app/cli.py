@@ -6,12 +6,10 @@ imports what it needs when it runs.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +69,7 @@ def ask(
     Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
     """
     from edge_glass.fusion.app.ask import ask_image
+    from edge_glass.fusion.app.terminal import write_piece
 
     sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
     answers = ask_image(image, questions, model, sampling)
@@ -111,6 +110,7 @@ def chat(
     Example: edge-glass chat scene.png
     """
     from edge_glass.fusion.app.ask import Chat, load_model, read_image, run_chat
+    from edge_glass.fusion.app.terminal import typed_lines, write_piece
 
     read_image(image)  # report a wrong path before the model takes time to load
     sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
@@ -182,6 +182,24 @@ def search(
         draw_search(sheet, query, folder, result)
 
 
+@app.command()
+def export(
+    format_name: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="sentence-transformers; see docs/export.md.")
+    ],
+    model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+) -> None:
+    """Write a model in a format that other tools read.
+
+    Example: edge-glass export sentence-transformers models/align exported
+    """
+    from edge_glass.fusion.export.formats import export_model
+
+    export_model(format_name, model, out)
+    typer.echo(f"{out}: {format_name}")
+
+
 def make_sampling(
     temperature: float,
     top_p: float,
@@ -199,28 +217,6 @@ def make_sampling(
         max_new_tokens=max_new_tokens,
         stop=tuple(stop or ()),
     )
-
-
-def write_piece(text: str) -> None:
-    """Prints a piece of an answer at once, without a line break."""
-    typer.echo(text, nl=False)
-    sys.stdout.flush()
-
-
-def typed_lines(prompt: str) -> Iterator[str]:
-    """Yields the lines that a person types in a terminal, until Ctrl-D or Ctrl-C.
-
-    If Python has readline, the arrow keys edit a line and bring back earlier ones.
-    """
-    if importlib.util.find_spec("readline") is not None:
-        import readline  # noqa: F401 - input() uses it once it is loaded
-    while True:
-        try:
-            line = input(prompt)
-        except (EOFError, KeyboardInterrupt):
-            sys.stdout.write("\n")  # the shell's prompt then begins on its own line
-            return
-        yield line
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -26,10 +26,10 @@ COLUMNS = {
 }
 OPTIONAL = {
     "captions": dict.fromkeys(("split", "concept", "canonical_caption", "subgroup"), TEXT),
-    "questions": {"split": TEXT, "type": TEXT, "messages": TEXTS},
+    "questions": {"split": TEXT, "type": TEXT, "answers": TEXTS, "messages": TEXTS},
 }
 # columns that `prepare` writes only if a text of the data set has them, in this order
-WRITTEN_IF_FOUND = {"captions": {}, "questions": {"history": TEXTS}}
+WRITTEN_IF_FOUND = {"captions": {}, "questions": {"answers": TEXTS, "history": TEXTS}}
 SCHEMAS = {
     "captions": pa.schema(
         [
@@ -131,6 +131,9 @@ def texts_of(
         )
         for pair in pairs
     ]
+    answers = [answer.strip() for answer in row.get("answers") or [] if (answer or "").strip()]
+    if answers and len(texts) == 1 and not texts[0].problem:
+        texts = [replace(texts[0], columns={**texts[0].columns, "answers": answers})]
     return texts or [Text(columns={}, problem="no_question")]
 
 
