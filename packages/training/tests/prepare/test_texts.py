@@ -82,8 +82,10 @@ def test_questions_are_those_of_the_templates() -> None:
         assert texts(subset) == [(each, "") for each in expected]
     assert [columns for columns, _ in texts("pixmo-cap-qa")] == [
         {"question": "what?", "answer": "a cat", "type": "caption"},
-        {"question": "sure?", "answer": "yes", "type": "caption"},
-    ]
+        {
+            "question": "sure?", "answer": "yes", "type": "caption", "history": ["what?", "a cat"],
+        },
+    ]  # fmt: skip
     assert texts("pixmo-ask-model-anything", type="animals")[0][0]["type"] == "animals"
 
 

@@ -23,7 +23,13 @@ from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.parquet.schemas import IMAGE_BYTES
 from edge_glass.training.prepare.filters import PrepareConfig, image_hash
 from edge_glass.training.prepare.splits import SPLIT_NAME, image_id, split_of
-from edge_glass.training.prepare.texts import Text, columns_to_read, find_subset, texts_of
+from edge_glass.training.prepare.texts import (
+    WRITTEN_IF_FOUND,
+    Text,
+    columns_to_read,
+    find_subset,
+    texts_of,
+)
 
 READ_ROWS = 32  # rows read at a time: 16 MB of photos of 500 kB
 DIGEST_BYTES = 16
@@ -79,6 +85,7 @@ class Inspection:
         images: (n,) int32, indices into `digests`.
         problems: (n,) int16, why the text is dropped; 0 if it is not.
         splits: (n,) int16.
+        found: names of `texts.WRITTEN_IF_FOUND` that a usable text has.
     """
 
     num_rows: int
@@ -88,6 +95,7 @@ class Inspection:
     images: NDArray[np.int32] = field(repr=False)
     problems: NDArray[np.int16] = field(repr=False)
     splits: NDArray[np.int16] = field(repr=False)
+    found: frozenset[str] = frozenset()
 
 
 def inspect(partition: Partition) -> Inspection:
@@ -98,6 +106,7 @@ def inspect(partition: Partition) -> Inspection:
     image_problems: list[str] = []
     drawn_splits: list[str] = []
     texts: list[tuple[int, int, int]] = []
+    found: set[str] = set()
     num_rows = 0
     for data, row, row_texts in partition.rows():
         num_rows += 1
@@ -112,6 +121,8 @@ def inspect(partition: Partition) -> Inspection:
         for text in row_texts:
             code = names.setdefault(image_problems[image] or text.problem, len(names))
             texts.append((image, code, split))
+            if code == 0:
+                found.update(WRITTEN_IF_FOUND[partition.kind].keys() & text.columns.keys())
     columns = np.array(texts, dtype=np.int64).reshape(-1, 3)
     for split in np.unique(columns[columns[:, 1] == 0, 2]).tolist():
         if not SPLIT_NAME.fullmatch(name := list(names)[split]):
@@ -127,6 +138,7 @@ def inspect(partition: Partition) -> Inspection:
         images=columns[:, 0].astype(np.int32),
         problems=columns[:, 1].astype(np.int16),
         splits=columns[:, 2].astype(np.int16),
+        found=frozenset(found),
     )
 
 

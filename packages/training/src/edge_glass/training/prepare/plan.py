@@ -36,6 +36,7 @@ class GroupPlan:
         first: (n,) whether it is the first text of its image; the image is written with it.
         digests: (m, 16) uint8, as in the inspection.
         images: (n,) int32, as in the inspection.
+        found: names of the columns that the files of this kind have beyond the fixed ones.
     """
 
     names: tuple[str, ...]
@@ -44,6 +45,7 @@ class GroupPlan:
     first: NDArray[np.bool_] = field(repr=False)
     digests: NDArray[np.uint8] = field(repr=False)
     images: NDArray[np.int32] = field(repr=False)
+    found: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,6 +138,9 @@ def _number_images(
             "images_kept": images_kept,
             "dropped": dict(sorted(dropped.items())),
         }
+    found: dict[str, frozenset[str]] = {}
+    for result, kind in zip(results, kinds, strict=True):
+        found[kind] = found.get(kind, frozenset()) | result.found
     groups = [
         GroupPlan(
             names=names,
@@ -144,8 +149,9 @@ def _number_images(
             first=is_first[stop - size : stop],
             digests=result.digests,
             images=result.images,
+            found=found[kind],
         )
-        for result, size, stop in zip(results, sizes, stops, strict=True)
+        for result, kind, size, stop in zip(results, kinds, sizes, stops, strict=True)
     ]
     return Plan(groups=groups, reports=reports, near_duplicates=near_duplicates)
 
