@@ -9,8 +9,8 @@ import functools
 
 from PIL import features
 
-# Pillow's name of a format: the package that reads it
-PLUGINS = {"HEIF": "pillow-heif", "JXL": "pillow-jxl-plugin", "AVIF": "pillow-avif-plugin"}
+# Pillow's name of a format: what to install; Pillow itself reads AVIF since 11.3
+PLUGINS = {"HEIF": "pillow-heif", "JXL": "pillow-jxl-plugin", "AVIF": "--upgrade pillow"}
 NAMES = {"HEIF": "HEIC (HEIF)", "JXL": "JPEG XL", "AVIF": "AVIF"}
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIF_BRANDS = {
@@ -46,11 +46,9 @@ def has_plugin(kind: str) -> bool:
             pillow_heif.register_heif_opener()
         elif kind == "JXL":
             import pillow_jxl  # noqa: F401 - Pillow knows the format from now on
-        else:
-            import pillow_avif  # noqa: F401
     except ImportError:
         return False
-    return True
+    return kind != "AVIF"
 
 
 def _brands(data: bytes) -> set[bytes]:
