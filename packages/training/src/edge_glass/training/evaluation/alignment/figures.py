@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.files import rounded
-from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.encoders.matryoshka import truncate
 from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
 from edge_glass.training.evaluation.figures.plots import (
@@ -80,7 +80,7 @@ def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
 
     def shown(index: int, row: int, scores: Tensor, note: str = "") -> Retrieved:
         return Retrieved(
-            content=decode_image(data[int(split.rows.images[index])].as_py()),
+            content=to_rgb(decode_image(data[int(split.rows.images[index])].as_py())),
             score=float(scores[index]),
             right=int(split.image_groups[index]) == int(split.text_groups[row]),
             note=note,
