@@ -121,6 +121,26 @@ def test_dialogues(question: str, turns: list[tuple[str, str]]) -> None:
     assert [(pair.question, pair.answer) for pair in pairs("pixmo-cap-qa", row)] == turns
 
 
+@pytest.mark.parametrize("subset", ["pixmo-cap-qa", "pixmo-ask-model-anything"])
+def test_a_turn_has_what_came_before_it(subset: str) -> None:
+    row = {"question": "c?", "answer": "d"}
+    for messages in (None, [], ["c?", "d"], ["c?"]):
+        assert pairs(subset, {**row, "messages": messages})[0].history == ()
+    for messages in (["a?", " b", "c? ", "d"], ["a?", "b", "c?"]):
+        (pair,) = pairs(subset, {**row, "messages": messages})
+        assert (pair.question, pair.answer, pair.history) == ("c?", "d", ("a?", "b"))
+    for wrong in (["a?", "b"], ["b", "c?", "d"], ["a?", "", "c?", "d"], ["c?", "x"]):
+        with pytest.raises(RowError, match="messages_mismatch"):
+            pairs(subset, {**row, "messages": wrong})
+
+
+def test_the_turns_of_a_dialogue_have_their_history() -> None:
+    question = "[USER]a?[ASSISTANT]b.[USER]c?[ASSISTANT]d.[USER]e?[ASSISTANT]"
+    assert [pair.history for pair in dialogue(question, "f")] == [
+        (), ("a?", "b."), ("a?", "b.", "c?", "d."),
+    ]  # fmt: skip
+
+
 def test_questions_as_they_are_and_captions_refused() -> None:
     (pair,) = pairs("pixmo-ask-model-anything", {"question": "q", "answer": "a"})
     assert (pair.question, pair.answer, pair.type) == ("q", "a", "anything")

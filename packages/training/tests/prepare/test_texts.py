@@ -25,7 +25,8 @@ ROWS: dict[str, dict[str, Any]] = {
 
 def schema_of(subset: str, *more: str) -> pa.Schema:
     known = SUBSETS[subset]
-    columns = {name: types[0] for name, types in {**known.columns, **known.optional}.items()}
+    optional = known.optional if subset == "pixmo-cap" else {}
+    columns = {name: types[0] for name, types in {**known.columns, **optional}.items()}
     extra = {name: pa.string() for name in more}
     return pa.schema({**columns, "image": IMAGE, **extra})
 
@@ -107,8 +108,10 @@ def test_questions_are_those_of_the_templates() -> None:
         assert texts(subset) == [(each, "") for each in expected]
     assert [columns for columns, _ in texts("pixmo-cap-qa")] == [
         {"question": "what?", "answer": "a cat", "type": "caption"},
-        {"question": "sure?", "answer": "yes", "type": "caption"},
-    ]
+        {
+            "question": "sure?", "answer": "yes", "type": "caption", "history": ["what?", "a cat"],
+        },
+    ]  # fmt: skip
     assert texts("pixmo-ask-model-anything", type="animals")[0][0]["type"] == "animals"
 
 

@@ -72,7 +72,7 @@ def generate(
     attention_mask: Int[Tensor, "B S"],
     embed_next: Callable[[Tensor], Tensor],
     max_new_tokens: int,
-    eos_token_id: int,
+    eos_token_id: int | Sequence[int],
     prefix_length: int = 0,
     *,
     sampling: Sampling | None = None,
@@ -88,7 +88,7 @@ def generate(
         embed_next: (B, 1) token ids -> (B, 1, D) embeddings of the next position, with what a
             fusion adds to each word.
         max_new_tokens: limit per row.
-        eos_token_id: ends a row; an ended row is filled with it.
+        eos_token_id: ends a row. Several are possible; an ended row is filled with the first.
         prefix_length: see `Decoder.forward`.
         sampling: how words are chosen; None is greedy.
         examples: one number per row, which decides the row's noise; None takes the number of the
@@ -103,6 +103,8 @@ def generate(
     sampling = sampling or Sampling()
     examples = range(batch) if examples is None else examples
     mask = attention_mask.long()
+    ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
+    end_ids = torch.tensor(ends, device=mask.device)
     rows = torch.arange(batch, device=mask.device)
     # The last kept column of each row predicts its first word, with padding on either side.
     last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
@@ -111,9 +113,9 @@ def generate(
     words: list[Tensor] = []
     for step in range(max_new_tokens):
         logits = decoder.project(output.hidden_states[-1][rows, last])
-        word = choose(logits, sampling, examples, step).masked_fill(ended, eos_token_id)
+        word = choose(logits, sampling, examples, step).masked_fill(ended, ends[0])
         words.append(word)
-        ended = ended | (word == eos_token_id)
+        ended = ended | torch.isin(word, end_ids)
         if step == max_new_tokens - 1 or bool(ended.all()):
             break
         mask = torch.cat((mask, mask.new_ones(batch, 1)), dim=1)

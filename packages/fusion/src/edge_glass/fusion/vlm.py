@@ -119,7 +119,7 @@ class VisionLanguageModel(nn.Module):
             fused.attention_mask,
             embed_next,
             max_new_tokens=self.config.max_new_tokens,
-            eos_token_id=int(self.tokenizer.eos_token_id),
+            eos_token_id=(int(self.tokenizer.eos_token_id), *self.decoder.stop_ids),
             prefix_length=fused.prefix_length,
             sampling=sampling,
             examples=examples,

@@ -99,7 +99,8 @@ def _token_shape(params: Params, image_size: int, where: str) -> TokenShape | No
 
 def _check_fusion(params: Params, where: str) -> None:
     decoder = params.decoder.config
-    width = decoder.width if isinstance(decoder, DecoderWidth) else None
+    with _named(f"{where}: decoders.{params.decoder.name}"):
+        width = decoder.width if isinstance(decoder, DecoderWidth) else None
     if width is not None:
         place = f"{where}: fusions.{params.fusion.name} with decoders.{params.decoder.name}"
         with _named(place), torch.device("meta"):

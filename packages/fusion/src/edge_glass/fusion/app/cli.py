@@ -147,6 +147,24 @@ def search(
         draw_search(sheet, query, folder, result)
 
 
+@app.command()
+def export(
+    format_name: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="sentence-transformers; see docs/export.md.")
+    ],
+    model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+) -> None:
+    """Write a model in a format that other tools read.
+
+    Example: edge-glass export sentence-transformers models/align exported
+    """
+    from edge_glass.fusion.export.formats import export_model
+
+    export_model(format_name, model, out)
+    typer.echo(f"{out}: {format_name}")
+
+
 def typed_lines(prompt: str) -> Iterator[str]:
     """Yields the lines that a person types in a terminal, until Ctrl-D or Ctrl-C.
 

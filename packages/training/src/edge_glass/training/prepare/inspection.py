@@ -23,7 +23,13 @@ from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.parquet.schemas import IMAGE_BYTES
 from edge_glass.training.prepare.filters import PrepareConfig, image_hash
 from edge_glass.training.prepare.splits import SPLIT_NAME, image_id, named_split, split_of
-from edge_glass.training.prepare.texts import Text, columns_to_read, find_subset, texts_of
+from edge_glass.training.prepare.texts import (
+    WRITTEN_IF_FOUND,
+    Text,
+    columns_to_read,
+    find_subset,
+    texts_of,
+)
 from edge_glass.training.runtime.canonical_caption import caption_number
 
 READ_ROWS = 32  # rows read at a time: 16 MB of photos of 500 kB
@@ -81,6 +87,7 @@ class Inspection:
         problems: (n,) int16, why the text is dropped; 0 if it is not.
         splits: (n,) int16.
         captions: (n,) uint64, equal for equal captions; 0 for questions and dropped captions.
+        found: names of `texts.WRITTEN_IF_FOUND` that a usable text has.
     """
 
     num_rows: int
@@ -91,6 +98,7 @@ class Inspection:
     problems: NDArray[np.int16] = field(repr=False)
     splits: NDArray[np.int16] = field(repr=False)
     captions: NDArray[np.uint64] = field(repr=False)
+    found: frozenset[str] = frozenset()
 
 
 def inspect(partition: Partition) -> Inspection:
@@ -102,6 +110,7 @@ def inspect(partition: Partition) -> Inspection:
     drawn_splits: list[str] = []
     texts: list[tuple[int, int, int]] = []
     captions: list[int] = []
+    found: set[str] = set()
     num_rows = 0
     for data, row, row_texts in partition.rows():
         num_rows += 1
@@ -119,6 +128,8 @@ def inspect(partition: Partition) -> Inspection:
             texts.append((image, code, split))
             caption = text.columns.get("canonical_caption")
             captions.append(caption_number(caption) if caption and not code else 0)
+            if code == 0:
+                found.update(WRITTEN_IF_FOUND[partition.kind].keys() & text.columns.keys())
     columns = np.array(texts, dtype=np.int64).reshape(-1, 3)
     for split in np.unique(columns[columns[:, 1] == 0, 2]).tolist():
         if not SPLIT_NAME.fullmatch(name := list(names)[split]):
@@ -135,6 +146,7 @@ def inspect(partition: Partition) -> Inspection:
         problems=columns[:, 1].astype(np.int16),
         splits=columns[:, 2].astype(np.int16),
         captions=np.array(captions, dtype=np.uint64),
+        found=frozenset(found),
     )
 
 

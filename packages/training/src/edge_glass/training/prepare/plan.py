@@ -37,6 +37,7 @@ class GroupPlan:
         first: (n,) whether it is the first text of its image; the image is written with it.
         digests: (m, 16) uint8, as in the inspection.
         images: (n,) int32, as in the inspection.
+        found: names of the columns that the files of this kind have beyond the fixed ones.
     """
 
     names: tuple[str, ...]
@@ -45,6 +46,7 @@ class GroupPlan:
     first: NDArray[np.bool_] = field(repr=False)
     digests: NDArray[np.uint8] = field(repr=False)
     images: NDArray[np.int32] = field(repr=False)
+    found: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,6 +143,9 @@ def _number_images(
             kept = of_kind & (problems == 0)
             shared = _captions_of_several_images(results, images, kept)
             reports[kind]["captions_of_several_images"] = shared
+    found: dict[str, frozenset[str]] = {}
+    for result, kind in zip(results, kinds, strict=True):
+        found[kind] = found.get(kind, frozenset()) | result.found
     groups = [
         GroupPlan(
             names=names,
@@ -149,8 +154,9 @@ def _number_images(
             first=is_first[stop - size : stop],
             digests=result.digests,
             images=result.images,
+            found=found[kind],
         )
-        for result, size, stop in zip(results, sizes, stops, strict=True)
+        for result, kind, size, stop in zip(results, kinds, sizes, stops, strict=True)
     ]
     return Plan(groups=groups, reports=reports, near_duplicates=near_duplicates)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edge_glass.training.prepare.texts import SCHEMAS
+from edge_glass.training.prepare.texts import prepared_schema
 
 IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("bytes", pa.binary())])
 GROUP_ROWS = 2048
@@ -20,6 +21,7 @@ class SplitWriter:
 
     Args:
         kind: "captions" or "questions".
+        found: names of the columns that are written because a text of the data set has them.
         group_rows: rows per row group.
         group_bytes: a row group of images ends when it reaches this size.
     """
@@ -29,13 +31,14 @@ class SplitWriter:
         folder: Path,
         kind: str,
         split: str,
+        found: Collection[str],
         *,
         group_rows: int = GROUP_ROWS,
         group_bytes: int = GROUP_BYTES,
     ) -> None:
         self._group_rows, self._group_bytes = group_rows, group_bytes
         self.num_images = 0
-        self._schema = SCHEMAS[kind]
+        self._schema = prepared_schema(kind, found)
         self._images: list[dict[str, Any]] = []
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0

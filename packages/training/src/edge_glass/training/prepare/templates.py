@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -46,11 +46,19 @@ class RowError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionAnswer:
-    """One pair; scores are grouped by `type`."""
+    """One pair.
+
+    Attributes:
+        question: the text.
+        answer: the text that is learned.
+        type: scores are grouped by it.
+        history: what user and assistant wrote before, in turn; empty for a single question.
+    """
 
     question: str
     answer: str
     type: str
+    history: tuple[str, ...] = ()
 
 
 def question_answers(
@@ -65,7 +73,8 @@ def question_answers(
         index: the number of the row in its sub-set; with the seed it draws the template.
 
     Raises:
-        RowError: "empty_label", "count_mismatch", "point_outside" or "question_answer_mismatch".
+        RowError: "empty_label", "count_mismatch", "point_outside", "question_answer_mismatch" or
+            "messages_mismatch".
     """
     if subset == "pixmo-points":
         label, points = _label(row), point_list(row["points"])
@@ -89,30 +98,69 @@ def question_answers(
             for question, answer in zip(questions, answers, strict=True)
         ]
     if subset == "pixmo-cap-qa":
-        return dialogue(row["question"] or "", row["answer"] or "")
+        return dialogue(row["question"] or "", row["answer"] or "", row.get("messages"))
     if subset == "pixmo-ask-model-anything":
+        question, answer = row["question"] or "", row["answer"] or ""
         pair = QuestionAnswer(
-            question=row["question"] or "", answer=row["answer"] or "", type="anything"
+            question=question,
+            answer=answer,
+            type="anything",
+            history=history_of(row.get("messages"), question, answer),
         )
         return [pair]
     raise ValueError(f"{subset!r} has no questions, points or counts")
 
 
-def dialogue(question: str, answer: str) -> list[QuestionAnswer]:
-    """Splits `[USER] … [ASSISTANT] … [USER] … [ASSISTANT]` of pixmo-cap-qa into its turns."""
+def dialogue(
+    question: str, answer: str, messages: Sequence[str] | None = None
+) -> list[QuestionAnswer]:
+    """Splits `[USER] … [ASSISTANT] … [USER] … [ASSISTANT]` of pixmo-cap-qa into its turns.
+
+    A question without marks is one turn; `messages`, if given, have what came before it.
+    """
     parts = TURN.split(question.strip())
     # split returns the text before the first mark, then mark, text, mark, text …
     turns = [
         (mark, text.strip()) for mark, text in zip(parts[1::2], parts[2::2], strict=True) if text
     ]
     if not turns:
-        return [QuestionAnswer(question=parts[0], answer=answer.strip(), type="caption")]
+        history = history_of(messages, parts[0], answer)
+        return [
+            QuestionAnswer(
+                question=parts[0], answer=answer.strip(), type="caption", history=history
+            )
+        ]
     turns.append(("ASSISTANT", answer.strip()))
-    return [
-        QuestionAnswer(question=first, answer=second, type="caption")
-        for (first_mark, first), (second_mark, second) in pairwise(turns)
-        if (first_mark, second_mark) == ("USER", "ASSISTANT")
-    ]
+    pairs: list[QuestionAnswer] = []
+    said: tuple[str, ...] = ()
+    for (first_mark, first), (second_mark, second) in pairwise(turns):
+        if (first_mark, second_mark) == ("USER", "ASSISTANT"):
+            pairs.append(
+                QuestionAnswer(question=first, answer=second, type="caption", history=said)
+            )
+            said = (*said, first, second)
+    return pairs
+
+
+def history_of(messages: Sequence[str] | None, question: str, answer: str) -> tuple[str, ...]:
+    """Returns what came before a question in the `messages` of its conversation.
+
+    The messages are user and assistant in turn, up to and with this question, or with its answer.
+
+    Raises:
+        RowError: "messages_mismatch" if they do not end so, or one of them is empty.
+    """
+    said = [(message or "").strip() for message in messages or []]
+    if not said:
+        return ()
+    end = [question.strip(), answer.strip()]
+    earlier = said[:-2] if said[-2:] == end else said[:-1]
+    if len(earlier) % 2 or [*earlier, *end][: len(said)] != said or not all(said):
+        raise RowError(
+            "messages_mismatch",
+            f"{len(said)} messages do not end with the question and answer of the row",
+        )
+    return tuple(earlier)
 
 
 def point_list(points: Any) -> list[tuple[float, float]]:

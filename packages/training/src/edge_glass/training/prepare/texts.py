@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.row_reader import is_utf8
-from edge_glass.training.parquet.schemas import SUBSETS, TEXT, check_schema, fits, subset_of
+from edge_glass.training.parquet.schemas import SUBSETS, TEXT, TEXTS, check_schema, fits, subset_of
 from edge_glass.training.prepare.filters import text_problem
 from edge_glass.training.prepare.templates import RowError, question_answers
 
@@ -25,9 +25,11 @@ COLUMNS = {
     "pixmo-docs": ("questions",),
 }
 OPTIONAL = {
-    "captions": ("split", "concept", "canonical_caption", "subgroup"),
-    "questions": ("split", "type"),
+    "captions": dict.fromkeys(("split", "concept", "canonical_caption", "subgroup"), TEXT),
+    "questions": {"split": TEXT, "type": TEXT, "answers": TEXTS, "messages": TEXTS},
 }
+# columns that `prepare` writes only if a text of the data set has them, in this order
+WRITTEN_IF_FOUND = {"captions": {}, "questions": {"answers": TEXTS, "history": TEXTS}}
 SCHEMAS = {
     "captions": pa.schema(
         [
@@ -55,12 +57,19 @@ class Text:
     """A caption, or a question with its answer.
 
     Attributes:
-        columns: those of `SCHEMAS` without `image`; `group` is None if the image is its own group.
+        columns: those of `SCHEMAS` without `image`, and of `WRITTEN_IF_FOUND` those that the text
+            has; `group` is None if the image is its own group.
         problem: why it is dropped, "" if it is kept.
     """
 
     columns: Mapping[str, Any]
     problem: str = ""
+
+
+def prepared_schema(kind: str, found: Collection[str]) -> pa.Schema:
+    """Returns the columns that `prepare` writes; `found` are names of `WRITTEN_IF_FOUND`."""
+    more = [(name, of) for name, of in WRITTEN_IF_FOUND[kind].items() if name in found]
+    return pa.schema([*SCHEMAS[kind], *(pa.field(name, of) for name, of in more)])
 
 
 def find_subset(kind: str, schema: pa.Schema, *, where: object) -> str:
@@ -81,10 +90,11 @@ def columns_to_read(kind: str, subset: str, schema: pa.Schema, *, where: object)
     """Returns the columns of the file `where` that `texts_of` uses."""
     optional = [name for name in OPTIONAL[kind] if name in schema.names]
     for name in optional:
-        if not fits(schema.field(name).type, TEXT):
+        expected = OPTIONAL[kind][name]
+        if not fits(schema.field(name).type, expected):
             raise DataError(
-                f"{where}: column {name!r} is {schema.field(name).type}, expected string: cast or "
-                "rename it"
+                f"{where}: column {name!r} is {schema.field(name).type}, expected {expected}: cast "
+                "or rename it"
             )
     return (*(name for name in COLUMNS[subset] if name in schema.names), *optional)
 
@@ -116,6 +126,7 @@ def texts_of(
                 "question": (pair.question or "").strip(),
                 "answer": (pair.answer or "").strip(),
                 "type": row.get("type") or pair.type,
+                **({"history": list(pair.history)} if pair.history else {}),
             },
             problem=text_problem("question", pair.question, max_length)
             or text_problem("answer", pair.answer, max_length)
@@ -123,6 +134,9 @@ def texts_of(
         )
         for pair in pairs
     ]
+    answers = [answer.strip() for answer in row.get("answers") or [] if (answer or "").strip()]
+    if answers and len(texts) == 1 and not texts[0].problem:
+        texts = [replace(texts[0], columns={**texts[0].columns, "answers": answers})]
     return texts or [Text(columns={}, problem="no_question")]
 
 

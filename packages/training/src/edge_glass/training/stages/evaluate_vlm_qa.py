@@ -7,6 +7,7 @@ answers each type of question with its most frequent training answer.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from edge_glass.training.evaluation.answers.scores import (
 )
 from edge_glass.training.evaluation.figures.plots import accuracy_figure, write_table
 from edge_glass.training.evaluation.figures.sheets import Answered, answers_sheet, spread
+from edge_glass.training.evaluation.rules.question_scores import rule_metrics
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import PREPARED, VLM
 from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
@@ -65,7 +67,7 @@ def run(params: Params) -> None:
             answers = answer_with_controls(model, rows, features, config.batch_size, split)
             types = [row["type"] for row in rows]
             answers["majority"] = majority_predictions(majority, types)
-            metrics[split] = score(answers, rows)
+            metrics[split] = score(answers, rows, config.rules)
             write_predictions(predictions / f"{split}.jsonl", answers, rows)
             draw(metrics[split], answers["model"], rows, split, config.sheet_questions, plots)
             say(
@@ -76,9 +78,14 @@ def run(params: Params) -> None:
         write_json(METRICS, rounded(metrics))
 
 
-def score(answers: dict[str, list[str]], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def score(
+    answers: dict[str, list[str]],
+    rows: list[dict[str, Any]],
+    rules: Mapping[str, str],
+) -> dict[str, Any]:
     """Returns accuracy, controls and figures by question type; BLEU and ROUGE-L of long answers.
 
+    "accuracy" is exact match; published rules have their own names, see `rule_metrics`.
     "visual_reliance" is the accuracy minus that with a different image: what the image contributes.
     """
     truths = [row["answer"] for row in rows]
@@ -96,13 +103,17 @@ def score(answers: dict[str, list[str]], rows: list[dict[str, Any]]) -> dict[str
         "f1_by_type": scores["model"]["f1_by_type"],
         "blind_by_type": scores["blind"]["by_type"],
         **long_answer_metrics(answers["model"], truths),
+        **rule_metrics(answers["model"], rows, rules),
     }
 
 
 def write_predictions(
     path: Path, answers: dict[str, list[str]], rows: list[dict[str, Any]]
 ) -> None:
-    """Writes one JSON line per question, with all answers and the true one."""
+    """Writes one JSON line per question, with all answers and the true one.
+
+    A question with several accepted answers has them as "answers".
+    """
     lines = [
         json.dumps(
             {
@@ -110,6 +121,7 @@ def write_predictions(
                 "type": row["type"],
                 "question": row["question"],
                 "truth": row["answer"],
+                **({"answers": row["answers"]} if row.get("answers") else {}),
                 **{name: given[index] for name, given in answers.items()},
                 "right": exact_match(answers["model"][index], row["answer"]),
             },

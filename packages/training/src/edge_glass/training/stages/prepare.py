@@ -108,7 +108,11 @@ def write(
                 key = partition.kind, plan.names[plan.splits[text]]
                 if key not in writers:
                     writers[key] = SplitWriter(
-                        work / partition.kind, *key, group_rows=group_rows, group_bytes=group_bytes
+                        work / partition.kind,
+                        *key,
+                        plan.found,
+                        group_rows=group_rows,
+                        group_bytes=group_bytes,
                     )
                 writer = writers[key]
                 identity = plan.digests[plan.images[text]].tobytes().hex()
