@@ -185,11 +185,9 @@ Captions by the margin between their best right image and the best wrong one. In
 the five images found first; a green frame is right.
 
 # %%
-import io
-
 import pyarrow.parquet as pq
+from edge_glass.encoders.images import decode_image, to_rgb
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from PIL import Image
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
 image_bytes = pq.read_table(root / data / PREPARED / f"captions/{split}.images.parquet")["bytes"]
@@ -208,7 +206,7 @@ def show(queries, title):
         line[0].set_title(captions[query][:90], loc="left", fontsize=8)
         for axis, found in zip(line, scores[query].topk(5).indices.tolist()):
             stored = image_bytes[int(embedded.rows.images[found])].as_py()
-            axis.imshow(Image.open(io.BytesIO(stored)))
+            axis.imshow(to_rgb(decode_image(stored)))
             axis.set(xticks=[], yticks=[])
             color = "tab:green" if right[query, found] else "tab:red"
             plt.setp(axis.spines.values(), color=color, linewidth=2.5)

@@ -121,13 +121,11 @@ plt.show()
 ## Right and wrong answers, with their images
 
 # %%
-import io
-
 import pyarrow.parquet as pq
+from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.training.evaluation.answers.scores import exact_match
 from edge_glass.training.evaluation.figures.sheets import spread
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from PIL import Image
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
 image_bytes = pq.read_table(root / data / PREPARED / f"questions/{split}.images.parquet")["bytes"]
@@ -146,7 +144,7 @@ def show(places, title, columns=4):
     for axis in axes.flat:
         axis.axis("off")
     for axis, n in zip(axes.flat, places):
-        axis.imshow(Image.open(io.BytesIO(image_bytes[rows[n]["image"]].as_py())))
+        axis.imshow(to_rgb(decode_image(image_bytes[rows[n]["image"]].as_py())))
         axis.set_title(f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})", fontsize=8)
     plt.show()
 

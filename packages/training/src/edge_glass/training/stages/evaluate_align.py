@@ -18,7 +18,7 @@ from torch import Tensor
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import output_folder, rounded, write_json
-from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.encoders.matryoshka import truncate
 from edge_glass.training.engine.determinism import make_deterministic
 from edge_glass.training.evaluation.figures.plots import (
@@ -271,7 +271,7 @@ def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
 
     def shown(index: int, row: int, scores: Tensor, note: str = "") -> Retrieved:
         return Retrieved(
-            content=decode_image(data[int(split.rows.images[index])].as_py()),
+            content=to_rgb(decode_image(data[int(split.rows.images[index])].as_py())),
             score=float(scores[index]),
             right=int(split.image_groups[index]) == int(split.text_groups[row]),
             note=note,

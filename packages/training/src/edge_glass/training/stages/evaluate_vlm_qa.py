@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.files import output_folder, rounded, write_atomic, write_json
-from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.determinism import make_deterministic
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
@@ -157,7 +157,7 @@ def draw(
     data = pq.read_table(PREPARED / "questions" / f"{split}.images.parquet")["bytes"]
     items = [
         Answered(
-            image=decode_image(data[rows[index]["image"]].as_py()),
+            image=to_rgb(decode_image(data[rows[index]["image"]].as_py())),
             question=rows[index]["question"],
             answer=answers[index],
             truth=rows[index]["answer"],
