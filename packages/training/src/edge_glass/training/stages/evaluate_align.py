@@ -30,7 +30,9 @@ from edge_glass.training.evaluation.retrieval.recall import (
 from edge_glass.training.features.cache import gather, read_index, vision_features
 from edge_glass.training.features.captions import CaptionRows, caption_rows, first_rows
 from edge_glass.training.folders import ALIGNED, PREPARED
+from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import progress, say
+from edge_glass.training.runtime.split_names import held_out_splits
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -39,11 +41,17 @@ METRICS = Path("metrics/evaluate_align.json")
 PLOTS = Path("plots/evaluate_align")
 PREDICTIONS = Path("predictions/align")
 BATCH = 256
+NO_SPLIT = "the captions have only the split train, so no split is held out to score"
 
 
 def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_align
+    names = held_out_splits(read_index().splits.get("captions", []))
+    reason = read_note(PREPARED / "captions") or (None if names else NO_SPLIT)
+    if reason is not None:
+        nothing_to_do("evaluate_align", reason, PLOTS, PREDICTIONS, metrics=METRICS)
+        return
     make_deterministic(params.num_threads, params.reproducibility)
     model = place_model(DualEncoder.from_pretrained(ALIGNED, load_encoders=False), params.device)
     dims = model.config.matryoshka_dims
@@ -52,7 +60,6 @@ def run(params: Params) -> None:
     curves: dict[str, Any] = {}
     intervals: dict[str, Any] = {}
     ranks: dict[str, Ranks] = {}
-    names = [name for name in read_index().splits["captions"] if name != "train"]
     splits = {name: embed_split(model, name, train) for name in progress(names, "evaluate_align")}
     for name, split in splits.items():
         curves[name], intervals[name], ranks[name] = score(split, dims, config)
@@ -100,9 +107,17 @@ def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSp
         )
         text, captions = _captions(model, rows, rows.group_names)
         candidates = text
-        if set(rows.group_names) <= set(train.group_names):
-            own = set(rows.group_names)
-            others = [group for group in train.group_names if group not in own]
+        own, own_captions = set(rows.group_names), set(rows.group_captions)
+        seen, seen_captions = set(train.group_names), set(train.group_captions)
+        if all(
+            group in seen or caption in seen_captions
+            for group, caption in zip(rows.group_names, rows.group_captions, strict=True)
+        ):
+            others = [
+                group
+                for group, caption in zip(train.group_names, train.group_captions, strict=True)
+                if group not in own and caption not in own_captions
+            ]
             more, more_captions = _captions(model, train, others)
             candidates = torch.cat([text, more])
             captions = captions + more_captions

@@ -29,6 +29,7 @@ from edge_glass.training.evaluation.figures.sheets import (
 from edge_glass.training.evaluation.retrieval.recall import EvaluateAlignConfig, retrieval_ranks
 from edge_glass.training.features.captions import first_rows
 from edge_glass.training.folders import PREPARED
+from edge_glass.training.runtime.split_names import is_validation
 
 
 def draw(
@@ -48,7 +49,7 @@ def draw(
         write_table(folder / f"recall_{name}.csv", rounded(recall_table(curve)))
     recall_figure(folder / "recall.png", curves, chance, intervals=intervals)
     for name, split in splits.items():
-        if not name.startswith("val"):
+        if not is_validation(name):
             continue
         by_group = first_rows(split.image_groups)
         first = torch.tensor([by_group[group] for group in split.text_groups.tolist()])
