@@ -58,7 +58,7 @@ class EdgeVlm:
         for number, (image, question) in enumerate(zip(images, questions, strict=True)):
             if number == 0 or image is not images[number - 1]:
                 visual = self.encode(image)
-            answers.append(self._answer(visual, question))
+            answers.append(self.finish(self.first_logits(visual, question), visual))
         return answers
 
     def encode(self, image: Image.Image) -> Arrays:
@@ -78,12 +78,12 @@ class EdgeVlm:
         self._check_positions(self.folder.config["num_prefix_positions"] + ids.shape[1])
         return self.prefill({**visual, "input_ids": ids})
 
-    def _answer(self, visual: Arrays, question: str) -> str:
+    def finish(self, found: Arrays, visual: Arrays) -> str:
+        """Continues greedily from the result of `first_logits`; returns the answer."""
         words: list[int] = []
-        found = self.first_logits(visual, question)
         while True:
             word = int(found["logits"][0].argmax())
-            if word == self.text["eos_token_id"]:
+            if word in self.text["stop_ids"]:
                 break
             words.append(word)
             if len(words) == self.text["max_new_tokens"]:

@@ -5,6 +5,7 @@ They come from the validation splits of the prepared data.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from edge_glass.encoders.images import decode_image, to_rgb
 
-MAX_IMAGES, NUM_QUESTIONS = 1000, 300
+MAX_IMAGES, NUM_QUESTIONS = 500, 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +75,25 @@ def captioned_images(data: Path) -> CaptionedImages:
 
 
 def asked_images(data: Path) -> AskedImages:
-    """Reads `NUM_QUESTIONS` questions of the validation splits, spread over all of them."""
-    found: list[tuple[str, Any, str]] = []
-    contents: dict[str, Any] = {}
-    for split in _held_out(data, "questions"):
-        contents[split] = pq.read_table(_images(data, "questions", split))["bytes"]
-        rows = pq.read_table(_rows(data, "questions", split)).to_pylist()
-        found += [(split, row["image"], row["question"]) for row in rows]
-    chosen = spread(found, NUM_QUESTIONS)
-    return AskedImages(
-        images=[contents[split][image].as_py() for split, image, _ in chosen],
-        questions=[question for _, _, question in chosen],
-    )
+    """Reads `NUM_QUESTIONS` questions of the validation splits.
+
+    All questions about an image are taken, of images that are spread over the splits.
+    """
+    images: list[bytes] = []
+    questions: list[str] = []
+    splits = _held_out(data, "questions")
+    for number, split in enumerate(splits, start=1):
+        contents = pq.read_table(_images(data, "questions", split))["bytes"]
+        by_image: dict[int, list[str]] = {}
+        for row in pq.read_table(_rows(data, "questions", split)).to_pylist():
+            by_image.setdefault(row["image"], []).append(row["question"])
+        wanted = NUM_QUESTIONS * number // len(splits)
+        mean = sum(map(len, by_image.values())) / max(1, len(by_image))
+        for image in spread(list(by_image), math.ceil((wanted - len(questions)) / mean)):
+            asked = by_image[image][: wanted - len(questions)]
+            images += [contents[image].as_py()] * len(asked)
+            questions += asked
+    return AskedImages(images=images, questions=questions)
 
 
 def spread(items: Sequence[Any], number: int) -> list[Any]:

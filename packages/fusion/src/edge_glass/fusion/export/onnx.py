@@ -17,17 +17,17 @@ from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import MODEL as DUAL_ENCODER
 from edge_glass.encoders.files import rounded, write_json
 from edge_glass.fusion.export import onnx_dual_encoder, onnx_vlm
+from edge_glass.fusion.export.formats import PRECISIONS
 from edge_glass.fusion.export.held_out import asked_images, captioned_images
-from edge_glass.fusion.export.onnx_graph import quantize_products, quantize_weights
+from edge_glass.fusion.export.onnx_graph import quantize_weights
 from edge_glass.fusion.export.parity import LIMITS
 from edge_glass.fusion.vlm import VisionLanguageModel
 
-PRECISIONS = ("fp32", "int8")
 GRAPHS, PARITY_FILE = "onnx", "parity.json"
 
 
 def write_folder(
-    model: Path, folder: Path, *, data: Path, precisions: Sequence[str] = PRECISIONS
+    model: Path, folder: Path, *, data: Path, precisions: Sequence[str]
 ) -> None:
     """Writes the graphs of a model, and compares them with the model in torch.
 
@@ -68,7 +68,6 @@ def _quantise(folder: Path, names: Sequence[str], precisions: Sequence[str]) -> 
     for name in names:
         source, target = folder / f"{name}.onnx", folder / f"{name}_int8.onnx"
         if "int8" in precisions:
-            # A sentence encoder is nearly all matrix products, and keeps its recall in int8.
-            (quantize_products if name == "text_model" else quantize_weights)(source, target)
+            quantize_weights(source, target)
         if "fp32" not in precisions:
             source.unlink()

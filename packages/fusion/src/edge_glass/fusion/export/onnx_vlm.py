@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from edge_glass.decoders.base import Decoder
-from edge_glass.fusion.edge.folder import CONFIG_FILE, FORMAT, TOKENIZER_FILE
+from edge_glass.fusion.edge.folder import CONFIG_FILE, FORMAT, TOKENIZER_FILE, Arrays
 from edge_glass.fusion.edge.folder import VLM as KIND
 from edge_glass.fusion.edge.vlm import PAST, PRESENT, EdgeVlm
-from edge_glass.fusion.export.growing_cache import cache_axis, growing_cache
+from edge_glass.fusion.export.growing_cache import cache_axis, max_positions, past_of
 from edge_glass.fusion.export.held_out import AskedImages, open_image
 from edge_glass.fusion.export.onnx_dual_encoder import SUFFIXES, save_tokenizer, write_config
 from edge_glass.fusion.export.onnx_graph import write_graph
@@ -62,19 +62,18 @@ class Step(nn.Module):
         embeds = self.fusion.extend(visual, self.decoder.embed(input_ids))
         if prefix is not None:
             embeds = torch.cat([prefix, embeds], dim=1)
-        cache, num_cached = growing_cache(self.decoder, past)
-        mask = torch.ones(
-            embeds.shape[0], num_cached + embeds.shape[1], dtype=torch.long, device=embeds.device
-        )
+        cached = past_of(self.decoder, past)
+        length = cached.num_positions + embeds.shape[1]
+        mask = torch.ones(embeds.shape[0], length, dtype=torch.long, device=embeds.device)
         output = self.decoder(
             embeds,
             mask,
-            cache=cache,
+            cache=cached.cache,
             use_cache=True,
             prefix_length=0 if prefix is None else prefix.shape[1],
         )
         logits = self.decoder.project(output.hidden_states[-1][:, -1])
-        return logits, *cache.tensors()
+        return logits, *cached.present()
 
 
 class Prefill(nn.Module):
@@ -108,13 +107,20 @@ def write_graphs(model: VisionLanguageModel, folder: Path) -> None:
     encoder = model.vision_encoder
     assert encoder is not None
     pixels = torch.zeros(2, 3, encoder.image_size, encoder.image_size)
-    batch = {0: "batch"}
     write_graph(
-        encoder, {"pixel_values": pixels}, ["features"], {"pixel_values": batch},
+        encoder,
+        {"pixel_values": pixels},
+        ["features"],
+        {"pixel_values": {0: "batch"}},
         folder / "vision.onnx",
-    )  # fmt: skip
+    )
+    write_decoder_graphs(model, encoder(pixels).float(), folder)
+
+
+def write_decoder_graphs(model: VisionLanguageModel, features: Tensor, folder: Path) -> None:
+    """Writes all graphs but the vision encoder's; `features` (2, P, D) are an example."""
+    batch = {0: "batch"}
     with torch.no_grad():
-        features = encoder(pixels).float()
         visual, *rest = Prefix(model)(features)
     write_graph(
         Prefix(model).eval(),
@@ -164,7 +170,7 @@ def write_data(model: VisionLanguageModel, folder: Path, precisions: Sequence[st
         "text": {
             "tokenizer": TOKENIZER_FILE,
             **prompt_parts(model),
-            "eos_token_id": int(model.tokenizer.eos_token_id),
+            "stop_ids": [int(model.tokenizer.eos_token_id), *model.decoder.stop_ids],
             "max_new_tokens": model.config.max_new_tokens,
             "cache_axis": cache_axis(model.decoder),
         },
@@ -182,14 +188,6 @@ def num_visual_tokens(model: VisionLanguageModel) -> int:
     with torch.no_grad():
         features = torch.zeros(1, rows * columns, model.config.input_width)
         return int(model.visual_tokens(features).shape[1])
-
-
-def max_positions(decoder: Decoder) -> int | None:
-    """Returns the limit of a decoder's context, None if it has none."""
-    limit = getattr(decoder.config, "max_positions", None)
-    if limit is None and hasattr(decoder, "causal_lm"):
-        limit = decoder.causal_lm.config.max_position_embeddings
-    return None if limit is None else int(limit)
 
 
 def prompt_parts(model: VisionLanguageModel) -> dict[str, Any]:
@@ -228,30 +226,39 @@ def compare(
         ParityError: if a figure is beyond the limits.
     """
     images = [open_image(each) for each in held_out.images]
-    features = model.encode(images)
-    answers = [
-        model.answer_features(features[at : at + 1], [question])[0]
-        for at, question in enumerate(held_out.questions)
+    starts = [
+        at
+        for at, content in enumerate(held_out.images)
+        if at == 0 or content != held_out.images[at - 1]
     ]
-    logits = torch.cat(
-        [
-            first_logits(model, features[at : at + 1], question)
-            for at, question in enumerate(held_out.questions)
-        ]
-    ).numpy()
+    asked = [
+        (images[start], held_out.questions[start:end])
+        for start, end in zip(starts, [*starts[1:], len(images)], strict=True)
+    ]
+    answers: list[str] = []
+    logits: list[Tensor] = []
+    for image, questions in asked:
+        features = model.encode([image])
+        for question in questions:
+            answers += model.answer_features(features, [question])
+            logits.append(first_logits(model, features, question))
+    expected = torch.cat(logits).numpy()
     reports = {}
     for precision in precisions:
         edge = EdgeVlm(folder, precision=precision)
-        found = [
-            edge.first_logits(edge.encode(image), question)["logits"]
-            for image, question in zip(images, held_out.questions, strict=True)
-        ]
-        given = edge.answer(images, held_out.questions)
+        given: list[str] = []
+        found: list[Arrays] = []
+        for image, questions in asked:
+            visual = edge.encode(image)
+            for question in questions:
+                found.append(edge.first_logits(visual, question))
+                given.append(edge.finish(found[-1], visual))
         equal = sum(one == other for one, other in zip(given, answers, strict=True))
         reports[precision] = {
-            **differences(logits, np.concatenate(found)),
+            **differences(expected, np.concatenate([each["logits"] for each in found])),
             "equal_answers": equal / len(answers),
             "num_questions": len(answers),
+            "num_images": len(asked),
         }
         check_limits(reports[precision], precision)
     return reports
