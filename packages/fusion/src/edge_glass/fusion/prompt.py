@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from edge_glass.fusion.start_token import without_start
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -15,13 +17,16 @@ IGNORED = -100  # label of prompt, padding and visual prefix, as in transformers
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
-    """Returns the ids of a question in the decoder's own chat template, ready for the answer."""
+    """Returns the ids of a question in the tokenizer's chat template, ready for the answer.
+
+    A start token is left out, because the model puts it in front of the image.
+    """
     messages = [{"role": "user", "content": question}]
     encoded = tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, tokenize=True, return_dict=True
     )
     ids: list[int] = list(encoded["input_ids"])  # type: ignore[index,call-overload,arg-type]
-    return ids
+    return without_start(tokenizer, ids)
 
 
 def example_ids(
