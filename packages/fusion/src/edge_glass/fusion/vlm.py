@@ -23,8 +23,9 @@ from edge_glass.encoders.checkpoint import check_tensors
 from edge_glass.fusion.base import FusedInputs, VlmOutput
 from edge_glass.fusion.checkpoint import load_vlm, save_vlm
 from edge_glass.fusion.compute import autocast
+from edge_glass.fusion.generation import generation_arguments
 from edge_glass.fusion.packing import PADDING, packed_mask, packed_positions
-from edge_glass.fusion.prompt import IGNORED, check_questions, left_padded, prompt_ids
+from edge_glass.fusion.prompt import IGNORED, check_questions, cut_at, left_padded, prompt_ids
 from edge_glass.fusion.start_token import start_id, with_start
 from edge_glass.fusion.vlm_config import VlmConfig
 
@@ -61,9 +62,14 @@ class VisionLanguageModel(nn.Module):
         """Returns the context in which the model and its loss compute, see `compute.py`."""
         return autocast(self.device, self.decoder.dtype)
 
-    def _fused(self, visual: Tensor, input_ids: Tensor, mask: Tensor) -> FusedInputs:
+    def fused(
+        self,
+        visual: Float[Tensor, "B N Dv"],
+        input_ids: Int[Tensor, "B T"],
+        attention_mask: Int[Tensor, "B T"],
+    ) -> FusedInputs:
         """Returns the decoder's inputs: the start token (if there is one), prefix and words."""
-        fused: FusedInputs = self.fusion(visual, self.decoder.embed(input_ids), mask)
+        fused: FusedInputs = self.fusion(visual, self.decoder.embed(input_ids), attention_mask)
         if self.start_id is None:
             return fused
         start = input_ids.new_full((len(input_ids), 1), self.start_id)
@@ -76,17 +82,17 @@ class VisionLanguageModel(nn.Module):
         segment_ids: Int[Tensor, "B T"],
         labels: Int[Tensor, "B T"],
     ) -> VlmOutput:
-        """Runs packed questions with their images.
+        """Runs packed questions or conversations with their images.
 
         Args:
             features: from the vision encoder, any float type.
-            input_ids: the image's questions and answers one after the other.
-            segment_ids: the number of the question at each position, `PADDING` at padding.
+            input_ids: the image's conversations one after the other.
+            segment_ids: the number of the conversation at each position, `PADDING` at padding.
             labels: the token at positions that are learned, `IGNORED` elsewhere.
         """
         with self.autocast():
             visual = self.visual_tokens(features.float())
-            fused = self._fused(visual, input_ids, (segment_ids != PADDING).long())
+            fused = self.fused(visual, input_ids, (segment_ids != PADDING).long())
             output = self.decoder(
                 fused.inputs_embeds,
                 packed_mask(segment_ids, fused.prefix_length),
@@ -113,23 +119,10 @@ class VisionLanguageModel(nn.Module):
         noise if words are sampled; None takes the number of the row.
         """
         with self.autocast():
-            visual = self.visual_tokens(features.float())
-            fused = self._fused(visual, input_ids, attention_mask)
-
-            def embed_next(token_ids: Tensor) -> Tensor:
-                return self.fusion.extend(visual, self.decoder.embed(token_ids))
-
-            return generate(
-                self.decoder,
-                fused.inputs_embeds,
-                fused.attention_mask,
-                embed_next,
-                max_new_tokens=self.config.max_new_tokens,
-                eos_token_id=(int(self.tokenizer.eos_token_id), *self.decoder.stop_ids),
-                prefix_length=fused.prefix_length,
-                sampling=sampling,
-                examples=examples,
+            arguments = generation_arguments(
+                self, features, input_ids, attention_mask, sampling or Sampling(), examples
             )
+            return generate(**arguments)
 
     @torch.no_grad()
     def answer_features(
@@ -137,13 +130,14 @@ class VisionLanguageModel(nn.Module):
         features: Float[Tensor, "B P Din"],
         questions: Sequence[str],
         *,
+        histories: Sequence[Sequence[str]] | None = None,
         sampling: Sampling | None = None,
         examples: Sequence[int] | None = None,
     ) -> list[str]:
         """Answers one question per row of features, all in one batch; see `generate`.
 
-        The logits of a question equal those in a different batch up to float rounding, not bit by
-        bit.
+        `histories` has the messages before each question, user and assistant in turn. The logits of
+        a question equal those in a different batch up to float rounding, not bit by bit.
         """
         if len(features) != len(questions):
             raise ValueError(
@@ -152,7 +146,10 @@ class VisionLanguageModel(nn.Module):
             )
         if not questions:
             return []
-        prompts = [prompt_ids(self.tokenizer, question) for question in questions]
+        prompts = [
+            prompt_ids(self.tokenizer, question, history)
+            for question, history in zip(questions, histories or [()] * len(questions), strict=True)
+        ]
         input_ids, attention_mask = left_padded(prompts, int(self.tokenizer.pad_token_id))
         answers = self.generate(
             features.to(self.device),
@@ -162,7 +159,7 @@ class VisionLanguageModel(nn.Module):
             examples,
         )
         texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [cut_at(text, sampling.stop if sampling else ()).strip() for text in texts]
 
     def answer(
         self,
