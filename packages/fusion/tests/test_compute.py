@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edge_glass.fusion.compute import compute_dtype
+from edge_glass.fusion.generation import stream_answer
 from edge_glass.fusion.prompt import IGNORED, example_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
 
@@ -85,3 +86,17 @@ def test_a_gpu_computes_in_bfloat16_and_a_cpu_as_the_decoder() -> None:
     assert compute_dtype(cuda, torch.float32) == torch.bfloat16
     assert compute_dtype(cpu, torch.float32) == torch.float32
     assert compute_dtype(cpu, torch.bfloat16) == torch.bfloat16
+
+
+def test_a_streamed_answer_is_computed_in_the_same_precision(
+    tiny_vlm: Callable[..., VisionLanguageModel],
+) -> None:
+    options: dict[str, Any] = {"config": SIZES, "dtype": "bfloat16"}
+    model = tiny_vlm("qwen2_5_tiny", "gated", decoder_options=options)
+    features = torch.randn(1, 9, 24)
+    pieces = []
+    for piece in stream_answer(model, features, QUESTIONS[0]):
+        assert not torch.is_autocast_enabled("cpu")  # the caller's own precision stays
+        pieces.append(piece)
+    assert "".join(pieces) == model.answer_features(features, QUESTIONS[:1])[0]
+    assert pieces

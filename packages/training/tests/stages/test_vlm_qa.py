@@ -256,6 +256,7 @@ def test_four_bit_without_bitsandbytes_is_refused(
 ) -> None:
     configure()
     word_tokenizer(["what colour is it? red", "is it a disc? yes"], 50).save_pretrained("qwen")
+    Path("qwen/config.json").write_text("{}")
     decoder = {"model": "qwen", "quantization": "4bit", "lora": {"rank": 2, "alpha": 2}}
     params = configure({"decoder": "qwen2_5_7b", "decoders": {"qwen2_5_7b": decoder}})
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
