@@ -68,7 +68,7 @@ def run(params: Params) -> None:
             types = [row["type"] for row in rows]
             answers["majority"] = majority_predictions(majority, types)
             metrics[split] = score(answers, rows, config.rules)
-            write_predictions(predictions / f"{split}.jsonl", answers, rows)
+            write_predictions(predictions / f"{split}.jsonl", answers, rows, config.rules)
             draw(metrics[split], answers["model"], rows, split, config.sheet_questions, plots)
             say(
                 f"evaluate_vlm_qa {split}: exact match {metrics[split]['accuracy']:.3f}, blind "
@@ -108,11 +108,15 @@ def score(
 
 
 def write_predictions(
-    path: Path, answers: dict[str, list[str]], rows: list[dict[str, Any]]
+    path: Path,
+    answers: dict[str, list[str]],
+    rows: list[dict[str, Any]],
+    rules: Mapping[str, str],
 ) -> None:
     """Writes one JSON line per question, with all answers and the true one.
 
-    A question with several accepted answers has them as "answers".
+    A question with several accepted answers has them as "answers", and one whose type has a rule of
+    its own has the rule.
     """
     lines = [
         json.dumps(
@@ -122,6 +126,7 @@ def write_predictions(
                 "question": row["question"],
                 "truth": row["answer"],
                 **({"answers": row["answers"]} if row.get("answers") else {}),
+                **({"rule": rules[row["type"]]} if row["type"] in rules else {}),
                 **{name: given[index] for name, given in answers.items()},
                 "right": exact_match(answers["model"][index], row["answer"]),
             },
