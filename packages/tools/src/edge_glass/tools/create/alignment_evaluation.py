@@ -12,7 +12,7 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "project": ("..", "the project's folder, relative to this notebook"),
     "model_folder": ("models/align", "what `dvc repro align` wrote"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` wrote images and features"),
-    "split": ("", "which images and captions; empty: the last of those that begin with val"),
+    "split": ("", "which images and captions; empty: the last validation split"),
     "ks": ((1, 5, 10), "K of Recall@K"),
     "dim": (0, "numbers of an embedding used in the figures below; 0: all"),
     "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
@@ -56,20 +56,23 @@ from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.features.captions import caption_rows, first_rows
 from edge_glass.training.features.cache import read_index
 from edge_glass.training.folders import PREPARED
+from edge_glass.training.runtime.split_names import held_out_splits, splits_to_show
 from edge_glass.training.stages.evaluate_align import embed_split
 
 root = Path(project)
 model = DualEncoder.from_pretrained(root / model_folder, load_encoders=False)
 model = place_model(model, device)
 with chdir(root / data):  # the paths of a stage are relative to this folder
-    names = [name for name in read_index().splits["captions"] if name.startswith("val")]
-    split = split or names[-1]
+    names = read_index().splits["captions"]
+    split = split or splits_to_show(names)[-1]
     embedded = embed_split(model, split, caption_rows("train", PREPARED))
 
 # %%
 dims = list(model.config.matryoshka_dims)
 dim = dim or max(dims)
 captions = embedded.captions[: len(embedded.text)]
+if not held_out_splits(names):
+    print("No split is held out: these are images of training, and the numbers flatter.")
 print(f"{split}: {len(embedded.image)} images of {len(captions)} things")
 print(f"an image chooses among {len(embedded.candidates)} captions")
 print(f"dims {dims}; the figures below use {dim}")

@@ -12,7 +12,7 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "project": ("..", "the project's folder, relative to this notebook"),
     "model_folder": ("models/vlm_qa", "what `dvc repro vlm_qa` wrote"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` wrote images and features"),
-    "split": ("", "which images and questions; empty: the first of those that begin with val"),
+    "split": ("", "which images and questions; empty: the first validation split"),
     "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
     "num_threads": (2, "CPU threads, as in params.yaml; a different number may change last digits"),
     "reproducibility": ("portable", "portable or native, as in params.yaml"),
@@ -66,13 +66,16 @@ from edge_glass.encoders.device import place_model
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import FEATURES, PREPARED
+from edge_glass.training.runtime.split_names import held_out_splits, splits_to_show
 
 model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
 model = place_model(model, device)
 splits = read_index(root / data / FEATURES).splits["questions"]
-split = split or next(name for name in splits if name.startswith("val"))
+split = split or splits_to_show(splits)[0]
 rows = prepared_rows("questions", split, root / data / PREPARED)
 vision = vision_features("questions", split, root / data / FEATURES)
+if not held_out_splits(splits):
+    print("No split is held out: these are questions of training, and the numbers flatter.")
 print(f"{split}: {len(rows)} questions over {len(vision)} images")
 
 # %%

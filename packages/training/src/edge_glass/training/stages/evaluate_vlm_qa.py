@@ -33,7 +33,9 @@ from edge_glass.training.evaluation.figures.sheets import Answered, answers_shee
 from edge_glass.training.evaluation.rules.question_scores import rule_metrics
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import PREPARED, VLM
+from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import say
+from edge_glass.training.runtime.split_names import held_out_splits, is_validation
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -41,11 +43,17 @@ if TYPE_CHECKING:
 METRICS = Path("metrics/evaluate_vlm_qa.json")
 PLOTS = Path("plots/evaluate_vlm_qa")
 PREDICTIONS = Path("predictions/vlm_qa")
+NO_SPLIT = "the questions have only the split train, so no split is held out to score"
 
 
 def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_vlm_qa
+    names = held_out_splits(read_index().splits.get("questions", []))
+    reason = read_note(PREPARED / "questions") or (None if names else NO_SPLIT)
+    if reason is not None:
+        nothing_to_do("evaluate_vlm_qa", reason, PLOTS, PREDICTIONS, metrics=METRICS)
+        return
     make_deterministic(params.num_threads, params.reproducibility)
     model = place_model(
         VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False), params.device
@@ -54,9 +62,7 @@ def run(params: Params) -> None:
     majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
     metrics: dict[str, Any] = {}
     with output_folder(PLOTS) as plots, output_folder(PREDICTIONS) as predictions:
-        for split in read_index().splits["questions"]:
-            if split == "train":
-                continue
+        for split in names:
             rows = prepared_rows("questions", split, PREPARED)
             features = vision_features("questions", split)
             answers = answer_with_controls(model, rows, features, config.batch_size, split)
@@ -151,7 +157,7 @@ def draw(
         ),
     )
     accuracy_figure(folder / f"accuracy_{split}.png", by_type, f"Answers on {split}")
-    if not split.startswith("val"):
+    if not is_validation(split):
         return
     data = pq.read_table(PREPARED / "questions" / f"{split}.images.parquet")["bytes"]
     items = [
