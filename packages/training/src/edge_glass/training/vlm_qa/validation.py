@@ -57,8 +57,8 @@ def validation_questions(
     """Takes `number` questions of each validation split, always the same ones.
 
     They are drawn at random, because a file may be ordered by question type. The other splits are
-    never read here. Questions without an answer are left out, and those of more than `max_length` tokens,
-    with the turns before them.
+    never read here. Questions without an answer are left out, and those of more than `max_length`
+    tokens with the turns before them.
     """
     found = {}
     for name in validation_splits(names):
