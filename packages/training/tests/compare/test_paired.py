@@ -39,7 +39,9 @@ def test_the_bootstrap_draws_whole_groups() -> None:
     # 0.015: four standard errors of a share of 20,000 draws
     assert result.p_bootstrap / 2 == pytest.approx(share, abs=0.015)
     assert result.difference == pytest.approx(0.3)
-    assert result.interval == pytest.approx(np.quantile(np.repeat(means, 1000), [0.025, 0.975]), abs=1e-9)
+    assert result.interval == pytest.approx(
+        np.quantile(np.repeat(means, 1000), [0.025, 0.975]), abs=1e-9
+    )
     assert (result.only_a, result.p_mcnemar) == (None, None)  # a score of a half
 
 

@@ -140,8 +140,9 @@ def _answers(text: str, where: str) -> dict[str, Scored]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             row = json.loads(line)
+            asked = (*row.get("history", ()), row["question"])
             key = _unique(
-                (str(row["image"]), row["type"], row["question"], row["truth"]), tables[EXACT]
+                (str(row["image"]), row["type"], " / ".join(asked), row["truth"]), tables[EXACT]
             )
             tables[EXACT][key] = float(row["right"])
             groups[key], types[key] = row["image"], row["type"]
