@@ -44,6 +44,7 @@ from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
 from edge_glass.training.vlm_qa.config import VlmQaConfig
+from edge_glass.training.vlm_qa.conversations import has_conversations
 from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
@@ -110,7 +111,8 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # model: fresh weights, apart from the pooling of `align` and a pretrained decoder
     reseed(seed, "vlm_qa", "init")
-    model = build_model(params, index, tokenizer).train().to(processes.device)
+    model = build_model(params, index, tokenizer, conversations=has_conversations(rows))
+    model.train().to(processes.device)
     objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
@@ -201,8 +203,13 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         run.certify(VLM)
 
 
-def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLanguageModel:
-    """Builds the model with fresh weights, and the pooling's weights from `align`."""
+def build_model(
+    params: Params, index: FeatureIndex, tokenizer: Any, *, conversations: bool = False
+) -> VisionLanguageModel:
+    """Builds the model with fresh weights, and the pooling's weights from `align`.
+
+    `conversations` is written to its config: whether it learns turns that follow earlier ones.
+    """
     visual_tokens = params.vlm_qa.visual_tokens
     image_size = index.image_sizes["questions"]
     vision = replace(params.vision_encoder.config, image_size=image_size)
@@ -216,6 +223,7 @@ def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLa
         grid=index.grids["questions"],
         image_size=image_size,
         max_new_tokens=params.vlm_qa.max_new_tokens,
+        conversations=conversations,
     )
     model = VisionLanguageModel(config, tokenizer)
     pooling = model.visual_tokens.pooling
