@@ -36,6 +36,4 @@ def image_transform(
 
     The notebook patches of the tools package put it in the place of torchvision's `Compose`.
     """
-    return ImageTransform(
-        image_size=image_size, fit=fit, mean=mean, std=std, pad_color=pad_color
-    )
+    return ImageTransform(image_size=image_size, fit=fit, mean=mean, std=std, pad_color=pad_color)

@@ -26,9 +26,7 @@ from edge_glass.fusion.vlm import VisionLanguageModel
 GRAPHS, PARITY_FILE = "onnx", "parity.json"
 
 
-def write_folder(
-    model: Path, folder: Path, *, data: Path, precisions: Sequence[str]
-) -> None:
+def write_folder(model: Path, folder: Path, *, data: Path, precisions: Sequence[str]) -> None:
     """Writes the graphs of a model, and compares them with the model in torch.
 
     Args:

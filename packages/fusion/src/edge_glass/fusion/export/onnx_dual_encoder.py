@@ -1,10 +1,10 @@
 """A dual encoder as ONNX: `vision_model` and `text_model`, in the layout of transformers.js.
 
-    OUT/config.json                        dims, normalisation and preprocessing as data
-    OUT/onnx/vision_model.onnx             pixel_values (batch, 3, H, W) -> image_embeds (batch, E)
-    OUT/onnx/text_model.onnx               input_ids, attention_mask (batch, T) -> text_embeds
-    OUT/onnx/*_int8.onnx                   the same in int8
-    OUT/tokenizer.json, OUT/preprocessor_config.json ...
+OUT/config.json                        dims, normalisation and preprocessing as data
+OUT/onnx/vision_model.onnx             pixel_values (batch, 3, H, W) -> image_embeds (batch, E)
+OUT/onnx/text_model.onnx               input_ids, attention_mask (batch, T) -> text_embeds
+OUT/onnx/*_int8.onnx                   the same in int8
+OUT/tokenizer.json, OUT/preprocessor_config.json ...
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def write_data(model: DualEncoder, folder: Path, precisions: Sequence[str]) -> N
     config = {
         "format": FORMAT,
         "kind": DUAL_ENCODER,
-        "model_type": "clip",  # transformers.js loads CLIPVisionModelWithProjection and its text half
+        "model_type": "clip",  # transformers.js: CLIPVisionModelWithProjection and its text half
         "embedding_dim": model.config.matryoshka_dims[0],
         "projection_dim": model.config.matryoshka_dims[0],
         "matryoshka_dims": list(model.config.matryoshka_dims),
@@ -144,7 +144,12 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
             content = path.read_bytes()
             if path.name == "tokenizer_config.json":
                 values = json.loads(content)
-                for name in ("name_or_path", "is_local", "local_files_only", "special_tokens_map_file"):
+                for name in (
+                    "name_or_path",
+                    "is_local",
+                    "local_files_only",
+                    "special_tokens_map_file",
+                ):
                     values.pop(name, None)
                 content = (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
             (folder / path.name).write_bytes(content)

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge_glass.decoders.base import Decoder
 from edge_glass.fusion.edge.folder import CONFIG_FILE, FORMAT, TOKENIZER_FILE, Arrays
 from edge_glass.fusion.edge.folder import VLM as KIND
 from edge_glass.fusion.edge.vlm import PAST, PRESENT, EdgeVlm
@@ -46,6 +45,10 @@ class Prefix(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         visual = self.model.visual_tokens(features)
         prefix = self.model.fusion.prefix(visual)
+        if self.model.start_id is not None:
+            ids = torch.full((1, 1), self.model.start_id, device=features.device)
+            start = self.model.decoder.embed(ids).expand(features.shape[0], -1, -1)
+            prefix = torch.cat([start, prefix], dim=1)
         return (visual, prefix) if prefix.shape[1] else (visual,)
 
 
@@ -156,16 +159,15 @@ def write_data(model: VisionLanguageModel, folder: Path, precisions: Sequence[st
     """Writes config.json and the tokenizer."""
     assert model.vision_encoder is not None
     save_tokenizer(model.tokenizer, folder)
+    rows, columns = model.config.grid
     with torch.no_grad():
-        visual = torch.zeros(1, 1, model.fusion.visual_width)
-        per_token = model.fusion.prefix(visual).shape[1]
-    num_visual = num_visual_tokens(model)
+        visual, *prefix = Prefix(model)(torch.zeros(1, rows * columns, model.config.input_width))
     config = {
         "format": FORMAT,
         "kind": KIND,
         "image": model.vision_encoder.transform.as_data(),
-        "num_visual_tokens": num_visual,
-        "num_prefix_positions": num_visual * per_token,
+        "num_visual_tokens": visual.shape[1],
+        "num_prefix_positions": prefix[0].shape[1] if prefix else 0,
         "max_positions": max_positions(model.decoder),
         "text": {
             "tokenizer": TOKENIZER_FILE,
@@ -180,14 +182,6 @@ def write_data(model: VisionLanguageModel, folder: Path, precisions: Sequence[st
         },
     }
     write_config(folder / CONFIG_FILE, config)
-
-
-def num_visual_tokens(model: VisionLanguageModel) -> int:
-    """Returns the number of visual tokens of an image."""
-    rows, columns = model.config.grid
-    with torch.no_grad():
-        features = torch.zeros(1, rows * columns, model.config.input_width)
-        return int(model.visual_tokens(features).shape[1])
 
 
 def prompt_parts(model: VisionLanguageModel) -> dict[str, Any]:
@@ -208,10 +202,12 @@ def prompt_parts(model: VisionLanguageModel) -> dict[str, Any]:
     strip = rendered(f" {QUESTION} ") == rendered(QUESTION)
     asked = "How many dogs are there?"
     if not found or rendered(asked) != before + asked + after:
-        raise ValueError("the chat template does not contain the question as it is")
+        raise ValueError("this format can't express a chat template that changes the question")
+    if model.start_id is not None:  # the graph `prefix` has it
+        before = before.removeprefix(str(tokenizer.bos_token))
     ids = tokenizer(before + asked + after, add_special_tokens=False)["input_ids"]
     if ids != prompt_ids(tokenizer, asked):
-        raise ValueError("the tokenizer does not return the ids of the rendered chat template")
+        raise ValueError("this format can't express a tokenizer that changes the chat template")
     return {"before_question": before, "after_question": after, "strip": strip}
 
 
@@ -269,7 +265,7 @@ def first_logits(model: VisionLanguageModel, features: Tensor, question: str) ->
     """Returns the logits (1, V) of the first word of an answer."""
     ids = torch.tensor([prompt_ids(model.tokenizer, question)])
     visual = model.visual_tokens(features.float())
-    fused = model.fusion(visual, model.decoder.embed(ids))
+    fused = model.fused(visual, ids, torch.ones_like(ids))
     output = model.decoder(
         fused.inputs_embeds, fused.attention_mask, prefix_length=fused.prefix_length
     )

@@ -49,7 +49,7 @@ def recalls(
     found = {}
     for dim in dims:
         left, right = (
-            each[:, :dim] / np.linalg.norm(each[:, :dim], axis=1, keepdims=True)
+            each[:, :dim] / np.maximum(np.linalg.norm(each[:, :dim], axis=1, keepdims=True), 1e-12)
             for each in (images, captions)
         )
         scores = left.astype(np.float64) @ right.astype(np.float64).T
@@ -65,7 +65,9 @@ def recall_change(
     expected: dict[str, dict[str, float]], found: dict[str, dict[str, float]]
 ) -> float:
     """Returns the largest absolute change of R@1 at any dim, in either direction."""
-    return max(abs(found[dim][way] - expected[dim][way]) for dim in expected for way in ("i2t", "t2i"))
+    return max(
+        abs(found[dim][way] - expected[dim][way]) for dim in expected for way in ("i2t", "t2i")
+    )
 
 
 def check_limits(report: dict[str, Any], precision: str) -> None:
