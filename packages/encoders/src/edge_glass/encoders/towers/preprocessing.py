@@ -19,6 +19,7 @@ from edge_glass.encoders.images import to_rgb
 
 Fit = Literal["pad", "crop"]
 PadColor = Literal["mean", "white"]
+Resample = Literal["bicubic", "bilinear", "lanczos"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class ImageTransform:
         mean: subtracted from red, green and blue, which are 0 to 1.
         std: divides the differences.
         pad_color: bars of the mean colour (0 after normalising) or white.
+        resample: the filter that resizes; all are antialiased.
     """
 
     image_size: int
@@ -38,6 +40,7 @@ class ImageTransform:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     pad_color: PadColor = "mean"
+    resample: Resample = "bicubic"
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
@@ -62,16 +65,17 @@ class ImageTransform:
 
     def _fit_square(self, image: Image.Image) -> Image.Image:
         size, (width, height) = self.image_size, image.size
+        resample = Image.Resampling[self.resample.upper()]
         if self.fit == "crop":
             side = min(width, height)
             left, top = (width - side) / 2, (height - side) / 2
             # One resampling from the exact square, so that rounding stretches no axis.
             box = (left, top, left + side, top + side)
-            return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+            return image.resize((size, size), resample, box=box)
         longest = max(width, height)
         # An image with an extreme aspect ratio keeps at least one row and one column.
         fitted = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
-        resized = image.resize(fitted, Image.Resampling.BICUBIC)
+        resized = image.resize(fitted, resample)
         if fitted == (size, size):
             return resized
         color = tuple(round(255 * c) for c in self.mean) if self.pad_color == "mean" else (255,) * 3

@@ -1,4 +1,4 @@
-"""A frozen SentenceTransformer as text encoder: all-MiniLM-L6-v2, all-mpnet-base-v2 and others.
+"""A frozen SentenceTransformer as text encoder: all-MiniLM-L6-v2, all-mpnet-base-v2, or any other.
 
 The tokenizer of the model cuts texts at a number of tokens, never of characters; `share_truncated`
 returns how many texts are cut.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,16 @@ from torch import Tensor
 
 from edge_glass.encoders.base import TextEncoder
 from edge_glass.encoders.limits import MAX_COUNT, check_at_least, check_between, check_path
-from edge_glass.encoders.towers.pretrained import copy_model, locate_model, no_progress_bar
+from edge_glass.encoders.towers.pretrained import (
+    copy_model,
+    locate_model,
+    named_model,
+    no_progress_bar,
+)
+
+OPTION = "text_encoders.sentence_transformer"
+# A SentenceTransformer has the first; a plain model of transformers only the second.
+MARKERS = ("modules.json", "config.json")
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -62,7 +71,10 @@ class SentenceEncoder(TextEncoder):
     def share_truncated(self, texts: Sequence[str]) -> float:
         if not texts:
             return 0.0
-        tokens = self.model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        tokenizer: Any = self.model.tokenizer
+        if hasattr(tokenizer, "encode_batch"):  # static embeddings read a text of any length
+            return 0.0
+        tokens = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
         return sum(len(ids) > self.max_tokens for ids in tokens) / len(texts)
 
 
@@ -77,12 +89,13 @@ class SentenceConfig:
         batch_size: texts encoded at once; changes speed, and the last bits of the result.
     """
 
-    model: str
+    model: str | None
     revision: str | None = None
     max_tokens: int = 128
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        named_model(self.model, OPTION)
         check_path(self, "model")
         check_at_least(self, 1, "batch_size")
         check_between(self, 0, MAX_COUNT, "max_tokens")
@@ -94,7 +107,7 @@ class SentenceConfig:
 
     def copy_weights(self, folder: Path) -> None:
         """Copies the model's files, if they lie on this machine; see `copy_model`."""
-        copy_model(self.model, self.revision, folder)
+        copy_model(named_model(self.model, OPTION), self.revision, folder, MARKERS)
 
     def with_weights(self, folder: Path) -> SentenceConfig:
         """Returns the config with the model in a folder that `copy_weights` wrote."""
@@ -108,7 +121,7 @@ class SentenceConfig:
             OSError: if the hub can't be reached and the model is not in its cache.
             ValueError: if a hub id has no commit, or the model takes fewer tokens.
         """
-        folder, local = locate_model(self.model, self.revision)
+        folder, local = locate_model(named_model(self.model, OPTION), self.revision, MARKERS)
 
         from sentence_transformers import SentenceTransformer
 
