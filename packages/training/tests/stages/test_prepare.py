@@ -167,7 +167,8 @@ def test_the_history_of_a_turn_is_written_if_the_data_have_conversations(project
     assert single.schema.names == names
     rows = question_rows("train", range(1))
     messages = ["what colour is it?", rows[0]["answer"], rows[1]["question"], rows[1]["answer"]]
-    rows[1] = {**rows[1], "messages": messages}
+    rows = [{**row, "messages": None} for row in rows]
+    rows[1]["messages"] = messages
     write_parquet(project / "data/questions/talk.parquet", rows)
     prepare.run(params)
     for split in ("train", "val"):
