@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused_before_any_work(
 
 def test_no_model_is_one_line_with_the_remedy() -> None:
     with pytest.raises(ValueError, match="model is null: name a folder, package:NAME, or a hub id"):
-        TransformersVisionConfig(model=None)
+        TransformersVisionConfig(model=None).check_chosen()
 
 
 def processor(folder: Path, **values: Any) -> Path:

@@ -74,7 +74,7 @@ def _read(model: str, revision: str | None) -> Mapping[str, Any] | None:
     for name in ("preprocessor_config.json", "processor_config.json"):
         path: object = Path(place) / name
         if not is_local:
-            from transformers.utils import cached_file
+            from transformers.utils.hub import cached_file
 
             path = cached_file(
                 place, name, revision=revision, _raise_exceptions_for_missing_entries=False

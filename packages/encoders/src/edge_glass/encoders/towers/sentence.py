@@ -6,6 +6,7 @@ returns how many texts are cut.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +44,8 @@ class SentenceEncoder(TextEncoder):
             raise ValueError(
                 f"max_tokens is {config.max_tokens}, but {config.model} takes at most {limit}"
             )
-        model.max_seq_length = config.max_tokens
+        if limit is None or math.isfinite(limit):  # static embeddings have none and read all
+            model.max_seq_length = config.max_tokens
         self.config = config
         self.model = model
         self.max_tokens = config.max_tokens
@@ -95,7 +97,6 @@ class SentenceConfig:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        named_model(self.model, OPTION)
         check_path(self, "model")
         check_at_least(self, 1, "batch_size")
         check_between(self, 0, MAX_COUNT, "max_tokens")
@@ -104,6 +105,10 @@ class SentenceConfig:
                 f"max_tokens is {self.max_tokens}, expected at least 3: "
                 "two special tokens and one of text"
             )
+
+    def check_chosen(self) -> None:
+        """Refuses an entry of params.yaml that waits for a model."""
+        named_model(self.model, OPTION)
 
     def copy_weights(self, folder: Path) -> None:
         """Copies the model's files, if they lie on this machine; see `copy_model`."""

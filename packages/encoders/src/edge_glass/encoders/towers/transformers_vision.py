@@ -164,10 +164,13 @@ class TransformersVisionConfig:
     pad_color: PadColor = "mean"
 
     def __post_init__(self) -> None:
-        named_model(self.model, OPTION)
         check_path(self, "model")
         check_between(self, 1, MAX_IMAGE_SIZE, "image_size")
         check_between(self, -MAX_LAYERS, MAX_LAYERS, "layer")
+
+    def check_chosen(self) -> None:
+        """Refuses an entry of params.yaml that waits for a model."""
+        named_model(self.model, OPTION)
 
     def token_shape(self, image_size: int) -> TokenShape | None:
         """Returns the grid of patch tokens and their width for images of this size in pixels.
