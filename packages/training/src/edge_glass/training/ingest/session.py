@@ -181,7 +181,7 @@ def _finish(
     if not tasks:
         _read_complete(report, places.out)
         return
-    # it imports torch, which the workers do without
+    # it imports what draws, which the workers do without
     from edge_glass.training.ingest.samples import draw_samples
 
     folder = places.tree / "report"
