@@ -36,10 +36,12 @@ class Decoder(nn.Module, ABC):
     Attributes:
         width: D, the width of the input embeddings and of the hidden states.
         vocab_size: V, rows of the vocabulary projection; may exceed the tokenizer's size.
+        stop_ids: tokens that end an answer besides the tokenizer's end-of-sequence token.
     """
 
     width: int
     vocab_size: int
+    stop_ids: tuple[int, ...] = ()
 
     @abstractmethod
     def embed(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:

@@ -21,8 +21,9 @@ from edge_glass.decoders.sampling import Sampling, generate
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.checkpoint import check_tensors
 from edge_glass.fusion.checkpoint import load_vlm, save_vlm
+from edge_glass.fusion.generation import generation_arguments
 from edge_glass.fusion.packing import PADDING, packed_mask, packed_positions
-from edge_glass.fusion.prompt import IGNORED, check_questions, left_padded, prompt_ids
+from edge_glass.fusion.prompt import IGNORED, check_questions, cut_at, left_padded, prompt_ids
 from edge_glass.fusion.vlm_config import VlmConfig
 
 if TYPE_CHECKING:
@@ -72,12 +73,12 @@ class VisionLanguageModel(nn.Module):
         segment_ids: Int[Tensor, "B T"],
         labels: Int[Tensor, "B T"],
     ) -> VlmOutput:
-        """Runs packed questions with their images.
+        """Runs packed questions or conversations with their images.
 
         Args:
             features: from the vision encoder, any float type.
-            input_ids: the image's questions and answers one after the other.
-            segment_ids: the number of the question at each position, `PADDING` at padding.
+            input_ids: the image's conversations one after the other.
+            segment_ids: the number of the conversation at each position, `PADDING` at padding.
             labels: the token at positions that are learned, `IGNORED` elsewhere.
         """
         visual = self.visual_tokens(features.float())
@@ -107,23 +108,10 @@ class VisionLanguageModel(nn.Module):
         Without `sampling` it is greedy. `examples` has one number per row, which decides the row's
         noise if words are sampled; None takes the number of the row.
         """
-        visual = self.visual_tokens(features.float())
-        fused = self.fusion(visual, self.decoder.embed(input_ids), attention_mask)
-
-        def embed_next(token_ids: Tensor) -> Tensor:
-            return self.fusion.extend(visual, self.decoder.embed(token_ids))
-
-        return generate(
-            self.decoder,
-            fused.inputs_embeds,
-            fused.attention_mask,
-            embed_next,
-            max_new_tokens=self.config.max_new_tokens,
-            eos_token_id=int(self.tokenizer.eos_token_id),
-            prefix_length=fused.prefix_length,
-            sampling=sampling,
-            examples=examples,
+        arguments = generation_arguments(
+            self, features, input_ids, attention_mask, sampling or Sampling(), examples
         )
+        return generate(**arguments)
 
     @torch.no_grad()
     def answer_features(
@@ -131,13 +119,14 @@ class VisionLanguageModel(nn.Module):
         features: Float[Tensor, "B P Din"],
         questions: Sequence[str],
         *,
+        histories: Sequence[Sequence[str]] | None = None,
         sampling: Sampling | None = None,
         examples: Sequence[int] | None = None,
     ) -> list[str]:
         """Answers one question per row of features, all in one batch; see `generate`.
 
-        The logits of a question equal those in a different batch up to float rounding, not bit by
-        bit.
+        `histories` has the messages before each question, user and assistant in turn. The logits of
+        a question equal those in a different batch up to float rounding, not bit by bit.
         """
         if len(features) != len(questions):
             raise ValueError(
@@ -146,7 +135,10 @@ class VisionLanguageModel(nn.Module):
             )
         if not questions:
             return []
-        prompts = [prompt_ids(self.tokenizer, question) for question in questions]
+        prompts = [
+            prompt_ids(self.tokenizer, question, history)
+            for question, history in zip(questions, histories or [()] * len(questions), strict=True)
+        ]
         input_ids, attention_mask = left_padded(prompts, int(self.tokenizer.pad_token_id))
         answers = self.generate(
             features.to(self.device),
@@ -156,7 +148,7 @@ class VisionLanguageModel(nn.Module):
             examples,
         )
         texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [cut_at(text, sampling.stop if sampling else ()).strip() for text in texts]
 
     def answer(
         self,

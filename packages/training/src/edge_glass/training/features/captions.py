@@ -10,6 +10,7 @@ from torch import Tensor
 
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.features.cache import prepared_rows, text_features
+from edge_glass.training.runtime.canonical_caption import canonical_caption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +20,14 @@ class CaptionRows:
     Attributes:
         images: (M,) row of the image's features.
         groups: (M,) equal for rows that show the same thing: they are not negatives of each other.
+            Rows of one concept or image are, and those whose groups are scored with equal captions.
         texts: M tensors, each with the rows of the captions of the image.
         canonical: (M,) row of the caption that retrieval is scored with.
         features: (K, D) of the distinct texts of the split.
         captions: M canonical captions, as text.
-        group_names: name of each group, by its number.
+        text_numbers: (K,) equal for distinct texts of equal canonical form.
+        group_names: concept or image of each group's first row, by the group's number.
+        group_captions: canonical form of the caption that the group is scored with, by its number.
         labels: M classes that plots use for colours; "" if the data have none.
     """
 
@@ -33,8 +37,18 @@ class CaptionRows:
     canonical: Tensor
     features: Tensor
     captions: list[str]
+    text_numbers: Tensor
     group_names: list[str]
+    group_captions: list[str]
     labels: list[str]
+
+    def negatives(self, rows: Tensor, texts: Tensor) -> Tensor:
+        """Returns (B, 2) numbers of a batch; rows that share one of them are no negatives.
+
+        `rows` (B,) are drawn with the captions `texts` (B,), rows of `features`. An image can have
+        several captions, so that a group alone does not exclude that two drawn ones are equal.
+        """
+        return torch.stack([self.groups[rows], self.text_numbers[texts]], dim=1)
 
     def draw_texts(self, rows: Tensor, *, seed: int, step: int) -> Tensor:
         """Draws one caption for each of `rows` by (seed, step); returns its row in `features`."""
@@ -50,9 +64,18 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
     """Reads the rows of a caption split."""
     rows = prepared_rows("captions", split, prepared)
     index, features = text_features(split)
-    numbers: dict[str, int] = {}
+    numbers: dict[str, int] = {}  # of concepts and images
+    by_caption: dict[str, int] = {}
+    names: list[str] = []
     for row in rows:
-        numbers.setdefault(row["group"], len(numbers))
+        if row["group"] not in numbers:
+            # the first row's caption is scored; groups that are scored with equal ones are one
+            caption = canonical_caption(row["canonical_caption"])
+            number = numbers[row["group"]] = by_caption.setdefault(caption, len(by_caption))
+            if number == len(names):
+                names.append(row["group"])
+    forms: dict[str, int] = {}
+    text_numbers = [forms.setdefault(canonical_caption(text), len(forms)) for text in index]
     texts = [
         torch.tensor([index[text] for text in dict.fromkeys((row["caption"], *row["transcripts"]))])
         for row in rows
@@ -64,7 +87,9 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
         canonical=torch.tensor([index[row["canonical_caption"]] for row in rows]),
         features=features,
         captions=[row["canonical_caption"] for row in rows],
-        group_names=list(numbers),
+        text_numbers=torch.tensor(text_numbers),
+        group_names=names,
+        group_captions=list(by_caption),
         labels=[row["label"] for row in rows],
     )
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import output_folder, rounded, write_json
-from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.encoders.matryoshka import truncate
 from edge_glass.training.engine.determinism import make_deterministic
 from edge_glass.training.evaluation.figures.plots import (
@@ -44,7 +44,9 @@ from edge_glass.training.evaluation.retrieval.recall import (
 from edge_glass.training.features.cache import gather, read_index, vision_features
 from edge_glass.training.features.captions import CaptionRows, caption_rows, first_rows
 from edge_glass.training.folders import ALIGNED, PREPARED
+from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import progress, say
+from edge_glass.training.runtime.split_names import held_out_splits, is_validation
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 METRICS = Path("metrics/evaluate_align.json")
 PLOTS = Path("plots/evaluate_align")
 BATCH = 256
+NO_SPLIT = "the captions have only the split train, so no split is held out to score"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,11 @@ class EmbeddedSplit:
 def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_align
+    names = held_out_splits(read_index().splits.get("captions", []))
+    reason = read_note(PREPARED / "captions") or (None if names else NO_SPLIT)
+    if reason is not None:
+        nothing_to_do("evaluate_align", reason, PLOTS, metrics=METRICS)
+        return
     make_deterministic(params.num_threads, params.reproducibility)
     model = place_model(DualEncoder.from_pretrained(ALIGNED, load_encoders=False), params.device)
     dims = model.config.matryoshka_dims
@@ -89,7 +97,6 @@ def run(params: Params) -> None:
     metrics: dict[str, Any] = {}
     curves: dict[str, Any] = {}
     intervals: dict[str, Any] = {}
-    names = [name for name in read_index().splits["captions"] if name != "train"]
     splits = {name: embed_split(model, name, train) for name in progress(names, "evaluate_align")}
     for name, split in splits.items():
         curves[name], intervals[name] = score(split, dims, config)
@@ -133,9 +140,17 @@ def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSp
         )
         text, captions = _captions(model, rows, rows.group_names)
         candidates = text
-        if set(rows.group_names) <= set(train.group_names):
-            own = set(rows.group_names)
-            others = [group for group in train.group_names if group not in own]
+        own, own_captions = set(rows.group_names), set(rows.group_captions)
+        seen, seen_captions = set(train.group_names), set(train.group_captions)
+        if all(
+            group in seen or caption in seen_captions
+            for group, caption in zip(rows.group_names, rows.group_captions, strict=True)
+        ):
+            others = [
+                group
+                for group, caption in zip(train.group_names, train.group_captions, strict=True)
+                if group not in own and caption not in own_captions
+            ]
             more, more_captions = _captions(model, train, others)
             candidates = torch.cat([text, more])
             captions = captions + more_captions
@@ -224,7 +239,7 @@ def draw(
         write_table(folder / f"recall_{name}.csv", rounded(recall_table(curve)))
     recall_figure(folder / "recall.png", curves, chance, intervals=intervals)
     for name, split in splits.items():
-        if not name.startswith("val"):
+        if not is_validation(name):
             continue
         by_group = first_rows(split.image_groups)
         first = torch.tensor([by_group[group] for group in split.text_groups.tolist()])
@@ -256,7 +271,7 @@ def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
 
     def shown(index: int, row: int, scores: Tensor, note: str = "") -> Retrieved:
         return Retrieved(
-            content=decode_image(data[int(split.rows.images[index])].as_py()),
+            content=to_rgb(decode_image(data[int(split.rows.images[index])].as_py())),
             score=float(scores[index]),
             right=int(split.image_groups[index]) == int(split.text_groups[row]),
             note=note,

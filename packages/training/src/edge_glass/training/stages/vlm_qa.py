@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.engine.determinism import make_deterministic, reseed
+from edge_glass.training.engine.order import fitted_batch_size
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.reduce import TreeSum
 from edge_glass.training.features.cache import (
@@ -36,9 +38,11 @@ from edge_glass.training.loop.optim import build_adamw, learning_rate_factor, se
 from edge_glass.training.loop.run import Run
 from edge_glass.training.loop.speed import peak_memory
 from edge_glass.training.runtime.fingerprint import fingerprint
+from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
+from edge_glass.training.vlm_qa.config import VlmQaConfig
 from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
@@ -50,19 +54,35 @@ if TYPE_CHECKING:
 
 def run(params: Params) -> None:
     """Runs the stage."""
-    config = params.vlm_qa
     make_deterministic(params.num_threads, params.reproducibility)
-    with (
-        join_processes(params.device) as processes,
-        open_launch(
+    with join_processes(params.device) as processes:
+        absent = read_note(PREPARED / "questions")
+        if absent is not None:
+            if processes.main:
+                nothing_to_do("vlm_qa", absent, VLM, Path("plots/vlm_qa"))
+            return
+        params = replace(params, vlm_qa=fitted_config(params.vlm_qa))
+        config = params.vlm_qa
+        with open_launch(
             params.launch,
             processes,
             num_microbatches=config.num_microbatches,
             microbatch_size=config.batch_size // config.num_microbatches,
             max_grad_norm=config.optim.max_grad_norm,
-        ) as launch,
-    ):
-        train(params, processes, launch)
+        ) as launch:
+            train(params, processes, launch)
+
+
+def fitted_config(config: VlmQaConfig) -> VlmQaConfig:
+    """Returns the config with a batch that the training images can fill."""
+    number = len(vision_features("questions", "train"))
+    size = fitted_batch_size(config.batch_size, config.num_microbatches, number, "vlm_qa")
+    if size < config.batch_size:
+        say(
+            f"vlm_qa: batch_size is {size} in place of {config.batch_size}, because there are only "
+            f"{number} training images"
+        )
+    return replace(config, batch_size=size)
 
 
 def train(params: Params, processes: Processes, launch: Launch) -> None:

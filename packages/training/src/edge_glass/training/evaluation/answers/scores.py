@@ -7,7 +7,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from edge_glass.encoders.limits import check_at_least
 
@@ -23,10 +24,12 @@ class EvaluateVlmQaConfig:
     Attributes:
         batch_size: questions answered at once; changes speed, not answers.
         sheet_questions: at most so many questions on a sheet of examples.
+        rules: from a question type to the published rule that scores it besides exact match.
     """
 
     batch_size: int
     sheet_questions: int
+    rules: dict[str, Literal["anls", "relaxed_accuracy"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch_size", "sheet_questions")
