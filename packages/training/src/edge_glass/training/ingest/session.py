@@ -47,7 +47,7 @@ class ImportConfig:
     """
 
     format: str | None = None
-    rows_per_shard: int = 1000
+    rows_per_shard: int = 500
     num_workers: int = 1
     dry_run: bool = False
 
