@@ -6,7 +6,7 @@
 Needs: edge-glass-training, datasets (the peer)
 
 Both read the same JPEG files and texts with two workers and write them with the images' bytes. The
-import decodes each image whole, which the peer does not. Each runs as a command of its own, in
+import checks and hashes each image, which the peer does not; neither decodes pixels. Each runs as a command of its own, in
 turn, several times; its start and imports count. Peak memory is that of all its processes.
 """
 
