@@ -6,8 +6,9 @@
 Needs: edge-glass-training, datasets (the peer)
 
 Both read the same JPEG files and texts with two workers and write them with the images' bytes. The
-import checks and hashes each image, which the peer does not; neither decodes pixels. Each runs as a command of its own, in
-turn, several times; its start and imports count. Peak memory is that of all its processes.
+import checks and hashes each image, which the peer does not; neither computes pixels. Each runs as
+a command of its own, in turn, several times; its start and imports count. Peak memory is that of
+all its processes.
 """
 
 from __future__ import annotations
