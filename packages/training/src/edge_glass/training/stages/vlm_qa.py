@@ -8,6 +8,7 @@ from `align`. With several processes each works on its own microbatches of the b
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -43,9 +44,11 @@ from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
 from edge_glass.training.vlm_qa.config import VlmQaConfig
+from edge_glass.training.vlm_qa.conversations import has_conversations
 from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
+from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
 from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
 
 if TYPE_CHECKING:
@@ -108,15 +111,18 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # model: fresh weights, apart from the pooling of `align` and a pretrained decoder
     reseed(seed, "vlm_qa", "init")
-    model = build_model(params, index, tokenizer).train().to(processes.device)
-    objective = AnswerLoss(
-        model, label_smoothing=config.label_smoothing, use_bfloat16=processes.device.type == "cuda"
-    )
+    model = build_model(params, index, tokenizer, conversations=has_conversations(rows))
+    model.train().to(processes.device)
+    objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
     level = proven_level(params, "vlm_qa")
     say(f"vlm_qa: {len(rows) - skipped.total()} questions over {len(samples)} rows, "
         f"{count / 1e6:.2f} M trained; proven: {level}")  # fmt: skip
+    patches = math.prod(index.grids["questions"])
+    num_visual = visual_length(model, patches, index.vision_width)
+    for line in starting_lines(model, samples, num_visual, params.reproducibility):
+        say(f"vlm_qa: {line}")
 
     # optimizer: the projector has its own learning rate
     optimizer = build_adamw(
@@ -181,7 +187,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
         # at intervals: answer validation questions, and save the state
         if validation and run.validation_due():
-            with ema.applied() if ema else nullcontext(), objective.autocast():
+            with ema.applied() if ema else nullcontext():
                 accuracy = validation_accuracy(model, validation, processes)
             run.score("accuracy", accuracy)
         run.save_if_due()
@@ -197,8 +203,13 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         run.certify(VLM)
 
 
-def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLanguageModel:
-    """Builds the model with fresh weights, and the pooling's weights from `align`."""
+def build_model(
+    params: Params, index: FeatureIndex, tokenizer: Any, *, conversations: bool = False
+) -> VisionLanguageModel:
+    """Builds the model with fresh weights, and the pooling's weights from `align`.
+
+    `conversations` is written to its config: whether it learns turns that follow earlier ones.
+    """
     visual_tokens = params.vlm_qa.visual_tokens
     image_size = index.image_sizes["questions"]
     vision = replace(params.vision_encoder.config, image_size=image_size)
@@ -212,6 +223,7 @@ def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLa
         grid=index.grids["questions"],
         image_size=image_size,
         max_new_tokens=params.vlm_qa.max_new_tokens,
+        conversations=conversations,
     )
     model = VisionLanguageModel(config, tokenizer)
     pooling = model.visual_tokens.pooling
