@@ -8,6 +8,7 @@ from `align`. With several processes each works on its own microbatches of the b
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,7 @@ from edge_glass.training.vlm_qa.conversations import has_conversations
 from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
+from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
 from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
 
 if TYPE_CHECKING:
@@ -111,14 +113,16 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     reseed(seed, "vlm_qa", "init")
     model = build_model(params, index, tokenizer, conversations=has_conversations(rows))
     model.train().to(processes.device)
-    objective = AnswerLoss(
-        model, label_smoothing=config.label_smoothing, use_bfloat16=processes.device.type == "cuda"
-    )
+    objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
     level = proven_level(params, "vlm_qa")
     say(f"vlm_qa: {len(rows) - skipped.total()} questions over {len(samples)} rows, "
         f"{count / 1e6:.2f} M trained; proven: {level}")  # fmt: skip
+    patches = math.prod(index.grids["questions"])
+    num_visual = visual_length(model, patches, index.vision_width)
+    for line in starting_lines(model, samples, num_visual, params.reproducibility):
+        say(f"vlm_qa: {line}")
 
     # optimizer: the projector has its own learning rate
     optimizer = build_adamw(
@@ -183,7 +187,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
         # at intervals: answer validation questions, and save the state
         if validation and run.validation_due():
-            with ema.applied() if ema else nullcontext(), objective.autocast():
+            with ema.applied() if ema else nullcontext():
                 accuracy = validation_accuracy(model, validation, processes)
             run.score("accuracy", accuracy)
         run.save_if_due()
