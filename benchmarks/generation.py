@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from edge_glass.decoders.base import Decoder
-from edge_glass.decoders.qwen import QwenConfig, QwenDecoder
+from edge_glass.decoders.causal_lm import CausalLmDecoder
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.sampling import generate
 from edge_glass.decoders.tokenizer import word_tokenizer
 from edge_glass.decoders.trm import TinyRecursiveConfig
@@ -42,7 +43,7 @@ def build(name: str) -> Decoder:
     """Make a decoder of 500 words; a fixed draw."""
     torch.manual_seed(0)
     tokenizer = word_tokenizer((f"word{number}" for number in range(495)), max_vocab=500)
-    config = TinyRecursiveConfig() if name == "trm" else QwenConfig(config=QWEN)
+    config = TinyRecursiveConfig() if name == "trm" else CausalLmConfig(config=QWEN)
     return config.build(tokenizer).eval()
 
 
@@ -69,7 +70,7 @@ def compare(name: str, rows: int, repeats: int) -> None:
         "cached": lambda: ours(True),
         "uncached": lambda: ours(False),
     }
-    if isinstance(decoder, QwenDecoder):
+    if isinstance(decoder, CausalLmDecoder):
         model: Any = decoder.causal_lm
 
         def theirs() -> Tensor:

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.lora import LoraOptions
 from edge_glass.decoders.quantization import Quantization
-from edge_glass.decoders.qwen import QwenConfig
 from edge_glass.decoders.tokenizer import word_tokenizer
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.vlm_qa.answer_loss import causal_lm_loss
@@ -71,7 +71,7 @@ def compare(
     folder: Path, quantization: Quantization, device: torch.device, arguments: argparse.Namespace
 ) -> None:
     """Print time, tokens/s and peak memory of both sides in one precision."""
-    options = QwenConfig(
+    options = CausalLmConfig(
         model=str(folder),
         dtype="bfloat16",
         quantization=quantization,

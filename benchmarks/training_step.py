@@ -24,7 +24,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edge_glass.decoders.qwen import QwenConfig, QwenDecoder
+from edge_glass.decoders.causal_lm import CausalLmDecoder
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.tokenizer import word_tokenizer
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.vlm_qa.answer_loss import causal_lm_loss
@@ -34,7 +35,7 @@ WIDTH, PREFIX = 512, 16
 TARGET_TIME, TARGET_MEMORY = 2.5, 5.0  # at 3 layers
 
 
-def build(num_layers: int) -> QwenDecoder:
+def build(num_layers: int) -> CausalLmDecoder:
     """Make the decoder; a fixed draw."""
     torch.manual_seed(0)
     sizes = {
@@ -47,7 +48,7 @@ def build(num_layers: int) -> QwenDecoder:
         "rms_norm_eps": 1e-6,
         "tie_word_embeddings": True,
     }
-    return QwenConfig(config=sizes).build(word_tokenizer(["a"], max_vocab=8)).train()
+    return CausalLmConfig(config=sizes).build(word_tokenizer(["a"], max_vocab=8)).train()
 
 
 def batch(rows: int, length: int, answer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from edge_glass.decoders.qwen import QwenConfig
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.trm import TinyRecursiveConfig
 from edge_glass.encoders.components import Component
 from edge_glass.fusion.vlm import VisionLanguageModel
@@ -54,7 +54,7 @@ def plain(trm: TinyRecursiveConfig, num_layers: int) -> Component:
         "num_key_value_heads": trm.num_heads,
         "tie_word_embeddings": trm.tie_word_embeddings,
     }
-    return Component(name="qwen2_5_tiny", config=QwenConfig(config=sizes))
+    return Component(name="qwen2_5_tiny", config=CausalLmConfig(config=sizes))
 
 
 def layers_of_equal_compute(trm: TinyRecursiveConfig) -> int:
@@ -90,7 +90,7 @@ def train(decoder: Component, steps: int, num_questions: int) -> dict[str, float
         max_new_tokens=config.max_new_tokens,
     )
     model = VisionLanguageModel(vlm_config, tokenizer).train()
-    objective = AnswerLoss(model, label_smoothing=config.label_smoothing, use_bfloat16=False)
+    objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
     optimizer = build_adamw(
         [
             (model.visual_tokens, config.projector_learning_rate),

@@ -11,8 +11,8 @@ import torch
 from beartype import beartype
 from jaxtyping import jaxtyped
 
-from edge_glass.decoders import layers, masks, qwen, sampling, trm
-from edge_glass.decoders.qwen import QwenConfig
+from edge_glass.decoders import causal_lm, layers, masks, sampling, trm
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.tokenizer import word_tokenizer
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ CHECKED = (
     (trm.TinyRecursiveDecoder, "embed"),
     (trm.TinyRecursiveDecoder, "forward"),
     (trm.TinyRecursiveDecoder, "project"),
-    (qwen.QwenDecoder, "embed"),
-    (qwen.QwenDecoder, "forward"),
-    (qwen.QwenDecoder, "project"),
+    (causal_lm.CausalLmDecoder, "embed"),
+    (causal_lm.CausalLmDecoder, "forward"),
+    (causal_lm.CausalLmDecoder, "project"),
 )
 TEXTS = ["what is in the top left ?", "a red apple", "how many are there ? 3"]
 SIZES = {
@@ -76,7 +76,7 @@ def qwen_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: object) -> 
     """A real Qwen2 checkpoint of tiny sizes, as the hub would hold it."""
     folder = tmp_path_factory.mktemp("qwen")
     torch.manual_seed(1)
-    decoder = QwenConfig(config=LOUD).build(tokenizer)  # type: ignore[arg-type]
+    decoder = CausalLmConfig(config=LOUD).build(tokenizer)  # type: ignore[arg-type]
     decoder.causal_lm.save_pretrained(folder)
     tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
     return folder

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from edge_glass.decoders.causal_lm import CausalLmDecoder
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.lora import LoraOptions
-from edge_glass.decoders.qwen import QwenConfig, QwenDecoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -18,16 +19,16 @@ WIDTH, LAYERS, RANK = 64, 2, 4  # as conftest.py sizes the model
 LORA = LoraOptions(rank=RANK, alpha=16, dropout=0.0)
 
 
-def logits(model: QwenDecoder, x: Tensor) -> Tensor:
+def logits(model: CausalLmDecoder, x: Tensor) -> Tensor:
     mask = torch.ones(x.shape[:2], dtype=torch.long)
     return model.project(model(x, mask).hidden_states[-1]).detach()
 
 
-def build(folder: Path, tokenizer: PreTrainedTokenizerFast, **options: Any) -> QwenDecoder:
-    return QwenConfig(model=str(folder), **options).build(tokenizer).eval()
+def build(folder: Path, tokenizer: PreTrainedTokenizerFast, **options: Any) -> CausalLmDecoder:
+    return CausalLmConfig(model=str(folder), **options).build(tokenizer).eval()
 
 
-def disturb(model: QwenDecoder) -> None:
+def disturb(model: CausalLmDecoder) -> None:
     """Gives the adapters weights as training would."""
     with torch.no_grad():
         for parameter in model.parameters():

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from edge_glass.decoders.causal_lm import CausalLmDecoder
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.lora import LoraOptions
 from edge_glass.decoders.quantization import quantization_config
-from edge_glass.decoders.qwen import QwenConfig, QwenDecoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,16 +24,16 @@ LORA = LoraOptions(rank=4, dropout=0.0)
 BITS = pytest.mark.parametrize("bits", ["4bit", "8bit"])
 
 
-def logits(model: QwenDecoder, x: Tensor) -> Tensor:
+def logits(model: CausalLmDecoder, x: Tensor) -> Tensor:
     mask = torch.ones(x.shape[:2], dtype=torch.long)
     return model.project(model(x, mask).hidden_states[-1])
 
 
-def build(folder: Path, tokenizer: PreTrainedTokenizerFast, **options: Any) -> QwenDecoder:
-    return QwenConfig(model=str(folder), **options).build(tokenizer).eval()
+def build(folder: Path, tokenizer: PreTrainedTokenizerFast, **options: Any) -> CausalLmDecoder:
+    return CausalLmConfig(model=str(folder), **options).build(tokenizer).eval()
 
 
-def disturb(model: QwenDecoder) -> None:
+def disturb(model: CausalLmDecoder) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:

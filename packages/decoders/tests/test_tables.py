@@ -3,15 +3,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from edge_glass.decoders.qwen import QwenConfig
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.tables import DECODERS
 from edge_glass.decoders.trm import TinyRecursiveConfig
 
 
 def test_names() -> None:
-    assert list(DECODERS) == ["trm", "qwen2_5_tiny", "qwen2_5_3b", "qwen2_5_7b"]
+    assert {"trm", "causal_lm", "qwen2_5_tiny", "qwen2_5_7b", "smollm2_135m"} <= set(DECODERS)
     assert DECODERS["trm"] is TinyRecursiveConfig
-    assert {config for name, config in DECODERS.items() if name != "trm"} == {QwenConfig}
+    assert {config for name, config in DECODERS.items() if name != "trm"} == {CausalLmConfig}
 
 
 def test_heavy_libraries_wait_until_they_are_needed() -> None:

@@ -52,6 +52,32 @@ def test_packed_equals_alone(tiny_vlm: BuildVlm, decoder: str, fusion: str) -> N
 
 
 @pytest.mark.parametrize(("decoder", "fusion"), BOTH)
+def test_a_conversation_among_others_equals_the_conversation_alone(
+    tiny_vlm: BuildVlm, decoder: str, fusion: str
+) -> None:
+    model = tiny_vlm(decoder, fusion)
+    features = torch.randn(1, 9, 24)
+    messages = [text for pair in zip(QUESTIONS, ANSWERS, strict=True) for text in pair]
+    talk, other = (example_ids(model.tokenizer, *each)[0] for each in (messages, messages[2:4]))
+
+    def logits(*parts: list[int]) -> torch.Tensor:
+        ids = torch.tensor([[token for part in parts for token in part]])
+        segments = [number for number, part in enumerate(parts) for _ in part]
+        hidden = model(features, ids, torch.tensor([segments]), ids).hidden_states[-1]
+        return model.decoder.project(hidden[0, -ids.shape[1] :])
+
+    packed, alone = logits(other, talk), logits(talk)
+    # float32 through a few layers; attention over masked columns adds in a different order
+    torch.testing.assert_close(packed[len(other) :], alone, rtol=1e-4, atol=1e-4)
+    # the last turn reads the earlier ones: as its own conversation it has different logits
+    last = example_ids(model.tokenizer, *messages[4:])[0]
+    assert (logits(last)[-1] - alone[-1]).abs().max() > 1e-3
+    # and it is asked as it was learned
+    prompt = prompt_ids(model.tokenizer, messages[4], messages[:4])
+    torch.testing.assert_close(logits(prompt)[-1], alone[len(prompt) - 1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
 def test_answers_are_the_same_alone_and_in_a_padded_batch(
     tiny_vlm: BuildVlm, decoder: str, fusion: str
 ) -> None:

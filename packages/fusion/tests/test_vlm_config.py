@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from edge_glass.decoders.qwen import QwenConfig
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.tables import DECODERS
 from edge_glass.decoders.trm import TinyRecursiveConfig
 from edge_glass.encoders.components import Component, ConfigError, as_options, component
@@ -123,7 +123,7 @@ def test_defaults_of_format_1_are_those_that_were_in_force() -> None:
     old = {each: {"name": "qwen2_5_tiny", "options": options} for each in parts}
     filled = from_format_1({**old, "visual_tokens": {}})["decoder"]["options"]
     qwen = component("decoder", "qwen2_5_tiny", filled, where="test")
-    assert qwen == QwenConfig(config={"hidden_size": 8})
+    assert qwen == CausalLmConfig(config={"hidden_size": 8})
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import nbformat
 import pytest
+from typer.testing import CliRunner
 
 from edge_glass.tools.create.alignment_evaluation import alignment_evaluation
+from edge_glass.tools.create.command import app
 from edge_glass.tools.create.template import assemble, parse_parameters, render
 from edge_glass.tools.create.vlm_evaluation import vlm_evaluation
 
@@ -87,3 +90,20 @@ def test_every_parameter_is_used_below(template: Template) -> None:
 def test_bad_parameters(texts: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         alignment_evaluation(parse_parameters(texts))
+
+
+@pytest.mark.parametrize("template", ["alignment", "vlm"])
+def test_a_model_that_had_nothing_to_learn_from_gives_a_notebook_with_the_reason(
+    template: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / ("align" if template == "alignment" else "vlm_qa")
+    folder.mkdir(parents=True)
+    (folder / "nothing_to_do.json").write_text('{"nothing_to_do": "the data set has none"}')
+    output = tmp_path / "notebooks" / "x.ipynb"
+    done = CliRunner().invoke(app, [template, "--output", str(output), "--execute"])
+    assert done.exit_code == 0, done.output
+    content = nbformat.reads(output.read_text(), as_version=4)
+    nbformat.validate(content)
+    title, cell = content["cells"]
+    assert title["source"].startswith("# ")
+    assert cell["source"] == "There is nothing to show: the data set has none."

@@ -131,7 +131,7 @@ def tiny_qwen(configure: Callable[..., Any]) -> dict[str, Any]:
     """A small pretrained Qwen2.5 in the project's folder, as options of a decoder with LoRA."""
     import torch
 
-    from edge_glass.decoders.qwen import QwenConfig
+    from edge_glass.decoders.causal_lm_config import CausalLmConfig
     from edge_glass.decoders.tokenizer import word_tokenizer
     from tiny_pixmo import COLOURS
 
@@ -142,7 +142,7 @@ def tiny_qwen(configure: Callable[..., Any]) -> dict[str, Any]:
         "num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": True,
     }  # fmt: skip
     torch.manual_seed(0)
-    decoder = QwenConfig(config=sizes).build(tokenizer)
+    decoder = CausalLmConfig(config=sizes).build(tokenizer)
     decoder.causal_lm.to(torch.bfloat16).save_pretrained("qwen")
     tokenizer.save_pretrained("qwen")
     lora = {"rank": 2, "alpha": 2, "dropout": 0.1}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from edge_glass.training.fetch.config import FetchConfig
 from edge_glass.training.fetch.report import Summary
@@ -59,3 +61,26 @@ def shard_hashes(out: Path) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*.parquet")
     }
+
+
+class Names(AbstractResolver):
+    """Resolves any name to the next list of addresses each time."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.resolved = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        addresses = self.answers[min(self.resolved, len(self.answers) - 1)]
+        self.resolved += 1
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0
+            )
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        pass

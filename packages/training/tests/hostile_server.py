@@ -51,12 +51,16 @@ class HostileServer:
         hits: number of requests per path.
         max_hits: after so many requests in all it answers none until this is raised.
         max_active: the largest number of parallel requests so far.
+        heads: all requests as they came, without their last line end.
+        locations: redirects by request target.
     """
 
     def __init__(self, *, reset_share: float = 0.0, delay: float = 0.0, hosts: int = 1) -> None:
         self.hits: Counter[str] = Counter()
         self.max_hits: int | None = None
         self.max_active = 0
+        self.heads: list[bytes] = []
+        self.locations: dict[str, str] = {}
         self._active = 0
         self._reset_share = reset_share
         self._delay = delay
@@ -114,6 +118,12 @@ class HostileServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answers one request; returns False to close the connection."""
         head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head.strip())
+        target = head.split(b" ")[1].decode("latin-1")
+        if target in self.locations:
+            return await self._send(writer, 302, b"", {"Location": self.locations[target]})
+        if head.startswith(b"CONNECT"):
+            return await self._send(writer, 407, b"")
         path = unquote(urlsplit(head.split(b" ")[1].decode()).path.strip("/"))
         kind, _, rest = path.partition("/")
         number = int(rest.split("/")[0] or 0) if rest[:1].isdigit() else 0
@@ -199,6 +209,11 @@ class HostileServer:
         if kind == "to":  # /to/0/SCHEME/REST: a redirect anywhere
             _, _, scheme, place = path.split("/", 3)
             return await self._send(writer, 302, b"", {"Location": f"{scheme}://{place}"})
+        if kind == "card":  # one image for any number
+            return await self._send(writer, 200, png(0))
+        if kind == "headers":  # one long header, and many
+            more = {f"X-{each}": "y" for each in range(200)}
+            return await self._send(writer, 200, body, {"Set-Cookie": "x" * 65_000, **more})
         if kind == "garbage":
             writer.write(b"\x00\x01 this is not HTTP\r\n\r\n")
             await writer.drain()

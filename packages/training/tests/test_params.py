@@ -157,7 +157,14 @@ CLIP = {"model": "openai/clip-vit-large-patch14-336", "revision": "0" * 40}
             {"prepare.tiny.shares": {"train": 1.0, "../x": 0.0}},
             r"prepare.tiny: shares name the splits \['../x'\], expected letters",
         ),
-        ({"datasets.other": {"captions": 3}}, "datasets.other: questions missing; add it; "),
+        ({"datasets.other": {"captions": 3}}, "datasets.other: captions is 3, expected a text or"),
+        ({"datasets.other": {}}, "datasets.other: found neither captions nor questions, expected"),
+        ({"datasets.other": {"questions": ""}}, "datasets.other: questions is '', expected the p"),
+        (
+            {"datasets.tiny": {"questions": "questions"}},
+            "vlm_qa.tiny.visual_tokens.kind is both, which uses the pooling .* datasets.tiny has "
+            "none: set kind: grid, or add captions",
+        ),
         (
             {
                 "launch": "deepspeed_zero2",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from edge_glass.decoders.sampling import Sampling
 from edge_glass.fusion.app.ask import Chat, ask_image, load_model, read_image, run_chat
+from edge_glass.fusion.generation import stream_answer
 
 QUESTIONS = ["how many dogs are there?", "where is the cat?", "what colour is it?", "what?"]
 
@@ -18,6 +21,10 @@ def noise(path: Path, seed: int) -> Path:
     pixels = torch.randint(0, 256, (40, 50, 3), generator=generator, dtype=torch.uint8)
     Image.fromarray(pixels.numpy()).save(path)
     return path
+
+
+def asked(path: Path, questions: list[str], folder: Path) -> list[str]:
+    return ["".join(pieces) for pieces in ask_image(path, questions, folder)]
 
 
 def test_a_chat_says_what_ask_says(vlm_folder: Path, tmp_path: Path) -> None:
@@ -32,8 +39,8 @@ def test_a_chat_says_what_ask_says(vlm_folder: Path, tmp_path: Path) -> None:
         "what?",
     ]
     run_chat(Chat(load_model(vlm_folder), first), lines, shown.append)
-    expected = ask_image(first, QUESTIONS[:2], vlm_folder)
-    expected += ask_image(second, [QUESTIONS[2]], vlm_folder)
+    expected = asked(first, QUESTIONS[:2], vlm_folder)
+    expected += asked(second, [QUESTIONS[2]], vlm_folder)
     assert shown == expected
     assert len(set(shown)) > 1
 
@@ -45,16 +52,63 @@ def test_an_error_ends_a_script_and_not_a_conversation(vlm_folder: Path, tmp_pat
     shown: list[str] = []
     errors: list[str] = []
     run_chat(chat, lines, shown.append, errors.append)
-    assert shown == ask_image(image, ["what?"], vlm_folder)  # the old image stays
+    assert shown == asked(image, ["what?"], vlm_folder)  # the old image stays
     assert [error.split(":")[0] for error in errors[:2]] == [
         "nowhere.png",
-        "/sing is not a command; use /image FILE or /quit",
+        "/sing is not a command; use /new, /image FILE or /quit",
     ]
     assert "/image needs a file" in errors[2]
     assert "positions, but max_positions is 64; shorten the text" in errors[3]
     with pytest.raises(FileNotFoundError, match="no such image"):
         run_chat(chat, lines, shown.append)
     assert len(shown) == 1
+
+
+def test_a_chat_keeps_its_history_until_it_is_cleared(vlm_folder: Path, tmp_path: Path) -> None:
+    model, image = load_model(vlm_folder), noise(tmp_path / "1.png", 1)
+    sampling = Sampling(temperature=4.0, seed=1)
+    chat = Chat(model, image, sampling, keep_history=True)
+    pieces: list[str] = []
+    first = chat.reply(QUESTIONS[0])
+    second = chat.reply(QUESTIONS[2], pieces.append)
+    assert chat.history == [QUESTIONS[0], first, QUESTIONS[2], second]
+    assert "".join(pieces) == second
+    assert len(pieces) > 1
+
+    def answered(number: int, *history: str) -> str:
+        return "".join(
+            stream_answer(
+                model, chat.features, QUESTIONS[2], history, sampling=sampling, example=number
+            )
+        )
+
+    assert second == answered(1, QUESTIONS[0], first or "") != answered(1)
+    assert chat.reply("/new") is None
+    assert chat.reply(QUESTIONS[2]) == answered(2)
+    with pytest.raises(ValueError, match="or begin a new conversation with /new"):
+        chat.reply("what " * 58)
+    assert chat.reply(f"/image {image}") is None
+    assert chat.reply(QUESTIONS[2]) == answered(3)
+    assert not Chat(model, image).keeps_history  # it was not trained on conversations
+
+
+def test_an_answer_ends_at_its_limits(vlm_folder: Path, tmp_path: Path) -> None:
+    model, image = load_model(vlm_folder), noise(tmp_path / "1.png", 1)
+    features = model.encode([read_image(image)] * 2)
+
+    def answers(**options: Any) -> list[str]:
+        sampling = Sampling(temperature=2.0, **options)
+        asked = model.answer_features(features, QUESTIONS[:2], sampling=sampling)
+        pieces = stream_answer(model, features[:1], QUESTIONS[0], sampling=sampling)
+        assert asked[0] == "".join(pieces)
+        return asked
+
+    whole, longer = answers(), answers(max_new_tokens=20)
+    # special tokens are not shown, so an answer may have fewer words than tokens
+    assert answers(max_new_tokens=2)[0] == " ".join(whole[0].split()[:2])
+    assert max(len(each.split()) for each in longer) > 6  # the limit in the model's config
+    word = whole[0].split()[2]
+    assert answers(stop=(word,)) == [each.split(word)[0].strip() for each in whole]
 
 
 def test_an_image_is_read_upright_as_rgb(tmp_path: Path) -> None:
@@ -76,9 +130,9 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
 
 def test_what_is_asked_is_checked_before_the_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="question 2 of 2 is empty"):
-        ask_image(tmp_path / "nowhere.png", ["what?", " "], tmp_path)
+        asked(tmp_path / "nowhere.png", ["what?", " "], tmp_path)
     with pytest.raises(FileNotFoundError, match="no such image"):
-        ask_image(tmp_path / "nowhere.png", ["what?"], tmp_path)
+        asked(tmp_path / "nowhere.png", ["what?"], tmp_path)
 
 
 def test_a_folder_that_is_no_model_is_named(
@@ -86,17 +140,17 @@ def test_a_folder_that_is_no_model_is_named(
 ) -> None:
     image = noise(tmp_path / "1.png", 1)
     with pytest.raises(ValueError, match=f"{tmp_path} is not a checkpoint"):
-        ask_image(image, ["what?"], tmp_path)
+        asked(image, ["what?"], tmp_path)
     with pytest.raises(ValueError, match="format is None, expected 'edge-glass-vlm/2'"):
-        ask_image(image, ["what?"], dual_folder)
+        asked(image, ["what?"], dual_folder)
     partly = tmp_path / "partly"
     partly.mkdir()
     for name in ("config.json", "model.safetensors"):
         (partly / name).write_bytes((vlm_folder / name).read_bytes())
     with pytest.raises(ValueError, match=r"tokenizer\.json does not exist; copy the model's whole"):
-        ask_image(image, ["what?"], partly)
+        asked(image, ["what?"], partly)
     config = (vlm_folder / "config.json").read_text()
     (partly / "tokenizer.json").write_bytes((vlm_folder / "tokenizer.json").read_bytes())
     (partly / "config.json").write_text(config.replace('"grid"', '"grit"'))
     with pytest.raises(ValueError, match=r"missing \['grid'\], unknown \['grit'\]"):
-        ask_image(image, ["what?"], partly)
+        asked(image, ["what?"], partly)

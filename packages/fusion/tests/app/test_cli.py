@@ -87,18 +87,20 @@ def test_ask_passes_its_sampling_options_on(vlm_folder: Path, tmp_path: Path) ->
     image = tmp_path / "scene.png"
     Image.linear_gradient("L").resize((60, 40)).save(image)
     questions = ["how many dogs are there?"] * 3
-    options = ("--temperature", "2", "--top-p", "0.9", "--seed", "3", "--json")
+    options = ("--temperature", "2", "--top-p", "0.9", "--seed", "3", "--json",
+               "--max-new-tokens", "4", "--stop", "blue")  # fmt: skip
     done = run("ask", str(image), *questions, *options, "--model", str(vlm_folder))
     answers = [json.loads(line)["answer"] for line in done.stdout.splitlines()]
-    sampling = Sampling(temperature=2.0, top_p=0.9, seed=3)
-    assert answers == ask_image(image, questions, vlm_folder, sampling)
+    limits = {"max_new_tokens": 4, "stop": ("blue",)}
+    sampling = Sampling(temperature=2.0, top_p=0.9, seed=3, **limits)
+    assert answers == ["".join(each) for each in ask_image(image, questions, vlm_folder, sampling)]
     assert len(set(answers)) > 1
     failed = run("ask", str(image), *questions, "--temperature", "-1")
     assert failed.stderr == "edge-glass: temperature is -1.0, expected 0 (greedy) or more\n"
 
 
 CODE = (
-    "from edge_glass.fusion.app.cli import typed_lines\n"
+    "from edge_glass.fusion.app.terminal import typed_lines\n"
     "for line in typed_lines('> '):\n    print(f'<{line}>', flush=True)\n"
     "print('over', flush=True)"
 )

@@ -30,8 +30,8 @@ def by_loops(
     kept = [i for i in range(rows) if keep_text[i]]
     total = (image.sum() + text.sum() + logit_scale) * 0
     for i in kept:
-        texts = [j for j in kept if j == i or groups[j] != groups[i]]
-        images = [j for j in range(rows) if j == i or groups[j] != groups[i]]
+        texts = [j for j in kept if j == i or (groups[j] != groups[i]).all()]
+        images = [j for j in range(rows) if j == i or (groups[j] != groups[i]).all()]
         for query, candidates, positive in (
             (image[i], text[texts], texts.index(i)),
             (text[i], image[images], images.index(i)),
@@ -49,6 +49,9 @@ def gradients(loss: Tensor, given: dict[str, Tensor]) -> list[Tensor]:
 CASES = {
     "plain": {},
     "groups": {"groups": torch.tensor([7, 7, 7, 3, 3, 5, 6, 7, 8, 9, 9, 9])},
+    "two numbers, images and captions": {
+        "groups": torch.tensor([[0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 5, 5, 1, 2, 3] * 2]).T
+    },
     "dropped captions": {"keep_text": torch.tensor([True, False] * 5 + [True, True])},
     "both": {
         "groups": torch.tensor([7, 7, 7, 3, 3, 5, 6, 7, 8, 9, 9, 9]),

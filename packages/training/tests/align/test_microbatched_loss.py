@@ -32,6 +32,7 @@ SOME = torch.tensor([True, False, True, True] * 6)
 MASKS = {
     "plain": (ALONE, ALL),
     "groups": (GROUPS, ALL),
+    "two numbers, images and captions": (torch.stack([GROUPS, ALONE % 7], dim=1), SOME),
     "dropped captions": (ALONE, SOME),
     "both": (GROUPS, SOME),
     "one caption is kept": (GROUPS, torch.arange(B) == 5),

@@ -10,15 +10,16 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from edge_glass.training.fetch.config import FetchConfig
-from edge_glass.training.fetch.failure import FetchError
-from edge_glass.training.fetch.http import (
+from edge_glass.training.fetch.addresses import (
     AddressError,
-    Client,
     PublicResolver,
     check_address,
     check_url,
 )
+from edge_glass.training.fetch.config import FetchConfig
+from edge_glass.training.fetch.failure import FetchError
+from edge_glass.training.fetch.http import Client
+from fetching import Names
 from hostile_server import HostileServer, png
 
 REFUSED = [
@@ -81,29 +82,6 @@ def test_private_addresses_can_be_allowed_but_other_schemes_cannot() -> None:
     check_url(URL("http://127.0.0.1/"), allow_private=True)
     with pytest.raises(AddressError, match="scheme 'file'"):
         check_url(URL("file:///etc/passwd"), allow_private=True)
-
-
-class Names(AbstractResolver):
-    """Resolves any name to the next list of addresses each time."""
-
-    def __init__(self, *answers: list[str]) -> None:
-        self.answers = list(answers)
-        self.resolved = 0
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        addresses = self.answers[min(self.resolved, len(self.answers) - 1)]
-        self.resolved += 1
-        return [
-            ResolveResult(
-                hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0
-            )
-            for address in addresses
-        ]
-
-    async def close(self) -> None:
-        pass
 
 
 def test_one_private_address_among_public_ones_refuses_the_name() -> None:
@@ -169,3 +147,9 @@ def test_a_redirect_is_checked_as_the_first_url_is() -> None:
         followed = server.url(f"to/0/http/{inner}", host="public.example")
         body = asyncio.run(get(followed, First(Names([])), allow_private=True))
         assert body == png(1)
+
+
+def test_headers_of_64_kib_are_read() -> None:
+    with HostileServer() as server:
+        body = asyncio.run(get(server.url("headers/3"), Names([]), allow_private=True))
+    assert body == png(3)

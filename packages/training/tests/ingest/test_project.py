@@ -107,11 +107,14 @@ def test_next_steps_warn_before_tracked_data_are_lost(params: Path, tmp_path: Pa
     assert yaml.safe_load(params.read_text())["data"] == "mine"
 
 
-def test_one_kind_alone_is_not_added(params: Path, tmp_path: Path) -> None:
-    before = params.read_text()
+@pytest.mark.parametrize("kind", ["captions", "questions"])
+def test_one_kind_alone_is_added_and_its_limits_are_named(
+    kind: str, params: Path, tmp_path: Path
+) -> None:
     (tmp_path / "data/mine").mkdir(parents=True)
-    lines = next_steps(tmp_path / "data/mine", ("captions",), params, "mine")
-    assert params.read_text() == before
-    assert lines[0].startswith("The stages need questions too")
-    assert "    mine: {captions: mine/captions, questions: …}" in lines
-    assert not any("dvc repro" in line for line in lines)
+    lines = next_steps(tmp_path / "data/mine", (kind,), params, "mine")
+    raw = yaml.safe_load(params.read_text())
+    assert (raw["data"], raw["datasets"]["mine"]) == ("mine", {kind: f"mine/{kind}"})
+    assert "  dvc repro" in lines
+    other = {"captions": "questions", "questions": "captions"}[kind]
+    assert any(line.startswith(f"There are no {other}: the stages for") for line in lines)

@@ -27,18 +27,23 @@ def encoded(image: Image.Image, kind: str) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F", "LAB"]
+)
 def test_what_is_kept_can_be_shown(mode: str) -> None:
-    image = Image.new("L", (12, 12), 90).convert("I" if mode == "I;16" else mode).convert(mode)
+    image = Image.new("LAB", (12, 12), (90, 128, 128))
+    if mode != "LAB":
+        image = Image.new("L", (12, 12), 90).convert("I" if mode == "I;16" else mode).convert(mode)
     data = encoded(image, "PNG" if mode in ("LA", "P", "RGBA") else "TIFF")
     assert decode_image(data).mode == mode
-    if mode == "F":
-        for use in (to_rgb, lambda _: image_hash(data, CONFIG)):
-            with pytest.raises(BadImageError, match="unsupported_mode: mode 'F'"):
-                use(decode_image(data))
-    else:
-        assert to_rgb(decode_image(data)).mode == "RGB"
-        assert image_hash(data, CONFIG) == perceptual_hash(decode_image(data))
+    assert to_rgb(decode_image(data)).mode == "RGB"
+    assert image_hash(data, CONFIG) == perceptual_hash(decode_image(data))
+
+
+def test_what_can_not_be_shown_is_not_kept() -> None:
+    data = encoded(Image.new("F", (12, 12), float("nan")), "TIFF")
+    with pytest.raises(BadImageError, match="unsupported_mode: mode 'F'"):
+        image_hash(data, CONFIG)
 
 
 def test_a_header_that_is_cut_is_a_reason() -> None:

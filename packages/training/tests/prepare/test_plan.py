@@ -41,6 +41,7 @@ def draw_inspections(seed: int) -> tuple[list[Inspection], list[str]]:
                 images=generator.integers(0, 12, texts).astype(np.int32),
                 problems=problems.astype(np.int16),
                 splits=generator.choice(split_codes, texts, p=[0.9, 0.05, 0.05]).astype(np.int16),
+                captions=generator.integers(1, 60, texts).astype(np.uint64),
             )
         )  # fmt: skip
     return results, ["captions"] * 5 + ["questions"] * 3
@@ -53,6 +54,7 @@ def test_the_plan_equals_that_of_a_loop(seed: int) -> None:
     seen: dict[bytes, str] = {}
     numbers: dict[tuple[str, str], dict[bytes, int]] = {}
     dropped: dict[str, dict[str, int]] = {"captions": {}, "questions": {}}
+    images_of: dict[int, set[bytes]] = {}
     for result, kind, group in zip(results, kinds, plan.groups, strict=True):
         for text, image in enumerate(result.images):
             identity = result.digests[image].tobytes()
@@ -64,11 +66,16 @@ def test_the_plan_equals_that_of_a_loop(seed: int) -> None:
                 assert group.image_rows[text] == -1
                 assert not group.first[text]
                 continue
+            if kind == "captions":
+                images_of.setdefault(int(result.captions[text]), set()).add(identity)
             own = numbers.setdefault((kind, split), {})
             assert group.first[text] == (identity not in own)
             assert group.image_rows[text] == own.setdefault(identity, len(own))
             assert group.names[group.splits[text]] == split
     assert {kind: report["dropped"] for kind, report in plan.reports.items()} == dropped
+    shared = sum(len(images) > 1 for images in images_of.values())
+    assert plan.reports["captions"]["captions_of_several_images"] == shared > 0
+    assert "captions_of_several_images" not in plan.reports["questions"]
     for (kind, split), own in numbers.items():
         assert plan.reports[kind]["images_kept"][split] == len(own)
     assert all(found["image_of_another_split"] for found in dropped.values())

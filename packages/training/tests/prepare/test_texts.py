@@ -24,7 +24,9 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 def schema_of(subset: str, *more: str) -> pa.Schema:
-    columns = {name: types[0] for name, types in SUBSETS[subset].columns.items()}
+    known = SUBSETS[subset]
+    optional = known.optional if subset == "pixmo-cap" else {}
+    columns = {name: types[0] for name, types in {**known.columns, **optional}.items()}
     extra = {name: pa.string() for name in more}
     return pa.schema({**columns, "image": IMAGE, **extra})
 
@@ -52,9 +54,33 @@ def test_for_a_file_of_no_kind_the_error_names_the_missing_column() -> None:
         find_subset("questions", lacking, where="f")
     with pytest.raises(DataError, match=r"^f: pixmo-cap needs column 'caption'"):
         find_subset("captions", schema_of("pixmo-cap-qa"), where="f")
-    links = schema_of("pixmo-cap").remove(3)
+    schema = schema_of("pixmo-cap")
+    links = schema.remove(schema.get_field_index("image"))
     with pytest.raises(DataError, match=r"^f: pixmo-cap needs column 'image'"):
         find_subset("captions", links, where="f")
+
+
+@pytest.mark.parametrize(
+    "missing", [("image_url",), ("transcripts",), ("image_url", "transcripts")]
+)
+def test_links_and_transcripts_may_be_missing(missing: tuple[str, ...]) -> None:
+    kept = [field for field in schema_of("pixmo-cap") if field.name not in missing]
+    assert find_subset("captions", pa.schema(kept), where="f") == "pixmo-cap"
+    read = columns_to_read("captions", "pixmo-cap", pa.schema(kept), where="f")
+    assert set(read) == {"caption", "transcripts"} - set(missing)
+    row = {name: value for name, value in ROWS["pixmo-cap"].items() if name in read}
+    (text,) = texts_of("pixmo-cap", row, seed=0, index=0, max_length=9)
+    assert text.columns["transcripts"] == ([] if "transcripts" in missing else ["cat"])
+    bare = pa.schema([("question", pa.string()), ("answer", pa.string()), ("image", IMAGE)])
+    assert find_subset("questions", bare, where="f") == "pixmo-cap-qa"
+
+
+def test_a_table_of_other_columns_names_the_import() -> None:
+    schema = pa.schema([("image", IMAGE), ("text", pa.string())])
+    with pytest.raises(
+        DataError, match=r"needs column 'caption'.*found image, text; `edge-glass i"
+    ):
+        find_subset("captions", schema, where="f")
 
 
 @pytest.mark.parametrize("name", ["split", "concept", "canonical_caption", "subgroup"])

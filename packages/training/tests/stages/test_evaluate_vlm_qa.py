@@ -118,7 +118,7 @@ def test_metrics_hold_every_control() -> None:
         "shuffled": ["one", "one", "red car"],
         "majority": ["two", "two", "red car"],
     }
-    assert score(answers, rows) == {
+    assert score(answers, rows, {}) == {
         "accuracy": pytest.approx(2 / 3),
         "f1": pytest.approx((1 + 1 + 0.5) / 3),
         "blind": pytest.approx(1 / 3),
@@ -128,11 +128,13 @@ def test_metrics_hold_every_control() -> None:
         "by_type": {"count": 1.0, "kind": 0.0},
         "f1_by_type": {"count": 1.0, "kind": 0.5},
         "blind_by_type": {"count": 0.5, "kind": 0.0},
+        "vqa_v2_exact_match": pytest.approx(2 / 3),
     }
 
 
 def test_long_answers_get_bleu_and_rouge() -> None:
     text = "a small brown dog lies under the wooden table"
     rows = [{"answer": text, "type": "describe"}]
-    metrics = score({name: [text] for name in ("model", "blind", "shuffled", "majority")}, rows)
+    names = ("model", "blind", "shuffled", "majority")
+    metrics = score({name: [text] for name in names}, rows, {})
     assert (metrics["bleu"], metrics["rouge_l"]) == (pytest.approx(1.0), pytest.approx(1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MAX_RANK = 10**6
+ALL_LINEAR = "all-linear"  # peft's own word
 ADAPTER = "default"  # peft's own name for the first adapter
 
 
@@ -24,13 +25,14 @@ class LoraOptions:
         rank: inner width of an adapter.
         alpha: an adapter's output is scaled by alpha / rank.
         dropout: probability of dropping an input of an adapter, in [0, 1).
-        target_modules: names of the linear layers that get an adapter.
+        target_modules: names of the linear layers that get an adapter, or `all-linear` for all
+            except the vocabulary projection. Families differ in the names.
     """
 
     rank: int = 64
     alpha: int = 16
     dropout: float = 0.05
-    target_modules: tuple[str, ...] = (
+    target_modules: tuple[str, ...] | Literal["all-linear"] = (
         "q_proj",
         "k_proj",
         "v_proj",
@@ -56,21 +58,28 @@ def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
     The adapters are float32 for any type of base, and drawn from torch's global generator.
     """
     from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
+    targets = options.target_modules
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    unknown = sorted(set(options.target_modules) - names)
+    unknown = [] if targets == ALL_LINEAR else sorted(set(targets) - names)
+    linear = {
+        name.rpartition(".")[2]: each
+        for name, each in model.named_modules()
+        if isinstance(each, (nn.Linear, Conv1D))
+    }
     if unknown:
-        linear = {
-            n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear)
-        }
         raise ValueError(
-            f"lora: target_modules {unknown} match no layer; choose among {sorted(linear)}"
+            f"lora: target_modules {unknown} match no layer; choose among {sorted(linear)}, or set "
+            f"target_modules: {ALL_LINEAR}"
         )
     config = LoraConfig(
         r=options.rank,
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
-        target_modules=list(options.target_modules),
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        # GPT-2's layers hold their weights transposed
+        fan_in_fan_out=any(isinstance(each, Conv1D) for each in linear.values()),
         bias="none",
         task_type="CAUSAL_LM",
     )

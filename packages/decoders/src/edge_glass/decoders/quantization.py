@@ -16,6 +16,7 @@ from torch import nn
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
 
+VOCABULARY = ["lm_head", "embed_out"]  # names of the vocabulary projection in all families
 Quantization = Literal["none", "8bit", "4bit"]
 
 
@@ -40,14 +41,14 @@ def quantization_config(
 
     if quantization == "8bit":
         return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_8bit=True, llm_int8_skip_modules=["lm_head"]
+            load_in_8bit=True, llm_int8_skip_modules=VOCABULARY
         )
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute_dtype,
-        llm_int8_skip_modules=["lm_head"],
+        llm_int8_skip_modules=VOCABULARY,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,24 +16,32 @@ from edge_glass.decoders.base import Decoder
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How the next word is chosen.
+    """How the next word is chosen, and when an answer ends.
 
     Attributes:
         temperature: logits are divided by it; 0 is greedy.
         top_p: words are drawn from the smallest set whose probability is at least this (nucleus
             sampling, Holtzman et al., 2020, arXiv:1904.09751).
         seed: seed of the noise.
+        max_new_tokens: limit of an answer's length; None takes that of the model.
+        stop: an answer ends before the first of these strings.
     """
 
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    max_new_tokens: int | None = None
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
+        if not 0 <= self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}, expected 0 (greedy) or more")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}, expected 0 < top_p <= 1")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is {self.max_new_tokens}, expected at least 1")
+        if not all(self.stop):
+            raise ValueError("a stop string is empty; give at least one letter, or leave it out")
 
 
 def uniform(seed: int, example: int, step: int) -> float:
@@ -65,21 +74,53 @@ def choose(
     return words.gather(-1, rank)[:, 0]
 
 
-@torch.no_grad()
 def generate(
     decoder: Decoder,
     inputs_embeds: Float[Tensor, "B S D"],
     attention_mask: Int[Tensor, "B S"],
     embed_next: Callable[[Tensor], Tensor],
     max_new_tokens: int,
-    eos_token_id: int,
+    eos_token_id: int | Sequence[int],
     prefix_length: int = 0,
     *,
     sampling: Sampling | None = None,
     examples: Sequence[int] | None = None,
+    stopped: Callable[[Tensor], Tensor] | None = None,
     use_cache: bool = True,
 ) -> Int[Tensor, "B M"]:
-    """Continues each row of a batch until EOS or `max_new_tokens`.
+    """Continues each row of a batch until it ends; see `generate_words` for the arguments.
+
+    Returns:
+        (B, M) ids, EOS included; M <= max_new_tokens is the length of the longest row.
+    """
+    words = list(
+        generate_words(
+            decoder, inputs_embeds, attention_mask, embed_next, max_new_tokens, eos_token_id,
+            prefix_length, sampling=sampling, examples=examples, stopped=stopped,
+            use_cache=use_cache,
+        )
+    )  # fmt: skip
+    if not words:
+        return attention_mask.new_empty((len(attention_mask), 0), dtype=torch.long)
+    return torch.stack(words, dim=1)
+
+
+@torch.no_grad()
+def generate_words(
+    decoder: Decoder,
+    inputs_embeds: Float[Tensor, "B S D"],
+    attention_mask: Int[Tensor, "B S"],
+    embed_next: Callable[[Tensor], Tensor],
+    max_new_tokens: int,
+    eos_token_id: int | Sequence[int],
+    prefix_length: int = 0,
+    *,
+    sampling: Sampling | None = None,
+    examples: Sequence[int] | None = None,
+    stopped: Callable[[Tensor], Tensor] | None = None,
+    use_cache: bool = True,
+) -> Iterator[Int[Tensor, " B"]]:
+    """Yields the next word of each row of a batch, until EOS or `max_new_tokens`.
 
     Args:
         decoder: in evaluation mode.
@@ -88,21 +129,22 @@ def generate(
         embed_next: (B, 1) token ids -> (B, 1, D) embeddings of the next position, with what a
             fusion adds to each word.
         max_new_tokens: limit per row.
-        eos_token_id: ends a row; an ended row is filled with it.
+        eos_token_id: ends a row. Several are possible; an ended row is filled with the first.
         prefix_length: see `Decoder.forward`.
         sampling: how words are chosen; None is greedy.
         examples: one number per row, which decides the row's noise; None takes the number of the
             row. Give it to get the same sampled answers at a different batch size.
+        stopped: from the words so far (B, M) to (B,), True at rows that end here; None for no
+            other end than EOS.
         use_cache: False runs the whole sequence for every word: slow, a reference for tests.
-
-    Returns:
-        (B, M) ids, EOS included; M <= max_new_tokens is the length of the longest row.
     """
     batch = inputs_embeds.shape[0]
     _check(decoder, attention_mask, batch, examples)
     sampling = sampling or Sampling()
     examples = range(batch) if examples is None else examples
     mask = attention_mask.long()
+    ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
+    end_ids = torch.tensor(ends, device=mask.device)
     rows = torch.arange(batch, device=mask.device)
     # The last kept column of each row predicts its first word, with padding on either side.
     last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
@@ -111,11 +153,14 @@ def generate(
     words: list[Tensor] = []
     for step in range(max_new_tokens):
         logits = decoder.project(output.hidden_states[-1][rows, last])
-        word = choose(logits, sampling, examples, step).masked_fill(ended, eos_token_id)
-        words.append(word)
-        ended = ended | (word == eos_token_id)
+        word = choose(logits, sampling, examples, step).masked_fill(ended, ends[0])
+        yield word
+        ended = ended | torch.isin(word, end_ids)
+        if stopped is not None:
+            words.append(word)
+            ended = ended | stopped(torch.stack(words, dim=1))
         if step == max_new_tokens - 1 or bool(ended.all()):
-            break
+            return
         mask = torch.cat((mask, mask.new_ones(batch, 1)), dim=1)
         following = embed_next(word[:, None])
         if use_cache:
@@ -124,9 +169,6 @@ def generate(
             inputs_embeds = torch.cat((inputs_embeds, following), dim=1)
             output = decoder(inputs_embeds, mask, prefix_length=prefix_length)
         last = torch.full_like(last, output.hidden_states[-1].shape[1] - 1)
-    if not words:
-        return torch.empty(batch, 0, dtype=torch.long, device=mask.device)
-    return torch.stack(words, dim=1)
 
 
 def _check(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from edge_glass.decoders.base import DecoderConfig
-from edge_glass.decoders.qwen import QwenConfig
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.trm import TinyRecursiveConfig
 
 DECODERS: dict[str, type[DecoderConfig]] = {
     "trm": TinyRecursiveConfig,
-    "qwen2_5_tiny": QwenConfig,
-    "qwen2_5_3b": QwenConfig,
-    "qwen2_5_7b": QwenConfig,
+    "causal_lm": CausalLmConfig,
+    "qwen2_5_tiny": CausalLmConfig,
+    "qwen2_5_0_5b": CausalLmConfig,
+    "qwen2_5_3b": CausalLmConfig,
+    "qwen2_5_7b": CausalLmConfig,
+    "qwen3_0_6b": CausalLmConfig,
+    "smollm2_135m": CausalLmConfig,
+    "smollm2_360m": CausalLmConfig,
 }

@@ -11,6 +11,7 @@ import struct
 import zlib
 
 ORIENTATION = 0x0112  # EXIF and TIFF tag
+PROFILE = 34675  # TIFF tag of the colour profile
 # TIFF tags that pixels and orientation depend on: sizes, strips, tiles, compression, colours.
 PIXEL_TAGS = {
     *range(254, 269), *range(273, 280), 284, 317, 320, *range(322, 326), *range(338, 342), 347,
@@ -18,21 +19,24 @@ PIXEL_TAGS = {
 }  # fmt: skip
 
 
-def reduce_metadata(data: bytes) -> bytes | None:
-    """Returns an image file without metadata but its orientation; None if the format has none."""
+def reduce_metadata(data: bytes, *, keep_profile: bool = False) -> bytes | None:
+    """Returns an image file without metadata but its orientation; None if the format has none.
+
+    `keep_profile` keeps the colour profile too.
+    """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _reduce_png(data)
+        return _reduce_png(data, keep_profile)
     if data.startswith(b"\xff\xd8\xff"):
-        return _reduce_jpeg(data)
+        return _reduce_jpeg(data, keep_profile)
     if _tiff_entries(data)[1]:
-        return _reduce_tiff(data)
+        return _reduce_tiff(data, keep_profile)
     if data[4:12] == b"ftypavif":
         # EXIF with an empty directory: boxes of the format turn an AVIF, not EXIF.
         return re.sub(rb"(?s)(II\*\0\x08\0\0\0|MM\0\*\0\0\0\x08)..", rb"\1\0\0", data)
     return None
 
 
-def _reduce_png(data: bytes) -> bytes:
+def _reduce_png(data: bytes, keep_profile: bool) -> bytes:
     kept, exif, place = [data[:8]], b"", 8
     while place + 12 <= len(data):  # size, kind, content, checksum
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
@@ -41,22 +45,27 @@ def _reduce_png(data: bytes) -> bytes:
             content = b"eXIf" + _exif_block(data[place + 8 : end - 4])
             exif = struct.pack(">I", len(content) - 4) + content
             exif += struct.pack(">I", zlib.crc32(content))
-        elif kind[:1].isupper() or kind == b"tRNS":  # what pixels depend on
+        elif (
+            kind[:1].isupper()  # what pixels depend on
+            or kind == b"tRNS"
+            or (keep_profile and kind == b"iCCP")
+        ):
             kept.append(data[place:end])
         place = end
     return b"".join([*kept[:2], exif, *kept[2:]])
 
 
-def _reduce_tiff(data: bytes) -> bytes:
+def _reduce_tiff(data: bytes, keep_profile: bool) -> bytes:
     """Appends a directory of the needed tags to the file; the header then points to it."""
     order, entries = _tiff_entries(data)
-    kept = [each for each in entries if struct.unpack_from(order + "H", each)[0] in PIXEL_TAGS]
+    tags = PIXEL_TAGS | {PROFILE} if keep_profile else PIXEL_TAGS
+    kept = [each for each in entries if struct.unpack_from(order + "H", each)[0] in tags]
     table = struct.pack(order + "H", len(kept)) + b"".join(kept) + bytes(4)
     body = data + bytes(len(data) % 2)
     return body[:4] + struct.pack(order + "I", len(body)) + body[8:] + table
 
 
-def _reduce_jpeg(data: bytes) -> bytes:
+def _reduce_jpeg(data: bytes, keep_profile: bool) -> bytes:
     kept, exif, place = [data[:2]], b"", 2
     # Segments: marker, size, content. The scan (0xDA), which holds the pixels, follows them.
     while (
@@ -68,7 +77,10 @@ def _reduce_jpeg(data: bytes) -> bytes:
         if data[place + 4 : place + 10] == b"Exif\0\0" and marker == 0xE1:
             content = b"Exif\0\0" + _exif_block(data[place + 10 : end])
             exif = b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
-        elif not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE)):  # JFIF and Adobe stay
+        elif (
+            not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE))  # JFIF and Adobe stay
+            or (keep_profile and data[place + 4 : place + 16] == b"ICC_PROFILE\0")
+        ):
             kept.append(data[place:end])
         place = end
     return b"".join([*kept[:1], exif, *kept[1:], data[place:]])

@@ -1,25 +1,28 @@
 """Images from bytes: the only place where an image is opened, decoded, turned and made RGB.
 
-Whatever the bytes are, the result is an image or a `BadImageError` with a reason to count by, the
-same in every command. Metadata never decides whether an image is used: if Pillow gives up on an odd
-tag or on megabytes of text, the image is read again with its metadata reduced to the orientation.
-No torch is imported here.
+Whatever the bytes are, the result is an image as common viewers show it or a `BadImageError` with a
+reason to count by, the same in every command. Metadata never decides whether an image is used: if
+Pillow gives up on an odd tag or on megabytes of text, the image is read again with its metadata
+reduced to the orientation. Of animations and of files with several images, the first is read. An
+image of which a part is missing is refused; a JPEG that lacks bytes but no pixel is used. No torch
+is imported here.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import logging
-import threading
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, Jpeg2KImagePlugin, JpegImagePlugin, UnidentifiedImageError
 
+from edge_glass.encoders.image_faults import BadImageError, guarded
 from edge_glass.encoders.image_metadata import ORIENTATION, exif_orientation, reduce_metadata
+from edge_glass.encoders.image_modes import check_mode, on_white
+from edge_glass.encoders.image_plugins import missing_plugin
+
+__all__ = ["BadImageError", "check_mode", "decode_image", "guarded", "orientation", "to_rgb"]
 
 # Half an image must be an error, never an image that is grey below.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -28,13 +31,13 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # Formats of the web, of cameras and of scanners. Pillow reads more, but some of its decoders start
 # other programs (Ghostscript for PostScript), and these bytes come from strangers.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "JPEG2000", "ICO", "PPM")
-HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-# Modes with a known range; the others are floats ("F") and colours that Pillow can't convert (LAB).
-MODES = (
-    *("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"),
-    *("I", "I;16", "I;16B", "I;16L", "I;16N"),
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "JPEG2000", "ICO", "PPM"),
+    *("HEIF", "JXL"),
 )
+JPEG2000 = (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
+END_OF_JPEG = b"\xff\xd9"
+JPEG_NOISE = bytes(range(1, 255)) * 64  # no 0xFF, so all of it is pixels
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,22 +52,6 @@ ORIENTED = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # keys
 Draft = Callable[[tuple[int, int]], tuple[int, int]]
 
 
-class BadImageError(ValueError):
-    """An image that can't be used.
-
-    Attributes:
-        reason: a short name to count by, such as "truncated_image".
-        detail: what was found, for people.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)  # both, so that it survives pickling
-        self.reason, self.detail = reason, detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
-
-
 def decode_image(
     data: bytes | None, *, max_pixels: int | None = None, draft: Draft | None = None
 ) -> Image.Image:
@@ -77,21 +64,23 @@ def decode_image(
             libjpeg then decodes at 1/2, 1/4 or 1/8 of the size. It changes pixels.
 
     Raises:
-        BadImageError: "missing_image", "not_an_image", "truncated_image", "undecodable_image" or
-            "image_bomb".
+        BadImageError: "missing_image", "not_an_image", "needs_plugin", "truncated_image",
+            "undecodable_image" or "image_bomb".
     """
     if not data:
         raise BadImageError("missing_image", "no bytes: the file is empty")
+    if remedy := missing_plugin(data):
+        raise BadImageError("needs_plugin", remedy)
     try:
         return _decode(data, max_pixels, draft)
     except BadImageError as error:
-        reduced = None if error.reason == "image_bomb" else reduce_metadata(data)
-        if reduced is None:
-            raise
-        try:
-            return _decode(reduced, max_pixels, draft)
-        except BadImageError:
-            raise error from None
+        if error.reason != "image_bomb":
+            for mended in _mended(data):
+                try:
+                    return _decode(mended, max_pixels, draft)
+                except BadImageError:
+                    continue
+        raise
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -103,28 +92,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if 0 in image.size:
         raise BadImageError("too_small", f"{image.size[0]} x {image.size[1]} pixels, expected some")
     _load(image)
-    check_mode(image)
     with guarded():
-        return _on_white(_upright(image))
-
-
-def check_mode(image: Image.Image) -> None:
-    """Refuses decoded images that `to_rgb` can't show: the range of their values is not known.
-
-    Raises:
-        BadImageError: "unsupported_mode".
-    """
-    if image.mode == "I":
-        low, high = image.getextrema()
-        if low < 0 or high > 65535:  # type: ignore[operator]
-            raise BadImageError(
-                "unsupported_mode",
-                f"mode 'I' with values from {low} to {high}, expected 0 to 65535: save it with 8 "
-                "or 16 bits per channel",
-            )
-    elif image.mode not in MODES:
-        detail = f"mode {image.mode!r}: save it as RGB with 8 bits per channel"
-        raise BadImageError("unsupported_mode", detail)
+        shown = on_white(_upright(image))
+    shown.info.pop("icc_profile", None)  # so that nobody applies it again
+    return shown
 
 
 def orientation(image: Image.Image) -> int:
@@ -143,30 +114,15 @@ def orientation(image: Image.Image) -> int:
     return int(value) if value in range(1, 9) else 1
 
 
-@contextmanager
-def guarded() -> Iterator[None]:
-    """Runs Pillow on odd images: without its warnings, and whatever it raises is a `BadImageError`.
-
-    Raises:
-        BadImageError: "undecodable_image" for any exception of the block but a lack of memory.
-    """
-    with _quiet():
-        try:
-            yield
-        except (BadImageError, MemoryError):
-            raise
-        except Exception as error:
-            raise BadImageError("undecodable_image", f"{type(error).__name__}: {error}") from error
-
-
 def _decode(data: bytes, max_pixels: int | None, draft: Draft | None) -> Image.Image:
     with guarded():
+        image: Image.Image
         try:
             image = Image.open(io.BytesIO(data), formats=_formats())
         except UnidentifiedImageError:
             raise BadImageError("not_an_image", _describe(data)) from None
         except Image.DecompressionBombError as error:
-            raise BadImageError("image_bomb", str(error)) from None
+            image = _open_reduced(data, str(error))
         except OSError as error:
             raise BadImageError("truncated_image", str(error)) from None
         width, height = image.size
@@ -178,6 +134,56 @@ def _decode(data: bytes, max_pixels: int | None, draft: Draft | None) -> Image.I
     return image
 
 
+def _open_reduced(data: bytes, detail: str) -> Image.Image:
+    """Opens an image above Pillow's limit of pixels at 1/2, 1/4 or 1/8 of its size.
+
+    The decoders of JPEG and JPEG 2000 then compute no more pixels than that.
+    """
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    image: JpegImagePlugin.JpegImageFile | Jpeg2KImagePlugin.Jpeg2KImageFile
+    if data.startswith(b"\xff\xd8\xff"):
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    elif data.startswith(JPEG2000):
+        image = Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(data))
+    else:
+        raise BadImageError("image_bomb", detail)
+    width, height = image.size
+    # A progressive JPEG is held whole in memory, whatever the size of the result.
+    most = 2 * limit if image.info.get("progressive") else 64 * limit
+    power = next((each for each in (1, 2, 3) if width * height <= limit << (2 * each)), 0)
+    if not power or width * height > most:
+        raise BadImageError("image_bomb", detail)
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        image.draft(None, (width >> power, height >> power))
+    else:
+        image.reduce = power
+    return image
+
+
+def _mended(data: bytes) -> Iterator[bytes]:
+    """Yields the same image without what Pillow may have failed on: first all but colours."""
+    for keep_profile in (True, False):
+        reduced = reduce_metadata(data, keep_profile=keep_profile)
+        if reduced is not None:
+            yield reduced
+    if data.startswith(b"\xff\xd8\xff") and not data.endswith(END_OF_JPEG):
+        yield from _with_end(data.rstrip(b"\xff"))
+
+
+def _with_end(data: bytes) -> Iterator[bytes]:
+    """Yields a JPEG that breaks off with its end, if no pixel is missing.
+
+    What libjpeg fills in for missing pixels depends on the bytes that follow; the pixels that are
+    there do not.
+    """
+    ended = data + END_OF_JPEG
+    try:
+        if _decode(ended, None, None) == _decode(data + JPEG_NOISE + END_OF_JPEG, None, None):
+            yield ended
+    except BadImageError:
+        return
+
+
 def _load(image: Image.Image) -> None:
     with guarded():
         try:
@@ -186,16 +192,15 @@ def _load(image: Image.Image) -> None:
             raise BadImageError("truncated_image", str(error)) from None
 
 
-@functools.cache
 def _formats() -> tuple[str, ...]:
-    """Returns those of `FORMATS` that this Pillow was built with."""
+    """Returns those of `FORMATS` that Pillow can read now."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _describe(data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
-        return "a HEIC image, which Pillow does not read: convert it to JPEG or PNG"
+    if b"<svg" in data[:4096].lower():
+        return "a drawing (SVG): render it to PNG, or use `edge-glass import --format svg`"
     return f"not an image that is read here: the bytes begin with {data[:16]!r}"
 
 
@@ -208,43 +213,3 @@ def _upright(image: Image.Image) -> Image.Image:
     for key in ORIENTED:  # so that nobody turns it again
         turned.info.pop(key, None)
     return turned
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    if image.mode.startswith("I"):  # 16-bit grey: "I;16" from PNG, "I" from PGM and TIFF
-        import numpy as np
-
-        # 65535 = 255 * 257: rounds to the nearest of 256 levels, as viewers do.
-        grey = ((np.asarray(image).astype(np.int64) + 128) // 257).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    page = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-    return Image.alpha_composite(page, layer).convert("RGB")
-
-
-_LOCK = threading.Lock()
-_SILENCE: list[warnings.catch_warnings[None]] = []  # one per block of `_quiet` that is running
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences Pillow's warnings about large images and odd metadata, in any number of threads."""
-    with _LOCK:
-        if not _SILENCE:
-            first = warnings.catch_warnings()
-            first.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            _SILENCE.append(first)
-        else:
-            _SILENCE.append(_SILENCE[0])
-    try:
-        yield
-    finally:
-        with _LOCK:
-            saved = _SILENCE.pop()
-            if not _SILENCE:
-                saved.__exit__(None, None, None)

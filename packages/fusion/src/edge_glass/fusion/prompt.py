@@ -1,4 +1,10 @@
-"""From questions and answers to token ids: the same functions for training and for use."""
+"""From conversations to token ids: the same functions for training and for use.
+
+A conversation is a list of messages of user and assistant in turn; a single question is the
+shortest one. Its first question is written by the chat template. What the template writes between
+an answer and the next question is the same for each later turn, so the ids of a turn never depend
+on how many follow it, and training and use agree.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +14,73 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from edge_glass.fusion.start_token import without_start
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # label of prompt, padding and visual prefix, as in transformers
+_ANSWER = "EARLIERANSWER"  # stands for an answer while a template is applied
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
-    """Returns the ids of a question in the decoder's own chat template, ready for the answer."""
+def prompt_ids(
+    tokenizer: PreTrainedTokenizerBase, question: str, history: Sequence[str] = ()
+) -> list[int]:
+    """Returns the ids of a question in the tokenizer's chat template, ready for the answer.
+
+    `history` has the messages before it, user and assistant in turn. A start token is left out,
+    because the model puts it in front of the image.
+    """
+    if history:
+        return [*example_ids(tokenizer, *history)[0], *_later_prompt_ids(tokenizer, question)]
     messages = [{"role": "user", "content": question}]
     encoded = tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, tokenize=True, return_dict=True
     )
     ids: list[int] = list(encoded["input_ids"])  # type: ignore[index,call-overload,arg-type]
-    return ids
+    return without_start(tokenizer, ids)
 
 
 def example_ids(
-    tokenizer: PreTrainedTokenizerBase, question: str, answer: str
+    tokenizer: PreTrainedTokenizerBase, *messages: str, context: int = 0
 ) -> tuple[list[int], list[int]]:
-    """Returns (input_ids, labels) of one question and its answer.
+    """Returns (input_ids, labels) of a question and its answer, or of several turns.
 
-    Labels are `IGNORED` over the prompt; the answer and the end-of-sequence token are learned.
+    Labels are `IGNORED` over the prompts; each answer and its end-of-sequence token are learned,
+    apart from those among the first `context` messages.
     """
-    prompt = prompt_ids(tokenizer, question)
-    answer_ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
-    target = [*answer_ids, int(tokenizer.eos_token_id)]
-    return prompt + target, [IGNORED] * len(prompt) + target
+    ids: list[int] = []
+    labels: list[int] = []
+    for turn in range(0, len(messages), 2):
+        question, answer = messages[turn : turn + 2]
+        prompt = prompt_ids if turn == 0 else _later_prompt_ids
+        ids += prompt(tokenizer, question)
+        labels += [IGNORED] * (len(ids) - len(labels))
+        answer_ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        ids += [*answer_ids, int(tokenizer.eos_token_id)]
+        labels += [IGNORED] * (len(ids) - len(labels)) if turn < context else ids[len(labels) :]
+    return ids, labels
+
+
+def _later_prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
+    """Returns what follows the end-of-sequence token of an answer, up to the next answer."""
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": _ANSWER},
+        {"role": "user", "content": question},
+    ]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    _, found, rest = str(text).partition(_ANSWER)
+    if not found:
+        raise ValueError(
+            "the chat template writes no answers before the last one, so that this decoder can't "
+            "hold a conversation; ask single questions, or give it a different chat template"
+        )
+    end = str(tokenizer.eos_token)
+    if rest.lstrip().startswith(end):  # the answer's own end is already there
+        rest = rest.lstrip().removeprefix(end)
+    ids: list[int] = tokenizer(rest, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
@@ -43,6 +89,12 @@ def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Te
     ids = [[pad_token_id] * (length - len(each)) + list(each) for each in prompts]
     mask = [[0] * (length - len(each)) + [1] * len(each) for each in prompts]
     return torch.tensor(ids), torch.tensor(mask)
+
+
+def cut_at(text: str, stop: Sequence[str]) -> str:
+    """Returns the text up to the first of the stop strings, without it."""
+    ends = [at for each in stop if (at := text.find(each)) >= 0]
+    return text[: min(ends)] if ends else text
 
 
 def check_questions(questions: Sequence[str]) -> None:

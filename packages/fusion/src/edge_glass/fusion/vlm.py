@@ -9,7 +9,7 @@ different order for a different number of rows, and padding changes sums too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,13 @@ from torch import Tensor, nn
 from edge_glass.decoders.sampling import Sampling, generate
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.checkpoint import check_tensors
+from edge_glass.fusion.base import FusedInputs, VlmOutput
 from edge_glass.fusion.checkpoint import load_vlm, save_vlm
+from edge_glass.fusion.compute import autocast
+from edge_glass.fusion.generation import generation_arguments
 from edge_glass.fusion.packing import PADDING, packed_mask, packed_positions
-from edge_glass.fusion.prompt import IGNORED, check_questions, left_padded, prompt_ids
+from edge_glass.fusion.prompt import IGNORED, check_questions, cut_at, left_padded, prompt_ids
+from edge_glass.fusion.start_token import start_id, with_start
 from edge_glass.fusion.vlm_config import VlmConfig
 
 if TYPE_CHECKING:
@@ -30,24 +34,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-@dataclass(frozen=True, kw_only=True)
-class VlmOutput:
-    """Result of a training step's forward pass.
-
-    Attributes:
-        hidden_states: one (B, S, D) per supervision step of the decoder; the last is the answer.
-        labels: (B, S), `IGNORED` at positions that are not learned, the whole prefix among them.
-    """
-
-    hidden_states: tuple[Tensor, ...]
-    labels: Tensor
-
-
 class VisionLanguageModel(nn.Module):
     """Answers questions about images.
 
     Attributes:
         tokenizer: the decoder's, with a chat template.
+        start_id: the token in front of the image, see `start_token.py`; None for no such token.
         vision_encoder: frozen; None until `add_vision_encoder` builds it. `saved_state` leaves it
             out, and training works without it.
     """
@@ -59,11 +51,29 @@ class VisionLanguageModel(nn.Module):
         self.tokenizer = tokenizer
         self.visual_tokens, self.fusion, self.decoder = config.build(tokenizer)
         self.vision_encoder: VisionEncoder | None = None
+        self.start_id = start_id(tokenizer)
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
         return next(self.parameters()).device
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Returns the context in which the model and its loss compute, see `compute.py`."""
+        return autocast(self.device, self.decoder.dtype)
+
+    def fused(
+        self,
+        visual: Float[Tensor, "B N Dv"],
+        input_ids: Int[Tensor, "B T"],
+        attention_mask: Int[Tensor, "B T"],
+    ) -> FusedInputs:
+        """Returns the decoder's inputs: the start token (if there is one), prefix and words."""
+        fused: FusedInputs = self.fusion(visual, self.decoder.embed(input_ids), attention_mask)
+        if self.start_id is None:
+            return fused
+        start = input_ids.new_full((len(input_ids), 1), self.start_id)
+        return with_start(fused, self.decoder.embed(start))
 
     def forward(
         self,
@@ -72,22 +82,23 @@ class VisionLanguageModel(nn.Module):
         segment_ids: Int[Tensor, "B T"],
         labels: Int[Tensor, "B T"],
     ) -> VlmOutput:
-        """Runs packed questions with their images.
+        """Runs packed questions or conversations with their images.
 
         Args:
             features: from the vision encoder, any float type.
-            input_ids: the image's questions and answers one after the other.
-            segment_ids: the number of the question at each position, `PADDING` at padding.
+            input_ids: the image's conversations one after the other.
+            segment_ids: the number of the conversation at each position, `PADDING` at padding.
             labels: the token at positions that are learned, `IGNORED` elsewhere.
         """
-        visual = self.visual_tokens(features.float())
-        fused = self.fusion(visual, self.decoder.embed(input_ids), (segment_ids != PADDING).long())
-        output = self.decoder(
-            fused.inputs_embeds,
-            packed_mask(segment_ids, fused.prefix_length),
-            position_ids=packed_positions(segment_ids, fused.prefix_length),
-            prefix_length=fused.prefix_length,
-        )
+        with self.autocast():
+            visual = self.visual_tokens(features.float())
+            fused = self.fused(visual, input_ids, (segment_ids != PADDING).long())
+            output = self.decoder(
+                fused.inputs_embeds,
+                packed_mask(segment_ids, fused.prefix_length),
+                position_ids=packed_positions(segment_ids, fused.prefix_length),
+                prefix_length=fused.prefix_length,
+            )
         ignored = labels.new_full((labels.shape[0], fused.prefix_length), IGNORED)
         return VlmOutput(
             hidden_states=output.hidden_states, labels=torch.cat([ignored, labels], dim=1)
@@ -107,23 +118,11 @@ class VisionLanguageModel(nn.Module):
         Without `sampling` it is greedy. `examples` has one number per row, which decides the row's
         noise if words are sampled; None takes the number of the row.
         """
-        visual = self.visual_tokens(features.float())
-        fused = self.fusion(visual, self.decoder.embed(input_ids), attention_mask)
-
-        def embed_next(token_ids: Tensor) -> Tensor:
-            return self.fusion.extend(visual, self.decoder.embed(token_ids))
-
-        return generate(
-            self.decoder,
-            fused.inputs_embeds,
-            fused.attention_mask,
-            embed_next,
-            max_new_tokens=self.config.max_new_tokens,
-            eos_token_id=int(self.tokenizer.eos_token_id),
-            prefix_length=fused.prefix_length,
-            sampling=sampling,
-            examples=examples,
-        )
+        with self.autocast():
+            arguments = generation_arguments(
+                self, features, input_ids, attention_mask, sampling or Sampling(), examples
+            )
+            return generate(**arguments)
 
     @torch.no_grad()
     def answer_features(
@@ -131,13 +130,14 @@ class VisionLanguageModel(nn.Module):
         features: Float[Tensor, "B P Din"],
         questions: Sequence[str],
         *,
+        histories: Sequence[Sequence[str]] | None = None,
         sampling: Sampling | None = None,
         examples: Sequence[int] | None = None,
     ) -> list[str]:
         """Answers one question per row of features, all in one batch; see `generate`.
 
-        The logits of a question equal those in a different batch up to float rounding, not bit by
-        bit.
+        `histories` has the messages before each question, user and assistant in turn. The logits of
+        a question equal those in a different batch up to float rounding, not bit by bit.
         """
         if len(features) != len(questions):
             raise ValueError(
@@ -146,7 +146,10 @@ class VisionLanguageModel(nn.Module):
             )
         if not questions:
             return []
-        prompts = [prompt_ids(self.tokenizer, question) for question in questions]
+        prompts = [
+            prompt_ids(self.tokenizer, question, history)
+            for question, history in zip(questions, histories or [()] * len(questions), strict=True)
+        ]
         input_ids, attention_mask = left_padded(prompts, int(self.tokenizer.pad_token_id))
         answers = self.generate(
             features.to(self.device),
@@ -156,7 +159,7 @@ class VisionLanguageModel(nn.Module):
             examples,
         )
         texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [cut_at(text, sampling.stop if sampling else ()).strip() for text in texts]
 
     def answer(
         self,

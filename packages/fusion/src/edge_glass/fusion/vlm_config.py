@@ -7,7 +7,7 @@ stays the same model when a later version changes a default.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from edge_glass.decoders.base import Decoder
@@ -39,6 +39,7 @@ class VlmConfig:
         grid: rows and columns of these tokens.
         image_size: side of the encoder's square input in pixels.
         max_new_tokens: limit of an answer's length, in tokens.
+        conversations: whether it learned questions that follow earlier ones.
     """
 
     vision_encoder: Component
@@ -50,6 +51,7 @@ class VlmConfig:
     grid: tuple[int, int]
     image_size: int
     max_new_tokens: int
+    conversations: bool = False
 
     def __post_init__(self) -> None:
         kind = self.visual_tokens.kind
@@ -98,9 +100,11 @@ class VlmConfig:
                 "folder of a vision-language model, or update edge-glass-fusion"
             )
         names = {field.name for field in fields(cls)}
-        if set(plain) != names:
+        # models that were saved before an option existed do not have it
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not needed <= set(plain) <= names:
             raise ConfigError(
-                f"{where}: missing {sorted(names - set(plain))}, unknown "
+                f"{where}: missing {sorted(needed - set(plain))}, unknown "
                 f"{sorted(set(plain) - names)}; copy the model's whole folder again"
             )
         if found == FORMAT_1:

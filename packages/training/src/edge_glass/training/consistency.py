@@ -34,6 +34,7 @@ class DecoderWidth(Protocol):
 def check_consistency(params: Params, where: str) -> None:
     """Checks the chosen options against each other."""
     _check_processes(params, where)
+    _check_data(params, where)
     _check_launch_file(params, where)
     sizes = {
         "caption_image_size": params.encode.caption_image_size,
@@ -56,6 +57,16 @@ def _check_processes(params: Params, where: str) -> None:
             f"{where}: launch {params.launch.name} runs {number} processes, which do not divide "
             f"vlm_qa.{params.scale}.num_microbatches, {params.vlm_qa.num_microbatches}: choose a "
             "number of processes that does, or more microbatches"
+        )
+
+
+def _check_data(params: Params, where: str) -> None:
+    kind = params.vlm_qa.visual_tokens.kind
+    if params.data.captions is None and kind != "grid":
+        raise ConfigError(
+            f"{where}: vlm_qa.{params.scale}.visual_tokens.kind is {kind}, which uses the pooling "
+            f"that align trains on captions, and datasets.{params.data_name} has none: set kind: "
+            "grid, or add captions"
         )
 
 
@@ -88,7 +99,8 @@ def _token_shape(params: Params, image_size: int, where: str) -> TokenShape | No
 
 def _check_fusion(params: Params, where: str) -> None:
     decoder = params.decoder.config
-    width = decoder.width if isinstance(decoder, DecoderWidth) else None
+    with _named(f"{where}: decoders.{params.decoder.name}"):
+        width = decoder.width if isinstance(decoder, DecoderWidth) else None
     if width is not None:
         place = f"{where}: fusions.{params.fusion.name} with decoders.{params.decoder.name}"
         with _named(place), torch.device("meta"):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_glass.training.runtime.nothing_to_do import read_note
+
 PLOTS = (
     ("prepared data", "plots/prepare"),
     ("training curves", "plots/align"),
@@ -24,10 +26,14 @@ TRY_NEXT = (
 def results_page(project: Path) -> str:
     """Returns the results of a project, where its plots are, and commands to try."""
     lines = ["Retrieval, R@1 in %, image to text / text to image:"]
-    lines += _indented(_retrieval_rows(project), "evaluate_align")
+    lines += _indented(project, _retrieval_rows(project), "evaluate_align")
     lines += ["", "Answers, exact match in % (blind: without the image):"]
-    lines += _indented(_answer_rows(project), "evaluate_vlm_qa")
-    plots = [(folder, what) for what, folder in PLOTS if (project / folder).is_dir()]
+    lines += _indented(project, _answer_rows(project), "evaluate_vlm_qa")
+    plots = [
+        (folder, what)
+        for what, folder in PLOTS
+        if (project / folder).is_dir() and read_note(project / folder) is None
+    ]
     if plots:
         lines += ["", "Plots (`dvc plots show` draws the curves as one page):", *_table(plots)]
     return "\n".join([*lines, "", "Try next:", *_table(TRY_NEXT)])
@@ -67,8 +73,11 @@ def _read(project: Path, stage: str) -> dict[str, Any]:
     return metrics
 
 
-def _indented(rows: list[tuple[str, ...]], stage: str) -> list[str]:
-    return _table(rows) if rows else [f"  not measured yet: run `dvc repro {stage}`"]
+def _indented(project: Path, rows: list[tuple[str, ...]], stage: str) -> list[str]:
+    if rows:
+        return _table(rows)
+    reason = read_note(project / "plots" / stage)
+    return [f"  {reason}" if reason else f"  not measured yet: run `dvc repro {stage}`"]
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

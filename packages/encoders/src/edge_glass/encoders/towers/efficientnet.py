@@ -13,26 +13,31 @@ one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
 from edge_glass.encoders.base import TokenShape, VisionEncoder
+from edge_glass.encoders.files import write_atomic
 from edge_glass.encoders.limits import MAX_IMAGE_SIZE, check_between, check_path
 from edge_glass.encoders.towers.efficientnet_network import (
     LAYER_STRIDES,
     LAYER_WIDTHS,
     EfficientNetLite0,
 )
-from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
+from edge_glass.encoders.towers.preprocessing import PadColor, image_transform
 from edge_glass.encoders.towers.pretrained import model_path
+from edge_glass.encoders.towers.square import Fit
 
 # Google trained the lite networks on (x - 127) / 128, not with the mean and std of ImageNet.
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
+WEIGHTS_FILE = "model.safetensors"
 
 
 class EfficientNetLite0Encoder(VisionEncoder):
@@ -81,7 +86,8 @@ class EfficientNetLite0Config:
             otherwise dominate.
         fit: `pad` or `crop`, see `ImageTransform`.
         pad_color: `mean` or `white`.
-        weights: `package:` and the Python package that holds the .pth file, or the path of a file.
+        weights: `package:` and the Python package that holds the .pth file, or the path of a .pth
+            or .safetensors file.
     """
 
     image_size: int = 128
@@ -142,6 +148,21 @@ class EfficientNetLite0Config:
         """
         config = self if image_size is None else replace(self, image_size=image_size)
         network = EfficientNetLite0()
-        path = model_path(self.weights, "*.pth")
-        network.load_weights(torch.load(path, map_location="cpu", weights_only=True))
+        network.load_weights(self._read_weights())
         return EfficientNetLite0Encoder(config, network)
+
+    def copy_weights(self, folder: Path) -> None:
+        """Writes the weights of the network as safetensors."""
+        tensors = {name: value.contiguous() for name, value in self._read_weights().items()}
+        write_atomic(folder / WEIGHTS_FILE, save(tensors))
+
+    def with_weights(self, folder: Path) -> EfficientNetLite0Config:
+        """Returns the config with the weights in a folder that `copy_weights` wrote."""
+        return replace(self, weights=str((folder / WEIGHTS_FILE).resolve()))
+
+    def _read_weights(self) -> dict[str, Tensor]:
+        path = model_path(self.weights, "*.pth")
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return weights

@@ -15,6 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from edge_glass.encoders.files import write_atomic
+
+CODE = (".py", ".pyc", ".pyi")
 PACKAGE = "package:"
 
 
@@ -75,6 +78,19 @@ def locate_model(model: str, revision: str | None) -> tuple[str, bool]:
             "a branch moves, and then the results change"
         )
     return model, False
+
+
+def copy_model(model: str, revision: str | None, folder: Path) -> None:
+    """Copies the files of a model that lies on this machine; a hub id is left at its commit.
+
+    Code and symbolic links are not copied. The arguments are those of `locate_model`.
+    """
+    place, is_local = locate_model(model, revision)
+    if not is_local:
+        return
+    for path in sorted(Path(place).rglob("*")):
+        if path.is_file() and not path.is_symlink() and path.suffix not in CODE:
+            write_atomic(folder / path.relative_to(place), path.read_bytes())
 
 
 def local_config(model: str, revision: str | None) -> dict[str, Any] | None:

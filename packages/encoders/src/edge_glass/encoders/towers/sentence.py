@@ -7,7 +7,8 @@ returns how many texts are cut.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from edge_glass.encoders.base import TextEncoder
 from edge_glass.encoders.limits import MAX_COUNT, check_at_least, check_between, check_path
-from edge_glass.encoders.towers.pretrained import locate_model, no_progress_bar
+from edge_glass.encoders.towers.pretrained import copy_model, locate_model, no_progress_bar
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -90,6 +91,14 @@ class SentenceConfig:
                 f"max_tokens is {self.max_tokens}, expected at least 3: "
                 "two special tokens and one of text"
             )
+
+    def copy_weights(self, folder: Path) -> None:
+        """Copies the model's files, if they lie on this machine; see `copy_model`."""
+        copy_model(self.model, self.revision, folder)
+
+    def with_weights(self, folder: Path) -> SentenceConfig:
+        """Returns the config with the model in a folder that `copy_weights` wrote."""
+        return replace(self, model=str(folder.resolve()), revision=None)
 
     def build(self) -> SentenceEncoder:
         """Loads the model; a package or a folder needs no network.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -11,21 +11,24 @@ from torch import Tensor
 from edge_glass.decoders.sampling import Sampling
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.fusion.generation import stream_answer
 from edge_glass.fusion.prompt import check_questions
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 
 def ask_image(
     path: Path, questions: Sequence[str], model_folder: Path, sampling: Sampling | None = None
-) -> list[str]:
-    """Answers questions about an image, each independent of the others.
+) -> Iterator[Iterator[str]]:
+    """Yields the answers to questions about an image, each in pieces as they are generated.
 
-    Without `sampling` the answers are greedy.
+    The questions are independent of each other. Without `sampling` the answers are greedy.
     """
     check_questions(questions)
     image = read_image(path)
     model = load_model(model_folder)
-    return model.answer([image] * len(questions), questions, sampling=sampling)
+    features = model.encode([image])
+    for number, question in enumerate(questions):
+        yield stream_answer(model, features, question, sampling=sampling, example=number)
 
 
 def read_image(path: Path) -> Image.Image:
@@ -49,33 +52,79 @@ def load_model(folder: Path) -> VisionLanguageModel:
 
 
 class Chat:
-    """Successive questions about an image that may change.
+    """A conversation about an image that may change, which is encoded once.
 
-    Each question is independent: the model was trained on single questions, so earlier ones are
-    not part of its input. The image is encoded once.
+    Args:
+        sampling: how words are chosen; None is greedy.
+        keep_history: whether earlier questions and answers are part of the input; None keeps them
+            if the model was trained on conversations. A model of single questions answers worse
+            with a history, because it has never seen one.
+
+    Attributes:
+        history: the messages so far, user and assistant in turn.
     """
 
-    def __init__(self, model: VisionLanguageModel, path: Path) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        path: Path,
+        sampling: Sampling | None = None,
+        *,
+        keep_history: bool | None = None,
+    ) -> None:
+        self.model, self.sampling = model, sampling
+        kept = model.config.conversations if keep_history is None else keep_history
+        self.keeps_history = kept
         self.features: Tensor = model.encode([read_image(path)])
+        self.history: list[str] = []
+        self._asked = 0
 
-    def reply(self, line: str) -> str | None:
-        """Answers a question; for `/image FILE` it changes the image and returns None.
+    def reply(self, line: str, emit: Callable[[str], None] | None = None) -> str | None:
+        """Answers a question; a command returns None.
+
+        `/new` clears the history; `/image FILE` changes the image, and clears the history too.
+        `emit` receives the pieces of an answer as they are generated.
 
         Raises:
             OSError: if a new image does not exist; the old one stays.
-            ValueError: if a new image is not readable, the question is too long, or the command is
-                unknown.
+            ValueError: if a new image is not readable, the conversation is too long, or the command
+                is unknown.
         """
         command, _, rest = line.strip().partition(" ")
         if not command.startswith("/"):
-            return self.model.answer_features(self.features, [line.strip()])[0]
-        if command != "/image":
-            raise ValueError(f"{command} is not a command; use /image FILE or /quit")
-        if not rest.strip():
-            raise ValueError("/image needs a file: /image FILE")
-        self.features = self.model.encode([read_image(Path(rest.strip()).expanduser())])
+            return self._answer(line.strip(), emit)
+        if command not in ("/image", "/new"):
+            raise ValueError(f"{command} is not a command; use /new, /image FILE or /quit")
+        if command == "/image":
+            if not rest.strip():
+                raise ValueError("/image needs a file: /image FILE")
+            self.features = self.model.encode([read_image(Path(rest.strip()).expanduser())])
+        self.history.clear()
         return None
+
+    def _answer(self, question: str, emit: Callable[[str], None] | None) -> str:
+        pieces: list[str] = []
+        try:
+            for piece in stream_answer(
+                self.model,
+                self.features,
+                question,
+                self.history,
+                sampling=self.sampling,
+                example=self._asked,
+            ):
+                pieces.append(piece)
+                if emit is not None:
+                    emit(piece)
+        except ValueError as error:
+            if not self.history:
+                raise
+            raise ValueError(f"{error}; or begin a new conversation with /new") from error
+        self._asked += 1
+        answer = "".join(pieces)
+        if self.keeps_history:
+            self.history += [question, answer]
+        return answer
 
 
 def run_chat(
@@ -83,11 +132,13 @@ def run_chat(
     lines: Iterable[str],
     show: Callable[[str], None],
     complain: Callable[[str], None] | None = None,
+    emit: Callable[[str], None] | None = None,
 ) -> None:
     """Answers line by line until the end or `/quit`; empty lines are skipped.
 
-    `show` receives each answer, and `complain` the message of an error; the chat then goes on. If
-    `complain` is None, the first error is raised: a script would go on with the wrong image.
+    `emit` receives each answer in pieces, `show` the whole answer, and `complain` the message of an
+    error; the chat then goes on. If `complain` is None, the first error is raised: a script would
+    go on with the wrong image.
     """
     for line in lines:
         if line.strip() == "/quit":
@@ -95,7 +146,7 @@ def run_chat(
         if not line.strip():
             continue
         try:
-            answer = chat.reply(line)
+            answer = chat.reply(line, emit)
         except (ValueError, OSError) as error:
             if complain is None:
                 raise

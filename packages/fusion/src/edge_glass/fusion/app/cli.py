@@ -6,17 +6,18 @@ imports what it needs when it runs.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edge_glass.decoders.sampling import Sampling
 
 COMMANDS_GROUP = "edge_glass.commands"
 MAX_NAMED = 10  # images left out that are listed one by one
@@ -31,6 +32,21 @@ app = typer.Typer(
 )
 
 
+Temperature = Annotated[
+    float, typer.Option(help="Draw words at random; higher varies more. 0 is greedy.")
+]
+TopP = Annotated[
+    float, typer.Option(help="Draw from the most probable words of this total probability.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the draws; the same seed gives the same text.")]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(help="Longest answer, in tokens; default: as the model was trained.")
+]
+Stop = Annotated[
+    list[str] | None, typer.Option(help="End an answer before this text. May be repeated.")
+]
+
+
 @app.callback()
 def root() -> None:
     """Keeps `edge-glass` a group of subcommands, even if only one is installed."""
@@ -41,59 +57,78 @@ def ask(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     questions: Annotated[list[str], typer.Argument(help="One or more questions.")],
     model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/vlm_qa"),
-    temperature: Annotated[
-        float, typer.Option(help="Draw words at random; higher varies more. 0 is greedy.")
-    ] = 0.0,
-    top_p: Annotated[
-        float, typer.Option(help="Draw from the most probable words of this total probability.")
-    ] = 1.0,
-    seed: Annotated[
-        int, typer.Option(help="Seed of the draws; the same seed gives the same answers.")
-    ] = 0,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    max_new_tokens: MaxNewTokens = None,
+    stop: Stop = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
-    """Answer questions about an image.
+    """Answer questions about an image, each independent of the others.
 
     Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
     """
-    from edge_glass.decoders.sampling import Sampling
     from edge_glass.fusion.app.ask import ask_image
+    from edge_glass.fusion.app.terminal import write_piece
 
-    sampling = Sampling(temperature=temperature, top_p=top_p, seed=seed)
+    sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
     answers = ask_image(image, questions, model, sampling)
-    for question, answer in zip(questions, answers, strict=True):
+    for question, pieces in zip(questions, answers, strict=True):
         if as_json:
-            row = {"image": str(image), "question": question, "answer": answer}
+            row = {"image": str(image), "question": question, "answer": "".join(pieces)}
             typer.echo(json.dumps(row, ensure_ascii=False))
-        else:
-            typer.echo(f"{question} {answer}")
+            continue
+        write_piece(f"{question} ")
+        for piece in pieces:
+            write_piece(piece)
+        typer.echo()
 
 
 @app.command()
 def chat(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/vlm_qa"),
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    max_new_tokens: MaxNewTokens = None,
+    stop: Stop = None,
+    history: Annotated[
+        bool | None,
+        typer.Option(
+            "--history/--no-history",
+            help="Whether earlier questions and answers are part of the input; default: if the "
+            "model was trained on conversations.",
+        ),
+    ] = None,
 ) -> None:
-    """Answer questions about an image, one per line, until Ctrl-D or /quit.
+    """Hold a conversation about an image, one question per line, until Ctrl-D or /quit.
 
-    /image FILE changes the image. In a pipe the command prints one answer per line, and stops at
-    the first error.
+    /new begins a new conversation, and /image FILE changes the image. In a pipe the command prints
+    one answer per line, and stops at the first error.
 
     Example: edge-glass chat scene.png
     """
     from edge_glass.fusion.app.ask import Chat, load_model, read_image, run_chat
+    from edge_glass.fusion.app.terminal import typed_lines, write_piece
 
     read_image(image)  # report a wrong path before the model takes time to load
-    conversation = Chat(load_model(model), image)
+    sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
+    conversation = Chat(load_model(model), image, sampling, keep_history=history)
     if not sys.stdin.isatty():
         run_chat(conversation, sys.stdin, typer.echo)
         return
     typer.echo("One question per line. /image FILE changes the image, /quit or Ctrl-D ends.")
+    if conversation.keeps_history:
+        typer.echo("Earlier questions and answers are part of the input; /new clears them.")
+    elif history is None:
+        typer.echo("This model was trained on single questions: each is answered alone.")
     run_chat(
         conversation,
         typed_lines("> "),
-        lambda answer: typer.echo(answer or "(no answer)"),
+        lambda answer: typer.echo("" if answer else "(no answer)"),
         lambda message: typer.echo(f"edge-glass: {message}", err=True),
+        write_piece,
     )
 
 
@@ -147,20 +182,41 @@ def search(
         draw_search(sheet, query, folder, result)
 
 
-def typed_lines(prompt: str) -> Iterator[str]:
-    """Yields the lines that a person types in a terminal, until Ctrl-D or Ctrl-C.
+@app.command()
+def export(
+    format_name: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="sentence-transformers; see docs/export.md.")
+    ],
+    model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+) -> None:
+    """Write a model in a format that other tools read.
 
-    If Python has readline, the arrow keys edit a line and bring back earlier ones.
+    Example: edge-glass export sentence-transformers models/align exported
     """
-    if importlib.util.find_spec("readline") is not None:
-        import readline  # noqa: F401 - input() uses it once it is loaded
-    while True:
-        try:
-            line = input(prompt)
-        except (EOFError, KeyboardInterrupt):
-            sys.stdout.write("\n")  # the shell's prompt then begins on its own line
-            return
-        yield line
+    from edge_glass.fusion.export.formats import export_model
+
+    export_model(format_name, model, out)
+    typer.echo(f"{out}: {format_name}")
+
+
+def make_sampling(
+    temperature: float,
+    top_p: float,
+    seed: int,
+    max_new_tokens: int | None,
+    stop: list[str] | None,
+) -> Sampling:
+    """Returns the options of generation; wrong ones are refused before a model is loaded."""
+    from edge_glass.decoders.sampling import Sampling
+
+    return Sampling(
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        stop=tuple(stop or ()),
+    )
 
 
 def main() -> None:

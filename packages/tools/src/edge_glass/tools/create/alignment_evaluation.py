@@ -12,7 +12,7 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "project": ("..", "the project's folder, relative to this notebook"),
     "model_folder": ("models/align", "what `dvc repro align` wrote"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` wrote images and features"),
-    "split": ("", "which images and captions; empty: the last of those that begin with val"),
+    "split": ("", "which images and captions; empty: the last validation split"),
     "ks": ((1, 5, 10), "K of Recall@K"),
     "dim": (0, "numbers of an embedding used in the figures below; 0: all"),
     "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
@@ -56,20 +56,23 @@ from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.features.captions import caption_rows, first_rows
 from edge_glass.training.features.cache import read_index
 from edge_glass.training.folders import PREPARED
+from edge_glass.training.runtime.split_names import held_out_splits, splits_to_show
 from edge_glass.training.stages.evaluate_align import embed_split
 
 root = Path(project)
 model = DualEncoder.from_pretrained(root / model_folder, load_encoders=False)
 model = place_model(model, device)
 with chdir(root / data):  # the paths of a stage are relative to this folder
-    names = [name for name in read_index().splits["captions"] if name.startswith("val")]
-    split = split or names[-1]
+    names = read_index().splits["captions"]
+    split = split or splits_to_show(names)[-1]
     embedded = embed_split(model, split, caption_rows("train", PREPARED))
 
 # %%
 dims = list(model.config.matryoshka_dims)
 dim = dim or max(dims)
 captions = embedded.captions[: len(embedded.text)]
+if not held_out_splits(names):
+    print("No split is held out: these are images of training, and the numbers flatter.")
 print(f"{split}: {len(embedded.image)} images of {len(captions)} things")
 print(f"an image chooses among {len(embedded.candidates)} captions")
 print(f"dims {dims}; the figures below use {dim}")
@@ -182,11 +185,9 @@ Captions by the margin between their best right image and the best wrong one. In
 the five images found first; a green frame is right.
 
 # %%
-import io
-
 import pyarrow.parquet as pq
+from edge_glass.encoders.images import decode_image, to_rgb
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from PIL import Image
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
 image_bytes = pq.read_table(root / data / PREPARED / f"captions/{split}.images.parquet")["bytes"]
@@ -205,7 +206,7 @@ def show(queries, title):
         line[0].set_title(captions[query][:90], loc="left", fontsize=8)
         for axis, found in zip(line, scores[query].topk(5).indices.tolist()):
             stored = image_bytes[int(embedded.rows.images[found])].as_py()
-            axis.imshow(Image.open(io.BytesIO(stored)))
+            axis.imshow(to_rgb(decode_image(stored)))
             axis.set(xticks=[], yticks=[])
             color = "tab:green" if right[query, found] else "tab:red"
             plt.setp(axis.spines.values(), color=color, linewidth=2.5)

@@ -31,9 +31,9 @@ def alignment(
 
     Example: edge-glass-notebooks create alignment --set split=test_vendor --force
     """
-    from edge_glass.tools.create.alignment_evaluation import alignment_evaluation
+    from edge_glass.tools.create.alignment_evaluation import DEFAULTS, alignment_evaluation
 
-    _create(alignment_evaluation, output, values or [], force=force, execute=execute)
+    _create(alignment_evaluation, DEFAULTS, output, values or [], force=force, execute=execute)
 
 
 @app.command()
@@ -47,20 +47,25 @@ def vlm(
 
     Example: edge-glass-notebooks create vlm --set compare=False --execute --force
     """
-    from edge_glass.tools.create.vlm_evaluation import vlm_evaluation
+    from edge_glass.tools.create.vlm_evaluation import DEFAULTS, vlm_evaluation
 
-    _create(vlm_evaluation, output, values or [], force=force, execute=execute)
+    _create(vlm_evaluation, DEFAULTS, output, values or [], force=force, execute=execute)
 
 
 def _create(
     template: Callable[[Mapping[str, object]], str],
+    defaults: Mapping[str, tuple[object, str]],
     output: Path,
     texts: list[str],
     *,
     force: bool,
     execute: bool,
 ) -> None:
-    from edge_glass.tools.create.template import parse_parameters
+    from edge_glass.tools.create.template import (
+        nothing_to_show,
+        parse_parameters,
+        without_content,
+    )
     from edge_glass.tools.execute import ExecutionError, executed
 
     if output.suffix != ".ipynb":
@@ -76,7 +81,10 @@ def _create(
     if exists and not force:
         _refuse(f"{output}: exists already; --force replaces it")
     try:
-        text = template(parse_parameters(texts))
+        chosen = parse_parameters(texts)
+        text = template(chosen)
+        if reason := nothing_to_show(defaults, chosen, output.parent):
+            text = without_content(text, reason)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--set") from error
     try:

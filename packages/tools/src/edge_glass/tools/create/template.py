@@ -8,7 +8,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+NOTE = "nothing_to_do.json"  # that a stage of the training package writes
 PARAMETERS = "parameters"  # the tag by which papermill finds the cell
 
 
@@ -65,6 +67,37 @@ def render(
             kind = "markdown" if marker.strip() == "[markdown]" else "code"
             cells.append(TemplateCell(kind=kind, source=source.strip()))
     return assemble(cells)
+
+
+def nothing_to_show(
+    defaults: Mapping[str, tuple[object, str]], chosen: Mapping[str, object], folder: Path
+) -> str | None:
+    """Returns why the notebook's model was not trained, if its stage had nothing to do.
+
+    A data set with captions alone has no questions to learn from, for example. The stage then
+    leaves a note in the folder of the model.
+
+    Args:
+        defaults: the template's parameters, `project` and `model_folder` among them.
+        chosen: values that replace defaults.
+        folder: that the notebook lies in.
+    """
+    names = ("project", "model_folder")
+    values = [str(chosen.get(name, defaults[name][0])) for name in names]
+    try:
+        # the notebook's folder may not be there yet, and `resolve` goes up from it all the same
+        path = folder.resolve().joinpath(*values, NOTE).resolve()
+        note = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return str(note.get("nothing_to_do")) if isinstance(note, dict) else None
+
+
+def without_content(text: str, reason: str) -> str:
+    """Returns a notebook with the title of a different one, and why it has no content."""
+    title = "".join(json.loads(text)["cells"][0]["source"]).partition("\n")[0]
+    cells = [title, f"There is nothing to show: {reason}."]
+    return assemble([TemplateCell(kind="markdown", source=source) for source in cells])
 
 
 def parse_parameters(texts: Sequence[str]) -> dict[str, object]:

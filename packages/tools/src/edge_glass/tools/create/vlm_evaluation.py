@@ -12,7 +12,7 @@ DEFAULTS: dict[str, tuple[object, str]] = {
     "project": ("..", "the project's folder, relative to this notebook"),
     "model_folder": ("models/vlm_qa", "what `dvc repro vlm_qa` wrote"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` wrote images and features"),
-    "split": ("", "which images and questions; empty: the first of those that begin with val"),
+    "split": ("", "which images and questions; empty: the first validation split"),
     "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
     "num_threads": (2, "CPU threads, as in params.yaml; a different number may change last digits"),
     "reproducibility": ("portable", "portable or native, as in params.yaml"),
@@ -66,13 +66,16 @@ from edge_glass.encoders.device import place_model
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import FEATURES, PREPARED
+from edge_glass.training.runtime.split_names import held_out_splits, splits_to_show
 
 model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
 model = place_model(model, device)
 splits = read_index(root / data / FEATURES).splits["questions"]
-split = split or next(name for name in splits if name.startswith("val"))
+split = split or splits_to_show(splits)[0]
 rows = prepared_rows("questions", split, root / data / PREPARED)
 vision = vision_features("questions", split, root / data / FEATURES)
+if not held_out_splits(splits):
+    print("No split is held out: these are questions of training, and the numbers flatter.")
 print(f"{split}: {len(rows)} questions over {len(vision)} images")
 
 # %%
@@ -118,13 +121,11 @@ plt.show()
 ## Right and wrong answers, with their images
 
 # %%
-import io
-
 import pyarrow.parquet as pq
+from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.training.evaluation.answers.scores import exact_match
 from edge_glass.training.evaluation.figures.sheets import spread
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from PIL import Image
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
 image_bytes = pq.read_table(root / data / PREPARED / f"questions/{split}.images.parquet")["bytes"]
@@ -143,7 +144,7 @@ def show(places, title, columns=4):
     for axis in axes.flat:
         axis.axis("off")
     for axis, n in zip(axes.flat, places):
-        axis.imshow(Image.open(io.BytesIO(image_bytes[rows[n]["image"]].as_py())))
+        axis.imshow(to_rgb(decode_image(image_bytes[rows[n]["image"]].as_py())))
         axis.set_title(f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})", fontsize=8)
     plt.show()
 

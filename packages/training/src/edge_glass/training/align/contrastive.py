@@ -22,7 +22,7 @@ def contrastive_loss(
     image: Float[Tensor, "B D"],
     text: Float[Tensor, "B D"],
     logit_scale: Float[Tensor, ""],
-    groups: Int[Tensor, " B"],
+    groups: Int[Tensor, " B *G"],
     keep_text: Bool[Tensor, " B"],
 ) -> Float[Tensor, ""]:
     """Returns the symmetric InfoNCE loss: the mean of both directions over the kept rows.
@@ -31,14 +31,16 @@ def contrastive_loss(
         image: embeddings; row i belongs to row i of `text`. Normalised here.
         text: embeddings, normalised here.
         logit_scale: logarithm of the inverse temperature.
-        groups: two rows with equal numbers are not negatives of each other.
+        groups: (B,) or (B, G); two rows that have a number in common, in the same column, are not
+            negatives of each other.
         keep_text: False if the row's caption is dropped. A dropped caption is neither a query nor a
             candidate; its image remains a candidate for the other captions.
     """
     logits = logit_scale.exp() * F.normalize(image, dim=1) @ F.normalize(text, dim=1).T  # (B, B)
     rows = torch.arange(len(logits), device=logits.device)
     other = rows[:, None] != rows
-    same_group = other & (groups[:, None] == groups)
+    columns = groups.reshape(len(groups), -1)  # (B, G)
+    same_group = other & (columns[:, None] == columns).any(dim=2)
     dropped_text = other & ~keep_text
 
     find_text = logits.masked_fill(same_group | dropped_text, -torch.inf)  # image i chooses a text
@@ -53,7 +55,7 @@ def matryoshka_loss(
     text: Float[Tensor, "B E"],
     logit_scale: Float[Tensor, ""],
     terms: Mapping[int, float],
-    groups: Int[Tensor, " B"],
+    groups: Int[Tensor, " B *G"],
     keep_text: Bool[Tensor, " B"],
 ) -> Float[Tensor, ""]:
     """Returns the weighted sum of the contrastive losses of the embeddings' first numbers.

@@ -72,7 +72,8 @@ class GradientCache:
         Args:
             embed: returns a microbatch's embeddings; called twice for each with `recompute`.
             terms: dim to weight, ascending, as `MatryoshkaTerms.at` returns them.
-            groups: (B,) two rows with equal numbers are not negatives of each other.
+            groups: (B,) or (B, G); two rows that have a number in common, in the same column, are
+                not negatives of each other.
             keep_text: (B,) False if the row's caption is dropped.
         """
         # embed this process's microbatches, then gather the embeddings of the whole batch

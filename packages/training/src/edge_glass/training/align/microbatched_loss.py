@@ -48,7 +48,8 @@ class MicrobatchedLoss:
         text: (B, E) likewise.
         logit_scale: () logarithm of the inverse temperature.
         terms: dim to weight, ascending, as `MatryoshkaTerms.at` returns them.
-        groups: (B,) two rows with equal numbers are not negatives of each other.
+        groups: (B,) or (B, G); two rows that have a number in common, in the same column, are not
+            negatives of each other.
         keep_text: (B,) False if the row's caption is dropped.
     """
 
@@ -69,7 +70,7 @@ class MicrobatchedLoss:
         self.image, self.text = image.detach(), text.detach()
         self.scale = logit_scale.detach().to(self.image.dtype).exp()
         self.terms = dict(terms)
-        self.groups = groups
+        self.groups = groups.reshape(len(groups), -1)  # (B, G)
         self.dropped = ~keep_text.bool()
         self.weights = keep_text.to(self.image.dtype) / keep_text.sum().clamp_min(1)  # (B,)
         self.image_norms = self._inverse_norms(self.image)
@@ -197,8 +198,10 @@ class MicrobatchedLoss:
 
     def _masks(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Returns two (n, B) masks without the rows' own pairs: same group, dropped captions."""
-        same = self.groups[rows, None] == self.groups
-        dropped = self.dropped.expand_as(same).clone()
+        dropped = self.dropped.expand(len(self.dropped[rows]), -1).clone()
+        same = torch.zeros_like(dropped)
+        for numbers in self.groups.unbind(dim=1):
+            same |= numbers[rows, None] == numbers
         self._own(same, rows).fill_(False)
         self._own(dropped, rows).fill_(False)
         return same, dropped

@@ -12,6 +12,7 @@ from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.training.evaluation.retrieval.recall import retrieval_curve
 from edge_glass.training.features.cache import Features, gather, vision_features
 from edge_glass.training.features.captions import CaptionRows, caption_rows, first_rows
+from edge_glass.training.runtime import split_names
 
 BATCH = 256  # images that are embedded in one call
 
@@ -34,9 +35,9 @@ class ValidationSplit:
 
 
 def validation_splits(names: list[str], prepared: Path) -> dict[str, ValidationSplit]:
-    """Opens the splits whose names begin with "val"; test splits are never read here."""
+    """Opens the validation splits; the others are never read here."""
     splits = {}
-    for name in sorted(each for each in names if each.startswith("val")):
+    for name in split_names.validation_splits(names):
         rows = caption_rows(name, prepared)
         first = first_rows(rows.groups)
         firsts = [first[number] for number in range(len(rows.group_names))]

@@ -8,6 +8,21 @@ from torch import Tensor
 from edge_glass.training.engine.determinism import generator
 
 
+def fitted_batch_size(batch_size: int, num_microbatches: int, num_samples: int, stage: str) -> int:
+    """Returns the largest batch size, at most the given one, that so many samples can fill.
+
+    Raises:
+        ValueError: if not even one sample is there for each microbatch.
+    """
+    if num_samples < num_microbatches:
+        raise ValueError(
+            f"{stage}: split train has {num_samples} samples for num_microbatches "
+            f"{num_microbatches}, expected one or more for each: give more data, or set "
+            f"{stage}'s num_microbatches and batch_size to 1"
+        )
+    return min(batch_size, num_samples // num_microbatches * num_microbatches)
+
+
 def epoch_order(num_samples: int, *, seed: int, epoch: int) -> Tensor:
     """Returns a permutation of range(num_samples), a function of (seed, epoch) alone."""
     return torch.randperm(num_samples, generator=generator(seed, "order", epoch))

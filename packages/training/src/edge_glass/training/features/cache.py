@@ -41,7 +41,7 @@ class FeatureIndex:
     """A description of the cache.
 
     Attributes:
-        vision_width, text_width: numbers per token and per text.
+        vision_width, text_width: numbers per token and per text; no texts have a width of 0.
         grids: rows and columns of patches, by sub-set.
         image_sizes: pixels per side, by sub-set.
         texts_sha256: checksum of the `texts.json` of each caption split.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.features.cache import prepared_rows, text_features
+from edge_glass.training.runtime.canonical_caption import canonical_caption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +21,14 @@ class CaptionRows:
     Attributes:
         images: (M,) row of the image's features.
         groups: (M,) equal for rows that show the same thing: they are not negatives of each other.
+            Rows of one concept or image are, and those whose groups are scored with equal captions.
         texts: M tensors, each with the rows of the captions of the image.
         canonical: (M,) row of the caption that retrieval is scored with.
         features: (K, D) of the distinct texts of the split.
         captions: M canonical captions, as text.
-        group_names: name of each group, by its number.
+        text_numbers: (K,) equal for distinct texts of equal canonical form.
+        group_names: concept or image of each group's first row, by the group's number.
+        group_captions: canonical form of the caption that the group is scored with, by its number.
         labels: M classes that plots use for colours; "" if the data have none.
     """
 
@@ -33,8 +38,18 @@ class CaptionRows:
     canonical: Tensor
     features: Tensor
     captions: list[str]
+    text_numbers: Tensor
     group_names: list[str]
+    group_captions: list[str]
     labels: list[str]
+
+    def negatives(self, rows: Tensor, texts: Tensor) -> Tensor:
+        """Returns (B, 2) numbers of a batch; rows that share one of them are no negatives.
+
+        `rows` (B,) are drawn with the captions `texts` (B,), rows of `features`. An image can have
+        several captions, so that a group alone does not exclude that two drawn ones are equal.
+        """
+        return torch.stack([self.groups[rows], self.text_numbers[texts]], dim=1)
 
     def draw_texts(self, rows: Tensor, *, seed: int, step: int) -> Tensor:
         """Draws one caption for each of `rows` by (seed, step); returns its row in `features`."""
@@ -50,23 +65,47 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
     """Reads the rows of a caption split."""
     rows = prepared_rows("captions", split, prepared)
     index, features = text_features(split)
-    numbers: dict[str, int] = {}
-    for row in rows:
-        numbers.setdefault(row["group"], len(numbers))
+    captions = [row["canonical_caption"] for row in rows]
+    groups, names, scored = group_rows([row["group"] for row in rows], captions)
+    forms: dict[str, int] = {}
+    text_numbers = [forms.setdefault(canonical_caption(text), len(forms)) for text in index]
     texts = [
         torch.tensor([index[text] for text in dict.fromkeys((row["caption"], *row["transcripts"]))])
         for row in rows
     ]
     return CaptionRows(
         images=torch.tensor([row["image"] for row in rows]),
-        groups=torch.tensor([numbers[row["group"]] for row in rows]),
+        groups=torch.tensor(groups),
         texts=texts,
         canonical=torch.tensor([index[row["canonical_caption"]] for row in rows]),
         features=features,
-        captions=[row["canonical_caption"] for row in rows],
-        group_names=list(numbers),
+        captions=captions,
+        text_numbers=torch.tensor(text_numbers),
+        group_names=names,
+        group_captions=scored,
         labels=[row["label"] for row in rows],
     )
+
+
+def group_rows(
+    given: Sequence[str], captions: Sequence[str]
+) -> tuple[list[int], list[str], list[str]]:
+    """Returns the group of each row, and of each group the name and the caption's canonical form.
+
+    Args:
+        given: M concepts, or images for data without concepts. Equal ones are one group.
+        captions: M canonical captions. A group is scored with that of its first row, and groups
+            that are scored with equal captions are one.
+    """
+    numbers: dict[str, int] = {}
+    names: list[str] = []
+    forms: dict[str, int] = {}
+    for name, caption in zip(given, captions, strict=True):
+        if name not in numbers:
+            number = numbers[name] = forms.setdefault(canonical_caption(caption), len(forms))
+            if number == len(names):
+                names.append(name)
+    return [numbers[name] for name in given], names, list(forms)
 
 
 def first_rows(groups: Tensor) -> dict[int, int]:

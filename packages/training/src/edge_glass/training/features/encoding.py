@@ -19,12 +19,13 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from edge_glass.encoders.base import TextEncoder, VisionEncoder
 from edge_glass.encoders.components import Component
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.files import DataError, write_json
-from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.training.engine.determinism import environment, make_deterministic
 from edge_glass.training.features.config import Pool, pooled_grid
@@ -137,11 +138,23 @@ def _images(task: ShardTask) -> Iterator[NDArray[Any]]:
     total = -(-task.shape[0] // task.batch_size)
     if not task.quiet:
         batches = progress(batches, f"encode {task.path.parent.name} {task.path.name}", total=total)
+    first = task.first
     for batch in batches:
-        images = [decode_image(data) for data in batch]
+        images = [_image(task, row, data) for row, data in enumerate(batch, first)]
+        first += len(batch)
         with torch.inference_mode():
             features = encoder(encoder.preprocess(images).to(device))
         yield features.cpu().numpy()
+
+
+def _image(task: ShardTask, row: int, data: bytes) -> Image.Image:
+    try:
+        return to_rgb(decode_image(data))
+    except BadImageError as error:
+        raise DataError(
+            f"{task.source}, row {row}: {error}; `prepare` could use it, so this machine lacks a "
+            "plug-in or has a different version of Pillow: install it, or run `prepare` here"
+        ) from None
 
 
 def _texts(task: ShardTask) -> Iterator[NDArray[Any]]:

@@ -76,6 +76,23 @@ def fetch(
     user_agent: Annotated[
         str, typer.Option(help="Sent with each request. Include a way to reach you.")
     ] = USER_AGENT,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EDGE_GLASS_PROXY",
+            metavar="URL",
+            help="Send all requests through this proxy, such as http://USER:PASSWORD@HOST:PORT. "
+            "The variable keeps a password out of the list of processes.",
+        ),
+    ] = None,
+    placeholder_links: Annotated[
+        int,
+        typer.Option(help="Report an image that so many different links return as a placeholder."),
+    ] = 10,
+    drop_placeholders: Annotated[
+        bool,
+        typer.Option("--drop-placeholders", help="Leave placeholders out of the shards."),
+    ] = False,
     connect_timeout: Annotated[float, typer.Option(help="Seconds for a connection.")] = 10.0,
     read_timeout: Annotated[float, typer.Option(help="Seconds without a received byte.")] = 20.0,
     backoff: Annotated[float, typer.Option(help="Seconds before the second attempt.")] = 1.0,
@@ -132,6 +149,9 @@ def fetch(
         rows_per_shard=rows_per_shard,
         min_success=min_success,
         user_agent=user_agent,
+        proxy=proxy,
+        placeholder_links=placeholder_links,
+        drop_placeholders=drop_placeholders,
     )
     try:
         if scheduler:

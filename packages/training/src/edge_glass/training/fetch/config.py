@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -40,6 +40,9 @@ class FetchConfig:
         rows_per_shard: input rows per shard.
         min_success: the command fails if a smaller share of the images is there.
         user_agent: sent with each request.
+        proxy: the URL of the proxy that all requests go through; it may hold a password.
+        placeholder_links: an image that so many different links return is a placeholder.
+        drop_placeholders: whether rows with a placeholder lose it; otherwise it is reported only.
         seed: of the jitter.
     """
 
@@ -64,6 +67,9 @@ class FetchConfig:
     rows_per_shard: int = 2000
     min_success: float = 0.9
     user_agent: str = USER_AGENT
+    proxy: str | None = field(default=None, repr=False)
+    placeholder_links: int = 10
+    drop_placeholders: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,6 +85,7 @@ class FetchConfig:
             "max_bytes": 1,
             "max_pixels": 1,
             "rows_per_shard": 1,
+            "placeholder_links": 2,
         }
         for name, minimum in minimums.items():
             if getattr(self, name) < minimum:

@@ -6,7 +6,7 @@ import hashlib
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-Status = Literal["ok", "dead", "failed", "refused"]
+Status = Literal["ok", "dead", "failed", "refused", "placeholder"]
 
 # the server reports that the file is gone for good
 DEAD = (404, 410)

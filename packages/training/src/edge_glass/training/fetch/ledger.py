@@ -17,7 +17,7 @@ from edge_glass.training.fetch.input import Folder
 from edge_glass.training.fetch.journal import Journal, Record, encode
 from edge_glass.training.fetch.packs import SYNC_SECONDS, remove_packs, shards_with_packs
 
-STATUSES = ("pending", "ok", "dead", "failed", "refused")
+STATUSES = ("pending", "ok", "dead", "failed", "refused", "placeholder")
 CODES = {name: code for code, name in enumerate(STATUSES)}
 
 
@@ -75,7 +75,7 @@ class Ledger:
             )
         again = [CODES["pending"]]
         if config.retry_failed or config.retry_dead:
-            again += [CODES["failed"], CODES["refused"]]
+            again += [CODES["failed"], CODES["refused"], CODES["placeholder"]]
         if config.retry_dead:
             again.append(CODES["dead"])
         self.todo = np.isin(self.status, again)
@@ -85,12 +85,12 @@ class Ledger:
         self.written = np.array([not self._stale(shard) for shard in range(shards)])
 
     def _stale(self, shard: int) -> bool:
-        """Returns whether a shard was never recorded as written, or gained an image since."""
+        """Returns whether a shard was never written, or gained or lost an image since."""
         images = self._index.rows_of_shard(shard)
         images = images[images >= 0]
         written = int(self.shard_offset[shard])
-        kept = self.status[images] == CODES["ok"]
-        return written < 0 or bool((self.offset[images[kept]] > written).any())
+        changed = np.isin(self.status[images], (CODES["ok"], CODES["placeholder"]))
+        return written < 0 or bool((self.offset[images[changed]] > written).any())
 
     def start_run(self) -> None:
         """Counts a new run, in the journal too."""
@@ -128,6 +128,15 @@ class Ledger:
             if not self.remaining[shard] and not self.written[shard]:
                 complete.append(shard)
         return complete
+
+    def drop(self, images: Iterable[int]) -> None:
+        """Records images as placeholders; `plan` then finds the shards to write again."""
+        for image in images:
+            record = self.last_record(image)
+            assert record is not None
+            line = encode({**record, "status": "placeholder", "reason": "placeholder"})
+            (self.offset[image],) = self._journal.append([line])
+            self.status[image] = CODES["placeholder"]
 
     def reopen(self, images: Iterable[int]) -> list[int]:
         """Marks images as to do again; returns those that were not to do already."""

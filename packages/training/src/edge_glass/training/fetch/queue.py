@@ -8,6 +8,7 @@ never held at once. All methods run in one event loop.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -208,5 +209,5 @@ class BodyQueue:
 
 def host_of(url: str) -> str:
     """Returns the host of a URL, with its port, in lower case."""
-    parts = url.split("/", 3)
-    return parts[2].lower() if len(parts) > 2 else ""
+    parts = re.split("[/?#]", url.strip(), maxsplit=3)
+    return parts[2].rpartition("@")[2].lower() if len(parts) > 2 else ""

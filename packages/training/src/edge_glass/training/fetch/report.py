@@ -23,6 +23,7 @@ from edge_glass.training.fetch.index import Index, url_hash
 from edge_glass.training.fetch.input import Folder
 from edge_glass.training.fetch.journal import Record
 from edge_glass.training.fetch.ledger import Ledger
+from edge_glass.training.fetch.placeholders import Placeholder
 from edge_glass.training.runtime.progress import say
 
 LINE_SECONDS = 60.0
@@ -31,7 +32,7 @@ SCHEMA = pa.schema(
     [
         ("url", pa.string()),
         ("url_hash", pa.string()),  # SHA-256 of the URL, hex
-        ("status", pa.string()),  # ok, dead (404, 410), failed, refused, pending
+        ("status", pa.string()),  # ok, dead (404, 410), failed, refused, placeholder, pending
         ("reason", pa.string()),  # why it is not ok
         ("attempts", pa.int32()),  # requests in the run that decided it
         ("time", pa.timestamp("ms", tz="UTC")),
@@ -153,6 +154,7 @@ class Summary:
         shards: number of shards.
         images: number of distinct URLs.
         totals: sums over the manifest.
+        placeholders: images that many links return.
     """
 
     rows: int
@@ -160,6 +162,7 @@ class Summary:
     shards: int
     images: int
     totals: Totals
+    placeholders: list[Placeholder]
 
     @property
     def success(self) -> float:
@@ -180,6 +183,10 @@ class Summary:
             "bytes": totals.bytes,
             "from_mirrors": totals.mirrored,
             "sha256_mismatches_kept": totals.mismatches,
+            "placeholders": [
+                {"sha256": each.sha256, "links": len(each.images), "dropped": each.dropped}
+                for each in self.placeholders
+            ],
         }
 
     def lines(self, folder: Folder) -> list[str]:
@@ -202,10 +209,25 @@ class Summary:
             lines.append(f"  {failed} may succeed later: add --retry-failed")
         if statuses["dead"]:
             lines.append(f"  {statuses['dead']} are gone (404, 410): a --mirror may have them")
+        return lines + self._placeholder_lines()
+
+    def _placeholder_lines(self) -> list[str]:
+        kept = [each for each in self.placeholders if len(each.images) > each.dropped]
+        lines = [
+            f"  {len(each.images)} different links return the same image, most likely a "
+            f"placeholder (sha256 {each.sha256[:16]} in the manifest)"
+            for each in kept[:5]
+        ]
+        if len(kept) > 5:
+            lines.append(f"  {len(kept) - 5} more images are behind many links: see summary.json")
+        if kept:
+            lines.append("  --drop-placeholders leaves the images of such links out")
         return lines
 
 
-def summarise(folder: Folder, index: Index, totals: Totals) -> Summary:
+def summarise(
+    folder: Folder, index: Index, totals: Totals, placeholders: list[Placeholder]
+) -> Summary:
     """Makes the summary and writes `summary.json`."""
     summary = Summary(
         rows=index.plan.rows,
@@ -213,6 +235,7 @@ def summarise(folder: Folder, index: Index, totals: Totals) -> Summary:
         shards=index.plan.shards,
         images=index.count,
         totals=totals,
+        placeholders=placeholders,
     )
     with replacing(folder.summary) as path:
         path.write_text(json.dumps(summary.as_json(), indent=2) + "\n")

@@ -16,8 +16,10 @@ from edge_glass.training.fetch.fetcher import Fetcher
 from edge_glass.training.fetch.index import Index
 from edge_glass.training.fetch.input import Folder, plan_input
 from edge_glass.training.fetch.journal import Journal
-from edge_glass.training.fetch.ledger import Ledger
+from edge_glass.training.fetch.ledger import CODES, Ledger
 from edge_glass.training.fetch.parts import PartFolder, open_part, plan_parts, take_over_parts
+from edge_glass.training.fetch.placeholders import Placeholder, find_placeholders
+from edge_glass.training.fetch.proxy import notice
 from edge_glass.training.fetch.report import Meter, Summary, summarise, write_manifest
 from edge_glass.training.runtime.progress import progress, say
 
@@ -54,6 +56,8 @@ def fetch(
         StoppedError: on SIGINT or SIGTERM.
         OSError: if the disk is full, or a different fetch works in the folder.
     """
+    if line := notice(config.proxy):
+        say(line)
     folder = Folder(out)
     with folder.lock():
         plan = plan_input(source, folder, config.rows_per_shard, subset)
@@ -78,8 +82,29 @@ def fetch(
                 ledger = Ledger(folder, index, journal)
                 ledger.plan(config)
             run_fetcher(config, folder, index, ledger)
+            placeholders = find_placeholders(ledger, config.placeholder_links)
+            if config.drop_placeholders:
+                placeholders = _drop(placeholders, config, folder, index, ledger)
             totals = write_manifest(folder, index, ledger)
-        return summarise(folder, index, totals)
+        return summarise(folder, index, totals, placeholders)
+
+
+def _drop(
+    placeholders: list[Placeholder],
+    config: FetchConfig,
+    folder: Folder,
+    index: Index,
+    ledger: Ledger,
+) -> list[Placeholder]:
+    """Writes the shards that have placeholders again, without these; returns them as dropped."""
+    ok = CODES["ok"]
+    images = [image for each in placeholders for image in each.images if ledger.status[image] == ok]
+    if images:
+        ledger.drop(images)
+        config = dataclasses.replace(config, mirrors=(), retry_failed=False, retry_dead=False)
+        ledger.plan(config)
+        run_fetcher(config, folder, index, ledger, network=False, quiet=True)
+    return [dataclasses.replace(each, dropped=len(each.images)) for each in placeholders]
 
 
 def run_fetcher(

@@ -36,7 +36,7 @@ def import_(
     workers: Annotated[
         int | None, typer.Option(help="Processes that check images; default: one per CPU, up to 8.")
     ] = None,
-    rows_per_shard: Annotated[int, typer.Option(help="Records per Parquet file.")] = 1000,
+    rows_per_shard: Annotated[int, typer.Option(help="Records per Parquet file.")] = 500,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only read, count and draw, into OUT.dry-run.")
     ] = False,
@@ -57,6 +57,7 @@ def import_(
     """
     import os
 
+    from edge_glass.encoders.processors import num_cpus
     from edge_glass.training.ingest import project
     from edge_glass.training.ingest.next_steps import next_steps
     from edge_glass.training.ingest.reading.columns import parse_columns
@@ -67,7 +68,7 @@ def import_(
     if add is not None:
         project.check_name(add)
     if workers is None:
-        workers = max(1, min(8, os.cpu_count() or 1))
+        workers = min(8, num_cpus())
     config = ImportConfig(
         format=format_, rows_per_shard=rows_per_shard, num_workers=workers, dry_run=dry_run
     )

@@ -1,4 +1,4 @@
-"""The bytes of an image, decoded whole and described.
+"""The bytes of an image, checked and described.
 
 Runs in the worker processes, whose start costs what is imported here. Images that only a plug-in of
 Pillow reads are kept as PNG, so that no later step needs the plug-in; drawings are rendered.
@@ -6,7 +6,6 @@ Pillow reads are kept as PNG, so that no later step needs the plug-in; drawings 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
@@ -14,15 +13,12 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 
-from PIL import Image
-
+from edge_glass.encoders.image_plugins import plugin_format
 from edge_glass.encoders.images import BadImageError, check_mode, decode_image, guarded
 from edge_glass.training.ingest.reading.drawing import is_svg, unpacked
 from edge_glass.training.ingest.reading.records import RowProblem
+from edge_glass.training.ingest.structure import whole_image
 
-# format: the package that teaches Pillow to read it
-PLUGINS = {"HEIF": "pillow-heif", "JXL": "pillow-jxl-plugin"}
-HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 SIDE = 512  # pixels of the longer side of a rendered drawing
 HREF = re.compile(r"""(href\s*=\s*)(?:"(?!\s*(?:#|data:))[^"]*"|'(?!\s*(?:#|data:))[^']*')""")
 
@@ -32,7 +28,7 @@ Size = tuple[int, int]  # width and height in pixels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """An image that decodes.
+    """An image that can be used.
 
     Attributes:
         data: as they are stored.
@@ -48,22 +44,26 @@ class Checked:
 
 
 def check_image(data: bytes) -> Checked:
-    """Decodes an image whole, and returns what is stored of it.
+    """Checks that an image is whole, and returns what is stored of it.
+
+    A JPEG or PNG is judged by its structure, any other image is decoded.
 
     Raises:
         RowProblem: with a reason of `encoders.images`, or "needs_plugin" or "broken_svg".
     """
     if is_svg(data):
         data = render(data)
-    elif plugin := _plugin_format(data):
-        data = _converted(data, plugin)
-    image, size = _decode(data)
-    kind = str(image.format)
+    try:
+        if plugin_format(data):
+            data = _as_png(data)
+        kind, size = whole_image(data) or _decode(data)
+    except BadImageError as error:
+        raise RowProblem(error.reason, error.detail) from None
     sha256 = hashlib.sha256(data).hexdigest()
     return Checked(data=data, sha256=sha256, name=f"{sha256}.{kind.lower()}", size=size)
 
 
-def _decode(data: bytes) -> tuple[Image.Image, Size]:
+def _decode(data: bytes) -> tuple[str, Size]:
     sizes: list[Size] = []
 
     def draft(size: Size) -> Size:
@@ -71,12 +71,9 @@ def _decode(data: bytes) -> tuple[Image.Image, Size]:
         sizes.append(size)
         return 1, 1
 
-    try:
-        image = decode_image(data, draft=draft)
-        check_mode(image)
-    except BadImageError as error:
-        raise RowProblem(error.reason, error.detail) from None
-    return image, sizes[-1] if sizes else image.size
+    image = decode_image(data, draft=draft)
+    check_mode(image)
+    return str(image.format), sizes[-1] if sizes else image.size
 
 
 def render(data: bytes) -> bytes:
@@ -116,42 +113,14 @@ def render(data: bytes) -> bytes:
         raise RowProblem("broken_svg", f"the renderer failed: {error}") from None
 
 
-def _plugin_format(data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS and b"avif" not in data[8:40]:
-        return "HEIF"
-    if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
-        return "JXL"
-    return ""
-
-
-@functools.cache
-def _has_plugin(kind: str) -> bool:
-    try:
-        if kind == "HEIF":
-            import pillow_heif
-
-            pillow_heif.register_heif_opener()
-        else:
-            import pillow_jxl  # noqa: F401 - Pillow knows the format from now on
-    except ImportError:
-        return False
-    return True
-
-
-def _converted(data: bytes, kind: str) -> bytes:
-    if not _has_plugin(kind):
-        raise RowProblem("needs_plugin", f"{kind}: pip install {PLUGINS[kind]}")
-    try:
-        with guarded():
-            image: Image.Image = Image.open(io.BytesIO(data), formats=(kind,))
-            image.load()
-    except BadImageError as error:
-        raise RowProblem(error.reason, error.detail) from None
-    if image.mode not in ("RGB", "RGBA", "L", "LA", "I;16"):
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    file = io.BytesIO()
-    keep = {key: image.info[key] for key in ("icc_profile", "exif") if image.info.get(key)}
-    image.save(file, "PNG", **keep)
+def _as_png(data: bytes) -> bytes:
+    image = decode_image(data)
+    with guarded():
+        if image.mode not in ("RGB", "RGBA", "L", "LA", "I;16"):
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        file = io.BytesIO()
+        keep = {key: image.info[key] for key in ("icc_profile", "exif") if image.info.get(key)}
+        image.save(file, "PNG", **keep)
     return file.getvalue()
 
 

@@ -11,24 +11,12 @@ from edge_glass.training.ingest.project import Entry, add_entry, make_entry
 def next_steps(out: Path, kinds: tuple[str, ...], params: Path, add: str | None) -> list[str]:
     """Returns the lines to print; with `add` the data set is added to `params.yaml`.
 
-    The stages need captions and questions. A data set with one of them is not added: the lines
-    name what else to import.
+    A data set with one of captions and questions is enough; the lines name what it can train.
 
     Raises:
         ValueError: if `params.yaml` can't be changed.
     """
     entry = make_entry(out, kinds, params, add)
-    lacking = [kind for kind in ("captions", "questions") if kind not in kinds]
-    if lacking:
-        return [
-            f"The stages need {lacking[0]} too: import them into a different folder, and name both",
-            f"in {params}, with paths that begin in data_folder:",
-            f"  data: {entry.name}",
-            f"  data_folder: {entry.data_folder}",
-            "  datasets:",
-            f"    {entry.name}: {{{kinds[0]}: {entry.sources[kinds[0]]}, {lacking[0]}: …}}",
-            *_missing(entry, params),
-        ]
     if add is not None:
         changed = add_entry(params, entry)
         lines = [f"{params}: added and chosen:" if changed else f"{params}: it is there already"]
@@ -43,7 +31,21 @@ def next_steps(out: Path, kinds: tuple[str, ...], params: Path, add: str | None)
         ]
     lines += _missing(entry, params)
     folder = shlex.quote(entry.data_folder)
-    return [*lines, "Next:", f"  dvc add {folder}", "  dvc repro"]
+    return [*lines, "Next:", f"  dvc add {folder}", "  dvc repro", *_lacking(kinds)]
+
+
+def _lacking(kinds: tuple[str, ...]) -> list[str]:
+    """Returns what the stages do with captions alone or questions alone."""
+    if kinds == ("captions",):
+        return [
+            "There are no questions: the stages for answers report that they have nothing to do"
+        ]
+    if kinds == ("questions",):
+        return [
+            "There are no captions: the stages for retrieval report that they have nothing to do;",
+            "vlm_qa needs visual_tokens.kind: grid, the default of scale: sample",
+        ]
+    return []
 
 
 def _missing(entry: Entry, params: Path) -> list[str]:

@@ -39,13 +39,17 @@ class Subset:
     optional: Mapping[str, tuple[pa.DataType, ...]] = field(default_factory=dict)
 
 
-_URL = {"image_url": (TEXT,)}
+_URL = {"image_url": (TEXT,)}  # not needed beside the image's bytes
 _HASHED_URL = {**_URL, "image_sha256": (TEXT,)}
 
 SUBSETS = {
     subset.name: subset
     for subset in (
-        Subset(name="pixmo-cap", columns={**_URL, "caption": (TEXT,), "transcripts": (TEXTS,)}),
+        Subset(
+            name="pixmo-cap",
+            columns={**_URL, "caption": (TEXT,)},
+            optional={"transcripts": (TEXTS,)},
+        ),
         Subset(
             name="pixmo-cap-qa",
             columns={**_URL, "question": (TEXT,), "answer": (TEXT,)},
@@ -114,14 +118,18 @@ def fits(found: pa.DataType, expected: pa.DataType) -> bool:
 def check_schema(
     schema: pa.Schema, subset: str, *, where: object, with_bytes: bool = False
 ) -> None:
-    """Checks the columns of the file `where`; `with_bytes` requires `image` too."""
+    """Checks the columns of the file `where`.
+
+    `with_bytes` requires `image` too; the link to it, `image_url`, may then be missing.
+    """
     if subset not in SUBSETS:
         raise DataError(f"{subset!r} is not a PixMo sub-set; choose one of {', '.join(SUBSETS)}")
     known = SUBSETS[subset]
     columns = {**known.columns, **({"image": (IMAGE,)} if with_bytes else {})}
+    optional = {*known.optional, *(_URL if with_bytes else {})}
     for column, types in {**columns, **known.optional}.items():
         if column not in schema.names:
-            if column in known.optional:
+            if column in optional:
                 continue
             raise DataError(
                 f"{where}: {subset} needs column {column!r} ({types[0]}), which is missing; "
@@ -133,12 +141,14 @@ def check_schema(
             raise DataError(f"{where}: {subset} column {column!r} is {found}, expected {expected}")
 
 
-def subset_of(schema: pa.Schema, names: Iterable[str] = tuple(SUBSETS)) -> str | None:
+def subset_of(
+    schema: pa.Schema, names: Iterable[str] = tuple(SUBSETS), *, with_bytes: bool = False
+) -> str | None:
     """Returns the sub-set of `names` whose columns the schema has; of several, the largest one."""
     best: str | None = None
     for name in names:
         try:
-            check_schema(schema, name, where="")
+            check_schema(schema, name, where="", with_bytes=with_bytes)
         except DataError:
             continue
         if best is None or len(SUBSETS[name].columns) > len(SUBSETS[best].columns):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_glass.encoders.images import BadImageError, check_mode, decode_image
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.limits import check_at_least
 from edge_glass.training.prepare.perceptual_hash import perceptual_hash
 from edge_glass.training.prepare.splits import check_shares
@@ -79,7 +79,8 @@ def image_hash(data: bytes | None, config: PrepareConfig) -> int:
     """
     image = decode_image(data)
     _check_shape(image.size, config)
-    check_mode(image)
+    if image.mode not in ("L", "RGB"):
+        to_rgb(image)  # as `encode` does, where it must not fail
     return 0 if config.near_duplicate_distance is None else perceptual_hash(image)
 
 

@@ -1,7 +1,7 @@
 """The inspection of one row group: identities and hashes of its images, its texts, and problems.
 
 It is a pure function of the row group, the parameters and the seed, so any executor may run it. The
-result has some 30 bytes per image and 8 per text, whatever the size of the images.
+result has some 30 bytes per image and 16 per text, whatever the size of the images.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.parquet.schemas import IMAGE_BYTES
 from edge_glass.training.prepare.filters import PrepareConfig, image_hash
-from edge_glass.training.prepare.splits import SPLIT_NAME, image_id, split_of
+from edge_glass.training.prepare.splits import SPLIT_NAME, image_id, named_split, split_of
 from edge_glass.training.prepare.texts import (
     WRITTEN_IF_FOUND,
     Text,
@@ -30,6 +30,7 @@ from edge_glass.training.prepare.texts import (
     find_subset,
     texts_of,
 )
+from edge_glass.training.runtime.canonical_caption import caption_number
 
 READ_ROWS = 32  # rows read at a time: 16 MB of photos of 500 kB
 DIGEST_BYTES = 16
@@ -85,6 +86,7 @@ class Inspection:
         images: (n,) int32, indices into `digests`.
         problems: (n,) int16, why the text is dropped; 0 if it is not.
         splits: (n,) int16.
+        captions: (n,) uint64, equal for equal captions; 0 for questions and dropped captions.
         found: names of `texts.WRITTEN_IF_FOUND` that a usable text has.
     """
 
@@ -95,6 +97,7 @@ class Inspection:
     images: NDArray[np.int32] = field(repr=False)
     problems: NDArray[np.int16] = field(repr=False)
     splits: NDArray[np.int16] = field(repr=False)
+    captions: NDArray[np.uint64] = field(repr=False)
     found: frozenset[str] = frozenset()
 
 
@@ -106,6 +109,7 @@ def inspect(partition: Partition) -> Inspection:
     image_problems: list[str] = []
     drawn_splits: list[str] = []
     texts: list[tuple[int, int, int]] = []
+    captions: list[int] = []
     found: set[str] = set()
     num_rows = 0
     for data, row, row_texts in partition.rows():
@@ -117,10 +121,13 @@ def inspect(partition: Partition) -> Inspection:
             hashes.append(fingerprint)
             image_problems.append(problem)
             drawn_splits.append(split_of(identity, partition.seed, partition.config.shares))
-        split = names.setdefault(row.get("split") or drawn_splits[image], len(names))
+        named = named_split(row.get("split"))
+        split = names.setdefault(named or drawn_splits[image], len(names))
         for text in row_texts:
             code = names.setdefault(image_problems[image] or text.problem, len(names))
             texts.append((image, code, split))
+            caption = text.columns.get("canonical_caption")
+            captions.append(caption_number(caption) if caption and not code else 0)
             if code == 0:
                 found.update(WRITTEN_IF_FOUND[partition.kind].keys() & text.columns.keys())
     columns = np.array(texts, dtype=np.int64).reshape(-1, 3)
@@ -138,6 +145,7 @@ def inspect(partition: Partition) -> Inspection:
         images=columns[:, 0].astype(np.int32),
         problems=columns[:, 1].astype(np.int16),
         splits=columns[:, 2].astype(np.int16),
+        captions=np.array(captions, dtype=np.uint64),
         found=frozenset(found),
     )
 

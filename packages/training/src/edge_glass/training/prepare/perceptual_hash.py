@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from PIL import Image
 
+from edge_glass.encoders.image_modes import on_white
 from edge_glass.encoders.images import TURNS, guarded, orientation
 
 WIDTH, HEIGHT = 9, 8
@@ -45,9 +46,8 @@ def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if image.mode in ("P", "PA", "RGBA", "LA", "La", "RGBa") or "transparency" in image.info:
         small = image.convert("RGBA").resize(size, box)
         return Image.alpha_composite(Image.new("RGBA", size, "white"), small).convert("L")
-    if image.mode.startswith(("I", "F")):  # 16 bits per level
-        small = image.convert("I").convert("F").resize(size, box)
-        return small.point(lambda level: level * (1 / 256)).convert("L")
+    if image.mode.startswith(("I", "F")) or image.mode == "LAB":  # not 8 bits per level
+        image = on_white(image)
     if image.mode not in ("L", "RGB", "CMYK", "YCbCr"):
         image = image.convert("RGB")
     return image.resize(size, box).convert("L")

@@ -21,6 +21,7 @@ from edge_glass.training.prepare.near_duplicates import find_lookalikes
 
 OTHER_SPLIT = "image_of_another_split"
 NEAR_DUPLICATE = "near_duplicate"
+CAPTIONS = "captions"
 
 Integers = NDArray[np.int64]
 
@@ -138,6 +139,10 @@ def _number_images(
             "images_kept": images_kept,
             "dropped": dict(sorted(dropped.items())),
         }
+        if kind == CAPTIONS:
+            kept = of_kind & (problems == 0)
+            shared = _captions_of_several_images(results, images, kept)
+            reports[kind]["captions_of_several_images"] = shared
     found: dict[str, frozenset[str]] = {}
     for result, kind in zip(results, kinds, strict=True):
         found[kind] = found.get(kind, frozenset()) | result.found
@@ -154,6 +159,16 @@ def _number_images(
         for result, kind, size, stop in zip(results, kinds, sizes, stops, strict=True)
     ]
     return Plan(groups=groups, reports=reports, near_duplicates=near_duplicates)
+
+
+def _captions_of_several_images(
+    results: Sequence[Inspection], images: NDArray[np.int32], kept: NDArray[np.bool_]
+) -> int:
+    """Counts the captions, by their canonical form, that two or more images have."""
+    captions = np.concatenate([result.captions for result in results])[kept]
+    pairs = np.stack([captions, images[kept].astype(np.uint64)], axis=1)
+    _, counts = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
+    return int((counts > 1).sum())
 
 
 def _distinct_images(results: Sequence[Inspection]) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:

@@ -6,12 +6,20 @@ import hashlib
 import re
 from collections.abc import Mapping
 
+from edge_glass.training.runtime.split_names import TRAIN
+
 SPLIT_NAME = re.compile(r"\w[\w.-]*")  # the name of a file, without a folder
 
 
 def image_id(data: bytes) -> str:
     """Returns the identity of an image: the first 32 hex digits of the SHA-256 of its bytes."""
     return hashlib.sha256(data).hexdigest()[:32]
+
+
+def named_split(name: str | None) -> str:
+    """Returns the split that a row names, "" if it names none; "Training" counts as "train"."""
+    plain = (name or "").strip()
+    return TRAIN if plain.casefold() in (TRAIN, "training") else plain
 
 
 def check_shares(shares: Mapping[str, float]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from edge_glass.training.prepare.templates import RowError, question_answers
 CAPTIONS = "pixmo-cap"
 # the columns that are read, and those that are read if a file has them
 COLUMNS = {
-    CAPTIONS: ("caption", "transcripts"),
+    CAPTIONS: ("caption", "transcripts"),  # transcripts are read if a file has them
     "pixmo-cap-qa": ("question", "answer"),
     "pixmo-ask-model-anything": ("question", "answer"),
     "pixmo-points": ("points", "count", "label"),
@@ -26,10 +26,10 @@ COLUMNS = {
 }
 OPTIONAL = {
     "captions": dict.fromkeys(("split", "concept", "canonical_caption", "subgroup"), TEXT),
-    "questions": {"split": TEXT, "type": TEXT, "messages": TEXTS},
+    "questions": {"split": TEXT, "type": TEXT, "answers": TEXTS, "messages": TEXTS},
 }
 # columns that `prepare` writes only if a text of the data set has them, in this order
-WRITTEN_IF_FOUND = {"captions": {}, "questions": {"history": TEXTS}}
+WRITTEN_IF_FOUND = {"captions": {}, "questions": {"answers": TEXTS, "history": TEXTS}}
 SCHEMAS = {
     "captions": pa.schema(
         [
@@ -75,11 +75,14 @@ def prepared_schema(kind: str, found: Collection[str]) -> pa.Schema:
 def find_subset(kind: str, schema: pa.Schema, *, where: object) -> str:
     """Returns the PixMo sub-set of the file `where`; `kind` is "captions" or "questions"."""
     names = [CAPTIONS] if kind == "captions" else [name for name in SUBSETS if name != CAPTIONS]
-    subset = subset_of(schema, names)
+    subset = subset_of(schema, names, with_bytes=True)
     if subset is None:
         # the check of the most similar one then raises an error with the missing column
         subset = max(names, key=lambda name: len(set(SUBSETS[name].columns) & set(schema.names)))
-    check_schema(schema, subset, where=where, with_bytes=True)
+    try:
+        check_schema(schema, subset, where=where, with_bytes=True)
+    except DataError as error:
+        raise DataError(f"{error}; `edge-glass import` reads tables of other columns") from None
     return subset
 
 
@@ -93,7 +96,7 @@ def columns_to_read(kind: str, subset: str, schema: pa.Schema, *, where: object)
                 f"{where}: column {name!r} is {schema.field(name).type}, expected {expected}: cast "
                 "or rename it"
             )
-    return (*COLUMNS[subset], *optional)
+    return (*(name for name in COLUMNS[subset] if name in schema.names), *optional)
 
 
 def texts_of(
@@ -131,6 +134,9 @@ def texts_of(
         )
         for pair in pairs
     ]
+    answers = [answer.strip() for answer in row.get("answers") or [] if (answer or "").strip()]
+    if answers and len(texts) == 1 and not texts[0].problem:
+        texts = [replace(texts[0], columns={**texts[0].columns, "answers": answers})]
     return texts or [Text(columns={}, problem="no_question")]
 
 
@@ -141,7 +147,7 @@ def _caption(row: Mapping[str, Any], max_length: int) -> Text:
     return Text(
         columns={
             "caption": caption,
-            "transcripts": [text for text in row["transcripts"] or [] if text and text.strip()],
+            "transcripts": [text for text in row.get("transcripts") or [] if text and text.strip()],
             # images of one group show the same concept: they are not negatives of each other
             "group": row.get("concept"),
             "canonical_caption": row.get("canonical_caption") or caption,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,8 +20,10 @@ from torch import Tensor
 from edge_glass.encoders.components import Component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
+from edge_glass.encoders.files import DataError
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.training.align.collapse import CollapseAlarm
+from edge_glass.training.align.config import AlignConfig
 from edge_glass.training.align.gradient_cache import GradientCache
 from edge_glass.training.align.image_features import (
     AugmentedFeatures,
@@ -30,7 +33,7 @@ from edge_glass.training.align.image_features import (
 from edge_glass.training.align.matryoshka import MatryoshkaTerms
 from edge_glass.training.align.validation import validation_recall, validation_splits
 from edge_glass.training.engine.determinism import generator, make_deterministic, reseed
-from edge_glass.training.engine.order import step_batch
+from edge_glass.training.engine.order import fitted_batch_size, step_batch
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.features.cache import FeatureIndex, check_encoders, read_index
 from edge_glass.training.features.captions import CaptionRows, caption_rows
@@ -45,6 +48,7 @@ from edge_glass.training.loop.optim import (
 from edge_glass.training.loop.run import Run
 from edge_glass.training.loop.state import StateSaver
 from edge_glass.training.runtime.fingerprint import fingerprint
+from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import say
 
 if TYPE_CHECKING:
@@ -57,19 +61,26 @@ def run(params: Params) -> None:
     """Runs the stage."""
     make_deterministic(params.num_threads, params.reproducibility)
     with join_processes(params.device) as processes:
-        train(params, processes)
+        absent = read_note(PREPARED / "captions")
+        if absent is None:
+            train(params, processes)
+        elif processes.main:
+            nothing_to_do("align", absent, ALIGNED, Path("plots/align"))
 
 
 def train(params: Params, processes: Processes) -> None:
     """Trains, in one of the processes of a run."""
-    config, seed, device = params.align, params.seed, processes.device
+    seed, device = params.seed, processes.device
 
     # data: the features of images and captions, and the validation splits
     index = read_index()
     check_encoders(index, vision=params.vision_encoder.name, text=params.text_encoder.name)
     rows = caption_rows("train", PREPARED)
+    config = fitted_config(params.align, rows)
     images = open_image_features(params, index, device)
     validation = validation_splits(index.splits["captions"], PREPARED)
+    if not validation:
+        say("align: no validation split, so the last weights are stored, not the best ones")
 
     # model: pooling, two heads and the temperature, with fresh weights
     reseed(seed, "align", "init")
@@ -118,7 +129,7 @@ def train(params: Params, processes: Processes) -> None:
         result = cache.step(
             partial(embed_microbatch, model, images, rows, batch, texts, seed, step),
             objective.at(step),
-            rows.groups[batch].to(device),
+            rows.negatives(batch, texts).to(device),
             keep_text.to(device),
         )
 
@@ -158,6 +169,29 @@ def train(params: Params, processes: Processes) -> None:
         with run.chosen_weights("mean R@1"):
             model.save_pretrained(ALIGNED)
         run.certify(ALIGNED)
+
+
+def fitted_config(config: AlignConfig, rows: CaptionRows) -> AlignConfig:
+    """Returns the config with a batch that the training pairs can fill.
+
+    Raises:
+        DataError: if no pair is a negative of a different one, so that there is nothing to learn.
+    """
+    if len(rows.group_names) < 2:
+        raise DataError(
+            f"{PREPARED}/captions/train.rows.parquet: all {len(rows.captions)} captions belong to "
+            f"one group, such as {rows.captions[0][:60]!r}; expected different captions, or "
+            "concepts, to tell apart: check the columns caption and concept of the data"
+        )
+    size = fitted_batch_size(
+        config.batch_size, config.num_microbatches, len(rows.captions), "align"
+    )
+    if size < config.batch_size:
+        say(
+            f"align: batch_size is {size} in place of {config.batch_size}, because there are only "
+            f"{len(rows.captions)} training pairs"
+        )
+    return dataclasses.replace(config, batch_size=size)
 
 
 def embed_microbatch(

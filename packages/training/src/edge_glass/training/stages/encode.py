@@ -30,6 +30,7 @@ from edge_glass.training.features.shards import check_size, shard_bytes
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
 from edge_glass.training.runtime.executor import SerialExecutor, is_serial
 from edge_glass.training.runtime.fingerprint import fingerprint
+from edge_glass.training.runtime.nothing_to_do import read_note
 from edge_glass.training.runtime.progress import progress, say
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ def run(params: Params, executor: Executor | None = None) -> None:
         "captions": params.encode.caption_image_size,
         "questions": params.encode.question_image_size,
     }
+    sizes = {kind: size for kind, size in sizes.items() if read_note(PREPARED / kind) is None}
     images = {subset: planner.images(subset, size) for subset, size in sizes.items()}
     for subset, plan in images.items():
         announce(subset, plan)
-    texts = {split: write_texts(planner.features, split) for split in images["captions"].splits}
+    caption_splits = images["captions"].splits if "captions" in images else []
+    texts = {split: write_texts(planner.features, split) for split in caption_splits}
     arrays = [array for plan in images.values() for array in plan.arrays]
     arrays += [planner.texts(split, len(distinct)) for split, distinct in texts.items()]
 
@@ -68,8 +71,8 @@ def run(params: Params, executor: Executor | None = None) -> None:
     index = FeatureIndex(
         vision_encoder=params.vision_encoder.name,
         text_encoder=params.text_encoder.name,
-        vision_width=images["questions"].width,
-        text_width=open_text_encoder(text_encoder).width,
+        vision_width=next(iter(images.values())).width,
+        text_width=open_text_encoder(text_encoder).width if texts else 0,
         grids={subset: plan.grid for subset, plan in images.items()},
         image_sizes=sizes,
         splits={subset: plan.splits for subset, plan in images.items()},
@@ -179,10 +182,9 @@ def report(arrays: list[ArrayPlan], truncated: dict[str, float]) -> None:
     """Prints what the stage has written."""
     tasks = [task for array in arrays for task in array.tasks]
     size = sum(shard_bytes(task.shape, task.dtype) for task in tasks)
-    say(
-        f"encode: {readable(size)} of features in {FEATURES}; texts cut at the encoder's limit: "
-        + ", ".join(f"{split} {share:.1%}" for split, share in truncated.items())
-    )
+    cut = ", ".join(f"{split} {share:.1%}" for split, share in truncated.items())
+    more = f"; texts cut at the encoder's limit: {cut}" if cut else ""
+    say(f"encode: {readable(size)} of features in {FEATURES}{more}")
 
 
 def readable(size: int) -> str:

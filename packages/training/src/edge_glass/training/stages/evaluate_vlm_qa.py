@@ -7,6 +7,7 @@ answers each type of question with its most frequent training answer.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.files import output_folder, rounded, write_atomic, write_json
-from edge_glass.encoders.images import decode_image
+from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.determinism import make_deterministic
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
@@ -23,14 +24,18 @@ from edge_glass.training.evaluation.answers.scores import (
     exact_match,
     majority_answers,
     majority_predictions,
+    turn_metrics,
     visual_reliance,
     vqa_metrics,
 )
 from edge_glass.training.evaluation.figures.plots import accuracy_figure, write_table
 from edge_glass.training.evaluation.figures.sheets import Answered, answers_sheet, spread
+from edge_glass.training.evaluation.rules.question_scores import rule_metrics
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import PREPARED, VLM
+from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import say
+from edge_glass.training.runtime.split_names import held_out_splits, is_validation
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -38,11 +43,17 @@ if TYPE_CHECKING:
 METRICS = Path("metrics/evaluate_vlm_qa.json")
 PLOTS = Path("plots/evaluate_vlm_qa")
 PREDICTIONS = Path("predictions/vlm_qa")
+NO_SPLIT = "the questions have only the split train, so no split is held out to score"
 
 
 def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_vlm_qa
+    names = held_out_splits(read_index().splits.get("questions", []))
+    reason = read_note(PREPARED / "questions") or (None if names else NO_SPLIT)
+    if reason is not None:
+        nothing_to_do("evaluate_vlm_qa", reason, PLOTS, PREDICTIONS, metrics=METRICS)
+        return
     make_deterministic(params.num_threads, params.reproducibility)
     model = place_model(
         VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False), params.device
@@ -51,16 +62,14 @@ def run(params: Params) -> None:
     majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
     metrics: dict[str, Any] = {}
     with output_folder(PLOTS) as plots, output_folder(PREDICTIONS) as predictions:
-        for split in read_index().splits["questions"]:
-            if split == "train":
-                continue
+        for split in names:
             rows = prepared_rows("questions", split, PREPARED)
             features = vision_features("questions", split)
             answers = answer_with_controls(model, rows, features, config.batch_size, split)
             types = [row["type"] for row in rows]
             answers["majority"] = majority_predictions(majority, types)
-            metrics[split] = score(answers, rows)
-            write_predictions(predictions / f"{split}.jsonl", answers, rows)
+            metrics[split] = score(answers, rows, config.rules)
+            write_predictions(predictions / f"{split}.jsonl", answers, rows, config.rules)
             draw(metrics[split], answers["model"], rows, split, config.sheet_questions, plots)
             say(
                 f"evaluate_vlm_qa {split}: exact match {metrics[split]['accuracy']:.3f}, blind "
@@ -70,13 +79,20 @@ def run(params: Params) -> None:
         write_json(METRICS, rounded(metrics))
 
 
-def score(answers: dict[str, list[str]], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def score(
+    answers: dict[str, list[str]],
+    rows: list[dict[str, Any]],
+    rules: Mapping[str, str],
+) -> dict[str, Any]:
     """Returns accuracy, controls and figures by question type; BLEU and ROUGE-L of long answers.
 
+    "by_turn" is the accuracy by turn, if there are conversations; each turn follows the true ones.
+    "accuracy" is exact match; published rules have their own names, see `rule_metrics`.
     "visual_reliance" is the accuracy minus that with a different image: what the image contributes.
     """
     truths = [row["answer"] for row in rows]
     types = [row["type"] for row in rows]
+    turns = [len(row.get("history") or ()) // 2 + 1 for row in rows]
     scores = {name: vqa_metrics(given, truths, types) for name, given in answers.items()}
     accuracies = {name: float(each["accuracy"]) for name, each in scores.items()}  # type: ignore[arg-type]
     return {
@@ -89,14 +105,23 @@ def score(answers: dict[str, list[str]], rows: list[dict[str, Any]]) -> dict[str
         "by_type": scores["model"]["by_type"],
         "f1_by_type": scores["model"]["f1_by_type"],
         "blind_by_type": scores["blind"]["by_type"],
+        **turn_metrics(answers["model"], truths, turns),
         **long_answer_metrics(answers["model"], truths),
+        **rule_metrics(answers["model"], rows, rules),
     }
 
 
 def write_predictions(
-    path: Path, answers: dict[str, list[str]], rows: list[dict[str, Any]]
+    path: Path,
+    answers: dict[str, list[str]],
+    rows: list[dict[str, Any]],
+    rules: Mapping[str, str],
 ) -> None:
-    """Writes one JSON line per question, with all answers and the true one."""
+    """Writes one JSON line per question, with all answers and the true one.
+
+    A question with several accepted answers has them as "answers", one whose type has a rule of its
+    own has the "rule", and a later turn of a conversation the messages before it as "history".
+    """
     lines = [
         json.dumps(
             {
@@ -104,6 +129,8 @@ def write_predictions(
                 "type": row["type"],
                 "question": row["question"],
                 "truth": row["answer"],
+                **{name: row[name] for name in ("history", "answers") if row.get(name)},
+                **({"rule": rules[row["type"]]} if row["type"] in rules else {}),
                 **{name: given[index] for name, given in answers.items()},
                 "right": exact_match(answers["model"][index], row["answer"]),
             },
@@ -134,12 +161,12 @@ def draw(
         ),
     )
     accuracy_figure(folder / f"accuracy_{split}.png", by_type, f"Answers on {split}")
-    if not split.startswith("val"):
+    if not is_validation(split):
         return
     data = pq.read_table(PREPARED / "questions" / f"{split}.images.parquet")["bytes"]
     items = [
         Answered(
-            image=decode_image(data[rows[index]["image"]].as_py()),
+            image=to_rgb(decode_image(data[rows[index]["image"]].as_py())),
             question=rows[index]["question"],
             answer=answers[index],
             truth=rows[index]["answer"],

@@ -22,7 +22,14 @@ from edge_glass.training.prepare.split_writer import GROUP_BYTES, GROUP_ROWS, Sp
 from edge_glass.training.prepare.splits import image_id
 from edge_glass.training.prepare.texts import SCHEMAS
 from edge_glass.training.runtime.executor import open_executor, ordered_map
+from edge_glass.training.runtime.nothing_to_do import write_note
 from edge_glass.training.runtime.progress import progress, say
+from edge_glass.training.runtime.split_names import (
+    TRAIN,
+    held_out_splits,
+    is_validation,
+    validation_splits,
+)
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -52,6 +59,7 @@ def run(params: Params, executor: Executor | None = None) -> None:
             _print_report(params, kind, report)
         with output_folder(PREPARED) as work:
             write(partitions, plan.groups, work)
+            write_absent(params, work)
             written = image_groups(project / work)
             digests = ordered_map(hash_again, [group for _, group in written], executor)
             leaks = count_leaks(
@@ -71,9 +79,7 @@ def list_partitions(params: Params, project: Path = Path()) -> list[Partition]:
     """Returns the row groups of all inputs, captions first; `project` contains the data folder."""
     partitions: list[Partition] = []
     for kind in SCHEMAS:
-        named = getattr(params.data, kind)
-        names = [named] if isinstance(named, str) else named
-        sources = [project / params.data_folder / name for name in names]
+        sources = [project / params.data_folder / name for name in params.data.sources(kind)]
         partitions += plan_partitions(kind, sources, seed=params.seed, config=params.prepare)
     return partitions
 
@@ -125,15 +131,43 @@ def write(
         writer.close()
 
 
+def write_absent(params: Params, work: Path) -> None:
+    """Writes a note in place of a sub-set that the data set does not have."""
+    for kind in SCHEMAS:
+        if not params.data.sources(kind):
+            write_note(work / kind, f"the data set has no {kind}")
+            say(f"prepare {kind}: nothing to do: data set {params.data_name} has none")
+
+
 def _print_report(params: Params, kind: str, report: dict[str, Any]) -> None:
     read, kept, dropped = report["rows_read"], report["rows_kept"], report["dropped"]
     if not kept.get("train"):
-        sources = f"{params.data_folder}/{getattr(params.data, kind)}"
+        names = (f"{params.data_folder}/{name}" for name in params.data.sources(kind))
+        sources = ", ".join(names)
         splits = ", ".join(f"{name} {number}" for name, number in kept.items()) or "no split"
         reasons = ", ".join(f"{number} {name}" for name, number in dropped.items()) or "none"
         raise DataError(
             f"{sources}: of {read} rows, split train received none; kept: {splits}; dropped: "
-            f"{reasons}. Give more rows, or check prepare.{params.scale} in params.yaml: its "
-            "limits, and its shares if the files name no split"
+            f"{reasons}. Give more rows, name a split train in the column split, or check "
+            f"prepare.{params.scale} in params.yaml: its limits, and its shares if the files name "
+            "no split"
         )
     say(f"prepare {kind}: read {read}, kept {sum(kept.values())}, dropped {dropped}")
+    say(f"prepare {kind}: {_roles(kept)}")
+    if shared := report.get("captions_of_several_images"):
+        say(
+            f"prepare {kind}: {shared} captions belong to several images, which count as one group "
+            "in the loss and in the scores"
+        )
+
+
+def _roles(kept: dict[str, int]) -> str:
+    """Returns what each split is for, with its rows."""
+    scored = [name for name in held_out_splits(kept) if not is_validation(name)]
+    parts = {"trains": [TRAIN], "validates": validation_splits(kept), "only scored": scored}
+    if len(kept) == 1:
+        return f"only the split {TRAIN}, so nothing is held out to score"
+    return "; ".join(
+        f"{what}: {', '.join(f'{name} {kept[name]}' for name in names) or 'none'}"
+        for what, names in parts.items()
+    )

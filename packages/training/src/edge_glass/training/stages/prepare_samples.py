@@ -25,6 +25,7 @@ from edge_glass.fusion.sheets.sample_sheet import Sample, sample_sheet
 from edge_glass.training.folders import PREPARED
 from edge_glass.training.parquet.row_groups import open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
+from edge_glass.training.runtime.nothing_to_do import read_note
 from edge_glass.training.runtime.progress import say
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run(params: Params) -> None:
         "captions": params.encode.caption_image_size,
         "questions": params.encode.question_image_size,
     }
+    sizes = {kind: size for kind, size in sizes.items() if read_note(PREPARED / kind) is None}
     with output_folder(PLOTS) as work:
         for kind, size in sizes.items():
             transform = params.vision_encoder.config.build(image_size=size).transform

@@ -8,8 +8,10 @@ from `align`. With several processes each works on its own microbatches of the b
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from edge_glass.fusion.prompt import IGNORED
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.engine.determinism import make_deterministic, reseed
+from edge_glass.training.engine.order import fitted_batch_size
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.reduce import TreeSum
 from edge_glass.training.features.cache import (
@@ -36,12 +39,16 @@ from edge_glass.training.loop.optim import build_adamw, learning_rate_factor, se
 from edge_glass.training.loop.run import Run
 from edge_glass.training.loop.speed import peak_memory
 from edge_glass.training.runtime.fingerprint import fingerprint
+from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
+from edge_glass.training.vlm_qa.config import VlmQaConfig
+from edge_glass.training.vlm_qa.conversations import has_conversations
 from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
+from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
 from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
 
 if TYPE_CHECKING:
@@ -50,19 +57,35 @@ if TYPE_CHECKING:
 
 def run(params: Params) -> None:
     """Runs the stage."""
-    config = params.vlm_qa
     make_deterministic(params.num_threads, params.reproducibility)
-    with (
-        join_processes(params.device) as processes,
-        open_launch(
+    with join_processes(params.device) as processes:
+        absent = read_note(PREPARED / "questions")
+        if absent is not None:
+            if processes.main:
+                nothing_to_do("vlm_qa", absent, VLM, Path("plots/vlm_qa"))
+            return
+        params = replace(params, vlm_qa=fitted_config(params.vlm_qa))
+        config = params.vlm_qa
+        with open_launch(
             params.launch,
             processes,
             num_microbatches=config.num_microbatches,
             microbatch_size=config.batch_size // config.num_microbatches,
             max_grad_norm=config.optim.max_grad_norm,
-        ) as launch,
-    ):
-        train(params, processes, launch)
+        ) as launch:
+            train(params, processes, launch)
+
+
+def fitted_config(config: VlmQaConfig) -> VlmQaConfig:
+    """Returns the config with a batch that the training images can fill."""
+    number = len(vision_features("questions", "train"))
+    size = fitted_batch_size(config.batch_size, config.num_microbatches, number, "vlm_qa")
+    if size < config.batch_size:
+        say(
+            f"vlm_qa: batch_size is {size} in place of {config.batch_size}, because there are only "
+            f"{number} training images"
+        )
+    return replace(config, batch_size=size)
 
 
 def train(params: Params, processes: Processes, launch: Launch) -> None:
@@ -88,15 +111,18 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # model: fresh weights, apart from the pooling of `align` and a pretrained decoder
     reseed(seed, "vlm_qa", "init")
-    model = build_model(params, index, tokenizer).train().to(processes.device)
-    objective = AnswerLoss(
-        model, label_smoothing=config.label_smoothing, use_bfloat16=processes.device.type == "cuda"
-    )
+    model = build_model(params, index, tokenizer, conversations=has_conversations(rows))
+    model.train().to(processes.device)
+    objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
     level = proven_level(params, "vlm_qa")
     say(f"vlm_qa: {len(rows) - skipped.total()} questions over {len(samples)} rows, "
         f"{count / 1e6:.2f} M trained; proven: {level}")  # fmt: skip
+    patches = math.prod(index.grids["questions"])
+    num_visual = visual_length(model, patches, index.vision_width)
+    for line in starting_lines(model, samples, num_visual, params.reproducibility):
+        say(f"vlm_qa: {line}")
 
     # optimizer: the projector has its own learning rate
     optimizer = build_adamw(
@@ -161,7 +187,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
         # at intervals: answer validation questions, and save the state
         if validation and run.validation_due():
-            with ema.applied() if ema else nullcontext(), objective.autocast():
+            with ema.applied() if ema else nullcontext():
                 accuracy = validation_accuracy(model, validation, processes)
             run.score("accuracy", accuracy)
         run.save_if_due()
@@ -177,8 +203,13 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         run.certify(VLM)
 
 
-def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLanguageModel:
-    """Builds the model with fresh weights, and the pooling's weights from `align`."""
+def build_model(
+    params: Params, index: FeatureIndex, tokenizer: Any, *, conversations: bool = False
+) -> VisionLanguageModel:
+    """Builds the model with fresh weights, and the pooling's weights from `align`.
+
+    `conversations` is written to its config: whether it learns turns that follow earlier ones.
+    """
     visual_tokens = params.vlm_qa.visual_tokens
     image_size = index.image_sizes["questions"]
     vision = replace(params.vision_encoder.config, image_size=image_size)
@@ -192,6 +223,7 @@ def build_model(params: Params, index: FeatureIndex, tokenizer: Any) -> VisionLa
         grid=index.grids["questions"],
         image_size=image_size,
         max_new_tokens=params.vlm_qa.max_new_tokens,
+        conversations=conversations,
     )
     model = VisionLanguageModel(config, tokenizer)
     pooling = model.visual_tokens.pooling

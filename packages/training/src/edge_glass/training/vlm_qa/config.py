@@ -17,7 +17,8 @@ class VlmQaConfig(RunConfig):
     decoder. Gradients accumulate over microbatches, one at a time in memory.
 
     Attributes:
-        max_questions: at most so many questions of an image in one row.
+        max_questions: at most so many conversations about an image in one row; a single question is
+            one.
         visual_tokens: what the decoder sees of an image.
         label_smoothing: of the answer's cross entropy.
         projector_learning_rate: peak rate of visual tokens and fusion.
@@ -25,7 +26,7 @@ class VlmQaConfig(RunConfig):
             saved; 0 for no average.
         max_new_tokens: longest answer, in tokens.
         max_length: at most so many tokens of questions and answers in one row; a question that is
-            longer together with its answer is left out and counted.
+            longer together with its answer, and with the turns before it, is left out and counted.
         num_workers: processes that read ahead; the bytes are the same.
         validation_questions: questions of each validation split, the same ones every time.
     """

@@ -16,6 +16,7 @@ from edge_glass.training.engine.determinism import generator
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.evaluation.answers.scores import exact_match
 from edge_glass.training.features.cache import Features, gather, prepared_rows, vision_features
+from edge_glass.training.runtime.split_names import validation_splits
 
 BATCH = 64  # questions; fixed, so that any number of processes computes the same scores
 
@@ -53,17 +54,20 @@ class ValidationQuestions:
 def validation_questions(
     names: list[str], prepared: Path, tokenizer: Any, *, number: int, max_length: int
 ) -> dict[str, ValidationQuestions]:
-    """Takes `number` questions of each split whose name begins with "val", always the same ones.
+    """Takes `number` questions of each validation split, always the same ones.
 
-    They are drawn at random, because a file may be ordered by question type. Test splits are never
-    read here. Questions without an answer or of more than `max_length` tokens are left out.
+    They are drawn at random, because a file may be ordered by question type. The other splits are
+    never read here. Questions without an answer are left out, and those of more than `max_length`
+    tokens with the turns before them.
     """
     found = {}
-    for name in sorted(each for each in names if each.startswith("val")):
+    for name in validation_splits(names):
         rows = [row for row in prepared_rows("questions", name, prepared) if row["answer"]]
         drawn = torch.randperm(len(rows), generator=generator("validation", name))[:number]
         chosen = [rows[index] for index in drawn.tolist()]
-        prompts = [prompt_ids(tokenizer, row["question"]) for row in chosen]
+        prompts = [
+            prompt_ids(tokenizer, row["question"], row.get("history") or ()) for row in chosen
+        ]
         order = sorted(
             (index for index in range(len(chosen)) if len(prompts[index]) <= max_length),
             key=lambda index: (len(prompts[index]), index),

@@ -7,7 +7,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from edge_glass.encoders.limits import check_at_least
 
@@ -23,10 +24,12 @@ class EvaluateVlmQaConfig:
     Attributes:
         batch_size: questions answered at once; changes speed, not answers.
         sheet_questions: at most so many questions on a sheet of examples.
+        rules: from a question type to the published rule that scores it besides exact match.
     """
 
     batch_size: int
     sheet_questions: int
+    rules: dict[str, Literal["anls", "relaxed_accuracy"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "batch_size", "sheet_questions")
@@ -78,6 +81,19 @@ def vqa_metrics(
         "f1": _mean(token_f1, predictions, truths),
         "by_type": {kind: accuracy(*both) for kind, both in columns.items()},
         "f1_by_type": {kind: _mean(token_f1, *both) for kind, both in columns.items()},
+    }
+
+
+def turn_metrics(
+    predictions: Sequence[str], truths: Sequence[str], turns: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """Returns {"by_turn": accuracy by the turn's number}, or nothing if all turns are the first."""
+    if max(turns) == 1:
+        return {}
+    names = [str(turn) for turn in turns]
+    numbers = {str(turn): None for turn in sorted(set(turns))}
+    return {
+        "by_turn": {name: accuracy(*_of_type(name, names, predictions, truths)) for name in numbers}
     }
 
 

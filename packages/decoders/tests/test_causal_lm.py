@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from edge_glass.decoders.qwen import DEFAULT_SIZES, SIZES, QwenConfig, QwenDecoder
+from edge_glass.decoders.causal_lm import CausalLmDecoder
+from edge_glass.decoders.causal_lm_config import CausalLmConfig
+from edge_glass.decoders.qwen2_sizes import DEFAULT_SIZES, SIZES
 from edge_glass.decoders.sampling import Sampling, generate
 
 if TYPE_CHECKING:
@@ -19,20 +21,20 @@ TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
 
 
 @pytest.fixture
-def model(sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast) -> QwenDecoder:
-    return QwenConfig(config=sizes).build(tokenizer).eval()
+def model(sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast) -> CausalLmDecoder:
+    return CausalLmConfig(config=sizes).build(tokenizer).eval()
 
 
 def kept(batch: int, length: int) -> Tensor:
     return torch.ones(batch, length, dtype=torch.long)
 
 
-def logits(model: QwenDecoder, x: Tensor, mask: Tensor, **arguments: Any) -> Tensor:
+def logits(model: CausalLmDecoder, x: Tensor, mask: Tensor, **arguments: Any) -> Tensor:
     return model.project(model(x, mask, **arguments).hidden_states[-1])
 
 
 def test_equals_transformers_own_forward(
-    model: QwenDecoder, tokenizer: PreTrainedTokenizerFast
+    model: CausalLmDecoder, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     ids = torch.randint(0, len(tokenizer), (2, 7))
     mask = kept(2, 7)
@@ -42,7 +44,9 @@ def test_equals_transformers_own_forward(
     torch.testing.assert_close(found[mask.bool()], expected[mask.bool()], **TOLERANCE)
 
 
-def test_no_future_token_reaches_an_answer_and_every_prefix_token_does(model: QwenDecoder) -> None:
+def test_no_future_token_reaches_an_answer_and_every_prefix_token_does(
+    model: CausalLmDecoder,
+) -> None:
     x = torch.randn(1, 6, WIDTH)
     for token in range(6):
         changed = x.clone()
@@ -53,7 +57,7 @@ def test_no_future_token_reaches_an_answer_and_every_prefix_token_does(model: Qw
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_packed_questions_equal_separate_ones(model: QwenDecoder, training: bool) -> None:
+def test_packed_questions_equal_separate_ones(model: CausalLmDecoder, training: bool) -> None:
     model.train(training)
     prefix = torch.randn(1, 3, WIDTH)
     first, second = torch.randn(1, 2, WIDTH), torch.randn(1, 4, WIDTH)
@@ -73,7 +77,7 @@ def test_packed_questions_equal_separate_ones(model: QwenDecoder, training: bool
 
 
 @pytest.mark.parametrize("at", [0, 3, 7], ids=["left", "between", "right"])
-def test_padding_changes_nothing(model: QwenDecoder, at: int) -> None:
+def test_padding_changes_nothing(model: CausalLmDecoder, at: int) -> None:
     x = torch.randn(1, 7, WIDTH)
     padded = torch.cat((x[:, :at], 50 * torch.randn(1, 2, WIDTH), x[:, at:]), dim=1)
     mask = torch.cat((kept(1, at), torch.zeros(1, 2, dtype=torch.long), kept(1, 7 - at)), dim=1)
@@ -87,7 +91,7 @@ def test_padding_changes_nothing(model: QwenDecoder, at: int) -> None:
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_cached_generation_equals_uncached_and_each_row_alone(
-    model: QwenDecoder, side: str
+    model: CausalLmDecoder, side: str
 ) -> None:
     lengths = (4, 7, 9)
     rows = [torch.randn(1, n, WIDTH) for n in lengths]
@@ -122,7 +126,7 @@ def test_saved_state_rebuilds_the_decoder_through_safetensors(
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    config = QwenConfig(config=sizes | {"tie_word_embeddings": tied})
+    config = CausalLmConfig(config=sizes | {"tie_word_embeddings": tied})
     model, other = config.build(tokenizer).eval(), config.build(tokenizer).eval()
     save_file(model.saved_state(), tmp_path / "model.safetensors")
     state = load_file(tmp_path / "model.safetensors")
@@ -140,7 +144,7 @@ def test_gradient_checkpointing_changes_no_gradient(
     gradients = []
     for recompute in (False, True):
         torch.manual_seed(2)
-        config = QwenConfig(config=sizes, gradient_checkpointing=recompute)
+        config = CausalLmConfig(config=sizes, gradient_checkpointing=recompute)
         model = config.build(tokenizer).train()
         x = model.embed(torch.arange(6)[None])
         logits(model, x, kept(1, 6)).square().mean().backward()
@@ -153,11 +157,11 @@ def test_gradient_checkpointing_changes_no_gradient(
 def test_a_model_from_a_folder_equals_the_one_saved_there(
     qwen_folder: Path, sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    config = QwenConfig(model=str(qwen_folder))
+    config = CausalLmConfig(model=str(qwen_folder))
     loaded = config.build_tokenizer(["ignored"])
     assert loaded.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
     torch.manual_seed(1)  # as the fixture drew its weights
-    original = QwenConfig(config=sizes | {"initializer_range": 0.08}).build(tokenizer).eval()
+    original = CausalLmConfig(config=sizes | {"initializer_range": 0.08}).build(tokenizer).eval()
     x = torch.randn(1, 5, WIDTH)
     found = logits(config.build(loaded).eval(), x, kept(1, 5))
     assert torch.equal(found, logits(original, x, kept(1, 5)))
@@ -165,17 +169,17 @@ def test_a_model_from_a_folder_equals_the_one_saved_there(
 
 def test_a_hub_model_needs_commit_and_licence() -> None:
     name, commit = "Qwen/Qwen2.5-7B-Instruct", "a09a35458c702b33eeacc393d103063234e8bc28"
-    assert QwenConfig(model=name, revision=commit, license="Apache-2.0").revision == commit
+    assert CausalLmConfig(model=name, revision=commit, license="Apache-2.0").revision == commit
     with pytest.raises(ValueError, match=r"revision of Qwen/.* is 'main', expected a commit"):
-        QwenConfig(model=name, revision="main", license="Apache-2.0")
+        CausalLmConfig(model=name, revision="main", license="Apache-2.0")
     with pytest.raises(ValueError, match=r"license of Qwen/.* is missing"):
-        QwenConfig(model=name, revision=commit)
+        CausalLmConfig(model=name, revision=commit)
 
 
 def test_sizes_that_are_not_given_are_written_out_as_transformers_has_them() -> None:
     from transformers import Qwen2Config
 
-    config = QwenConfig(config={"hidden_size": 64}).config
+    config = CausalLmConfig(config={"hidden_size": 64}).config
     assert config is not None
     assert config == {**DEFAULT_SIZES, "hidden_size": 64}
     assert {*DEFAULT_SIZES, "vocab_size"} == set(SIZES)
@@ -186,7 +190,6 @@ def test_sizes_that_are_not_given_are_written_out_as_transformers_has_them() -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "give exactly one"),
         ({"model": "/", "config": {}}, "give exactly one"),
         ({"config": {}, "quantization": "4bit"}, "nothing to quantise"),
         ({"config": {"hiden_size": 8}}, r"unknown fields \['hiden_size'\]"),
@@ -195,16 +198,27 @@ def test_sizes_that_are_not_given_are_written_out_as_transformers_has_them() -> 
 )
 def test_config_errors(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        QwenConfig(**options)
+        CausalLmConfig(**options)
+
+
+def test_an_entry_without_a_model_is_refused_when_it_is_used(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    config = CausalLmConfig(chat_template="turn")
+    for use in (lambda: config.width, lambda: config.build(tokenizer)):
+        with pytest.raises(ValueError, match="model and config are null; give exactly one: model"):
+            use()
 
 
 def test_input_errors(
-    sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast, model: QwenDecoder
+    sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast, model: CausalLmDecoder
 ) -> None:
-    short = QwenConfig(config=sizes | {"max_position_embeddings": 8}).build(tokenizer)
-    with pytest.raises(ValueError, match="9 positions, but the model accepts 8"):
-        short(torch.randn(1, 9, WIDTH), kept(1, 9))
-    with pytest.raises(TypeError, match="cache is a list, expected the DynamicCache"):
+    short = CausalLmConfig(config=sizes | {"max_position_embeddings": 16}).build(tokenizer)
+    with pytest.raises(ValueError, match="17 positions, but the model accepts 16"):
+        short(torch.randn(1, 17, WIDTH), kept(1, 17))
+    packed = torch.arange(17)[None] % 9  # 17 columns, 9 positions
+    short(torch.randn(1, 17, WIDTH), kept(1, 17), position_ids=packed)
+    with pytest.raises(TypeError, match="cache is a list, expected the CausalLmCache"):
         model(torch.randn(1, 1, WIDTH), kept(1, 5), cache=[], use_cache=True)
     with pytest.raises(ValueError, match="the tokenizer has 20 entries, the model only 4 rows"):
-        QwenConfig(config=sizes | {"vocab_size": 4}).build(tokenizer)
+        CausalLmConfig(config=sizes | {"vocab_size": 4}).build(tokenizer)

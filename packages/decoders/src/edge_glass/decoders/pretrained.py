@@ -1,0 +1,126 @@
+"""Loading a pretrained causal language model of transformers, and its tokenizer."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from edge_glass.decoders.model_source import ModelSource
+from edge_glass.decoders.quantization import (
+    Quantization,
+    keep_weights_as_stored,
+    quantization_config,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
+    """Loads a model's tokenizer; without a pad token it pads with its end-of-sequence token.
+
+    Raises:
+        ValueError: if the tokenizer has no end-of-sequence token, or only a slow implementation.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # AutoTokenizer replaces the rules of a tokenizer.json beside some configs by the family's own.
+    cls: Any = PreTrainedTokenizerFast if _has_tokenizer_json(source) else AutoTokenizer
+    _require_gguf(source)
+    tokenizer = cls.from_pretrained(source.place, **source.arguments())
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"the tokenizer of {source.place} has no fast implementation; give a model with a "
+            "tokenizer.json"
+        )
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {source.place} has no end-of-sequence token, so answers could not "
+            "end; set eos_token in its tokenizer_config.json"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token will do
+    return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def load_model(
+    source: ModelSource, dtype: torch.dtype, quantization: Quantization
+) -> PreTrainedModel:
+    """Loads a causal language model; the weights of a GGUF file are dequantised.
+
+    Raises:
+        ValueError: if the model has layers without attention, or a GGUF file is to be quantised.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    _require_gguf(source)
+    arguments: dict[str, Any] = source.arguments()
+    if source.gguf_file is not None and quantization != "none":
+        raise ValueError(
+            f"quantization is {quantization!r}, but {source.gguf_file} is a GGUF file, which is "
+            "dequantised when it is loaded; set quantization: none, or give the model's "
+            "safetensors folder"
+        )
+    quantized = quantization_config(quantization)
+    config = AutoConfig.from_pretrained(source.place, **arguments)
+    mapping: Any = AutoModelForCausalLM._model_mapping
+    if type(config) not in mapping:
+        raise ValueError(
+            f"{source.place} is of the family {config.model_type}, which transformers does not "
+            "know as a causal language model; give a different model"
+        )
+    check_layers(config.get_text_config())
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        source.place,
+        **arguments,
+        dtype=dtype,
+        attn_implementation="sdpa" if mapping[type(config)]._supports_sdpa else "eager",
+        quantization_config=quantized,
+        use_safetensors=True,
+    )
+    keep_weights_as_stored(model)
+    return model
+
+
+def check_layers(config: Any) -> None:
+    """Refuses layers that carry something else than keys and values from word to word.
+
+    Raises:
+        ValueError: names the family and the kinds of its layers.
+    """
+    kinds = set(getattr(config, "layer_types", None) or ())
+    kinds |= set(getattr(config, "attention_layers", None) or ())  # GPT-Neo's name
+    # A "local" layer of GPT-Neo counts columns, not positions.
+    others = sorted(kinds - {"full_attention", "sliding_attention", "attention", "global"})
+    if others:
+        raise ValueError(
+            f"{config.model_type} has layers of the kinds {others}, but packed questions need "
+            "full_attention or sliding_attention in every layer; choose a different model"
+        )
+
+
+def _has_tokenizer_json(source: ModelSource) -> bool:
+    if source.gguf_file is not None:
+        return False
+    if source.revision is None:
+        return (Path(source.place) / "tokenizer.json").is_file()
+    from transformers.utils.hub import cached_file
+
+    found = cached_file(
+        source.place,
+        "tokenizer.json",
+        revision=source.revision,
+        _raise_exceptions_for_missing_entries=False,
+    )
+    return found is not None
+
+
+def _require_gguf(source: ModelSource) -> None:
+    if source.gguf_file is not None and find_spec("gguf") is None:
+        raise ValueError(
+            f"{source.gguf_file} needs the package gguf, which is not installed: "
+            "pip install 'edge-glass-decoders[gguf]'"
+        )

@@ -1,0 +1,69 @@
+"""The formats of `edge-glass export`: a plain table, and the writing of a new folder."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_glass.encoders.components import nearest, shown
+from edge_glass.encoders.files import output_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format that a model can be exported to.
+
+    Attributes:
+        writer: `module:function`, imported when it is used. The function takes the folder of a
+            model and an empty folder, and writes the files.
+        reads: the kind of model, for errors and help.
+        extra: the extra of edge-glass-fusion that installs what the writer imports, if any.
+    """
+
+    writer: str
+    reads: str
+    extra: str | None = None
+
+
+# Each format has one file in this folder and one parity test in tests/export.
+FORMATS: dict[str, Format] = {
+    "sentence-transformers": Format(
+        writer="edge_glass.fusion.export.sentence_transformers:write_folder",
+        reads="dual encoder",
+    ),
+}
+
+
+def export_model(name: str, model: Path, out: Path) -> None:
+    """Writes a model in the format of this name to a new folder, in one step.
+
+    Raises:
+        ValueError: if the format is unknown, its packages are not installed, the model is of a
+            different kind, or the format can't express it.
+        OSError: if the folder exists and is not empty, or can't be written.
+    """
+    if name not in FORMATS:
+        raise ValueError(
+            f"format is {shown(name)}, which is not known{nearest(name, FORMATS)}; choose one of "
+            f"{', '.join(FORMATS)}"
+        )
+    if not model.is_dir():
+        raise FileNotFoundError(
+            f"{model}: no such folder; give the folder of a {FORMATS[name].reads}"
+        )
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise FileExistsError(f"{out} exists and is not empty; delete it, or name a new folder")
+    module, _, function = FORMATS[name].writer.partition(":")
+    try:
+        write: Callable[[Path, Path], None] = getattr(importlib.import_module(module), function)
+        with output_folder(out) as work:
+            write(model, work)
+    except ModuleNotFoundError as error:
+        extra = FORMATS[name].extra
+        target = f'"edge-glass-fusion[{extra}]"' if extra else "edge-glass-fusion"
+        raise ValueError(
+            f"the format {name} needs the Python package {error.name}, which is not installed: "
+            f"python -m pip install {target}"
+        ) from error

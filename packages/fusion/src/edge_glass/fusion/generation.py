@@ -1,0 +1,92 @@
+"""An answer of a vision-language model, word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from edge_glass.decoders.sampling import Sampling, generate_words
+from edge_glass.fusion.prompt import cut_at, prompt_ids
+from edge_glass.fusion.text_stream import TextStream
+
+if TYPE_CHECKING:
+    from edge_glass.fusion.vlm import VisionLanguageModel
+
+
+@torch.no_grad()
+def generation_arguments(
+    model: VisionLanguageModel,
+    features: Float[Tensor, "B P Din"],
+    input_ids: Int[Tensor, "B T"],
+    attention_mask: Int[Tensor, "B T"],
+    sampling: Sampling,
+    examples: Sequence[int] | None,
+) -> dict[str, Any]:
+    """Returns the arguments of `sampling.generate` for prompts and their images.
+
+    Call both in the model's `autocast`.
+    """
+    visual = model.visual_tokens(features.float())
+    fused = model.fused(visual, input_ids, attention_mask)
+
+    def embed_next(token_ids: Tensor) -> Tensor:
+        return model.fusion.extend(visual, model.decoder.embed(token_ids))
+
+    def stopped(words: Tensor) -> Tensor:
+        texts = model.tokenizer.batch_decode(words, skip_special_tokens=True)
+        found = [cut_at(text, sampling.stop) != text for text in texts]
+        return torch.tensor(found, device=words.device)
+
+    return {
+        "decoder": model.decoder,
+        "inputs_embeds": fused.inputs_embeds,
+        "attention_mask": fused.attention_mask,
+        "embed_next": embed_next,
+        "max_new_tokens": sampling.max_new_tokens or model.config.max_new_tokens,
+        "eos_token_id": (int(model.tokenizer.eos_token_id), *model.decoder.stop_ids),
+        "prefix_length": fused.prefix_length,
+        "sampling": sampling,
+        "examples": examples,
+        "stopped": stopped if sampling.stop else None,
+    }
+
+
+def stream_answer(
+    model: VisionLanguageModel,
+    features: Float[Tensor, "1 P Din"],
+    question: str,
+    history: Sequence[str] = (),
+    *,
+    sampling: Sampling | None = None,
+    example: int = 0,
+) -> Iterator[str]:
+    """Yields the answer to one question in pieces, as they come.
+
+    Together they are what `answer_features` returns for a batch of one. `history` has the messages
+    before the question; `example` decides the noise if words are sampled.
+    """
+    sampling = sampling or Sampling()
+    input_ids = torch.tensor([prompt_ids(model.tokenizer, question, history)]).to(model.device)
+    ones = torch.ones_like(input_ids)
+    with model.autocast():
+        words = generate_words(
+            **generation_arguments(
+                model, features.to(model.device), input_ids, ones, sampling, [example]
+            )
+        )
+    text = TextStream(
+        lambda tokens: str(model.tokenizer.decode(tokens, skip_special_tokens=True)), sampling.stop
+    )
+    while True:
+        with model.autocast():  # not around `yield`, which would change the caller's precision
+            word = next(words, None)
+        if word is None:
+            break
+        if piece := text.add(int(word)):
+            yield piece
+    if piece := text.end():
+        yield piece

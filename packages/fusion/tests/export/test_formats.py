@@ -1,0 +1,49 @@
+"""`edge-glass export`: what is refused, and that nothing is left half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_glass.fusion.export.formats import FORMATS, export_model
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("sentence_transformers", "did you mean sentence-transformers"),
+        ("tensorflow", "choose one of sentence-transformers"),
+    ],
+)
+def test_an_unknown_format_lists_the_known(name: str, remedy: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=remedy):
+        export_model(name, tmp_path, tmp_path / "out")
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder; give the folder of a"):
+        export_model("sentence-transformers", tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_a_model_of_a_different_kind_leaves_no_folder(vlm_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not the config of a dual_encoder"):
+        export_model("sentence-transformers", vlm_folder, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_content_is_left_alone(dual_folder: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "out" / "thesis.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    with pytest.raises(FileExistsError, match="exists and is not empty"):
+        export_model("sentence-transformers", dual_folder, tmp_path / "out")
+    assert kept.read_text() == "mine"
+
+
+def test_every_writer_can_be_imported() -> None:
+    import importlib
+
+    for name, each in FORMATS.items():
+        module, _, function = each.writer.partition(":")
+        assert callable(getattr(importlib.import_module(module), function)), name

@@ -1,0 +1,1 @@
+"""Published rules that score answers, besides exact match."""
