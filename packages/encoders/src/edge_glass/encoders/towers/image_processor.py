@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_glass.encoders.towers.preprocessing import Resample
 from edge_glass.encoders.towers.pretrained import locate_model
+from edge_glass.encoders.towers.square import Resample
 from edge_glass.encoders.towers.vision_families import Family
 
 # Pillow's numbers of the resampling filters.

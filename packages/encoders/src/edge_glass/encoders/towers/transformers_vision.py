@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from edge_glass.encoders.base import TokenShape, VisionEncoder
 from edge_glass.encoders.limits import MAX_IMAGE_SIZE, MAX_LAYERS, check_between, check_path
 from edge_glass.encoders.towers.image_processor import ImageProcessorValues, read_image_processor
-from edge_glass.encoders.towers.preprocessing import Fit, ImageTransform, PadColor
+from edge_glass.encoders.towers.preprocessing import ImageTransform, PadColor
 from edge_glass.encoders.towers.pretrained import (
     copy_model,
     local_config,
@@ -29,6 +29,7 @@ from edge_glass.encoders.towers.pretrained import (
     named_model,
     no_progress_bar,
 )
+from edge_glass.encoders.towers.square import Fit
 from edge_glass.encoders.towers.vision_families import Family, find_family, vision_part
 
 if TYPE_CHECKING:

@@ -93,6 +93,17 @@ def pack_questions(
     return packed, skipped
 
 
+def longest_question(samples: Sequence[PackedQuestions]) -> int:
+    """Returns the number of tokens of the longest question with its answer."""
+    return max(max(Counter(sample.segment_ids).values()) for sample in samples)
+
+
+def tokens_per_question(samples: Sequence[PackedQuestions]) -> float:
+    """Returns the mean number of tokens of a question with its answer."""
+    questions = sum(len(set(sample.segment_ids)) for sample in samples)
+    return sum(len(sample.input_ids) for sample in samples) / questions
+
+
 def _packed(image: int, examples: list[tuple[list[int], list[int]]]) -> PackedQuestions:
     return PackedQuestions(
         image=image,
