@@ -90,7 +90,7 @@ def train(decoder: Component, steps: int, num_questions: int) -> dict[str, float
         max_new_tokens=config.max_new_tokens,
     )
     model = VisionLanguageModel(vlm_config, tokenizer).train()
-    objective = AnswerLoss(model, label_smoothing=config.label_smoothing, use_bfloat16=False)
+    objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
     optimizer = build_adamw(
         [
             (model.visual_tokens, config.projector_learning_rate),

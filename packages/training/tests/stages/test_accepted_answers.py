@@ -65,7 +65,7 @@ def test_predictions_and_metrics_use_all_answers(tmp_path: Path) -> None:
     assert metrics["accuracy"] == 0.0
     assert metrics["vqa_v2_accuracy"] == pytest.approx(0.3)
     assert metrics["vqa_v2_exact_match"] == 1.0
-    write_predictions(tmp_path / "val.jsonl", answers, rows)
+    write_predictions(tmp_path / "val.jsonl", answers, rows, {"number": "relaxed_accuracy"})
     first, second = (tmp_path / "val.jsonl").read_text().splitlines()
     assert '"answers": ["red", ' in first
     assert "answers" not in second

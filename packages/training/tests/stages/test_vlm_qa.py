@@ -23,6 +23,7 @@ from edge_glass.training.folders import PREPARED
 from edge_glass.training.params import Params
 from edge_glass.training.stages import vlm_qa
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
+from edge_glass.training.vlm_qa.packing import pack_questions
 from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
 from tiny_pixmo import PARAMS
 
@@ -83,11 +84,11 @@ def test_the_loss_is_divided_by_all_labelled_tokens(configure: Configure) -> Non
     tokenizer = params.decoder.config.build_tokenizer(
         [text for row in rows for text in (row["question"], row["answer"])]
     )
-    samples, _ = vlm_qa.pack_questions(rows, tokenizer, 2, 100)
+    samples, _ = pack_questions(rows, tokenizer, 2, 100)
     plan = vlm_qa.BatchPlan(samples, 8, 2, seed=0)
     questions = vlm_qa.QuestionSet(samples, vision_features("questions", "train"), 0)
     model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer)
-    objective = AnswerLoss(model, label_smoothing=0.0, use_bfloat16=False)
+    objective = AnswerLoss(model, label_smoothing=0.0)
 
     def gradient(numbers: list[int], divisor: int) -> torch.Tensor:
         model.zero_grad()
@@ -107,16 +108,18 @@ def test_the_loss_is_divided_by_all_labelled_tokens(configure: Configure) -> Non
     assert (means - whole).norm() > 0.01 * whole.norm()
 
 
-def test_bfloat16_keeps_weights_and_gradients_in_float32(configure: Configure) -> None:
+def test_bfloat16_keeps_weights_and_gradients_in_float32(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
     params = configure(NO_DROPOUT, visual_tokens=NO_VISUAL_DROPOUT)
     rows = prepared_rows("questions", "train", PREPARED)
     tokenizer = word_tokenizer([row["question"] + " " + row["answer"] for row in rows], 100)
-    samples, _ = vlm_qa.pack_questions(rows, tokenizer, 2, 100)
+    samples, _ = pack_questions(rows, tokenizer, 2, 100)
     model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer)
     batch = vlm_qa.QuestionSet(samples, vision_features("questions", "train"), 0).collate(samples)
-    losses = [
-        AnswerLoss(model, label_smoothing=0.0, use_bfloat16=half)(**batch) for half in (False, True)
-    ]
+    whole = AnswerLoss(model, label_smoothing=0.0)(**batch)
+    monkeypatch.setattr(type(model.decoder), "dtype", torch.bfloat16)
+    losses = [whole, AnswerLoss(model, label_smoothing=0.0)(**batch)]
     assert losses[1].dtype == torch.float32
     assert not torch.equal(losses[0], losses[1])
     # bfloat16 has eight bits
@@ -254,6 +257,7 @@ def test_four_bit_without_bitsandbytes_is_refused(
 ) -> None:
     configure()
     word_tokenizer(["what colour is it? red", "is it a disc? yes"], 50).save_pretrained("qwen")
+    Path("qwen/config.json").write_text("{}")
     decoder = {"model": "qwen", "quantization": "4bit", "lora": {"rank": 2, "alpha": 2}}
     params = configure({"decoder": "qwen2_5_7b", "decoders": {"qwen2_5_7b": decoder}})
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -37,11 +38,18 @@ class Decoder(nn.Module, ABC):
         width: D, the width of the input embeddings and of the hidden states.
         vocab_size: V, rows of the vocabulary projection; may exceed the tokenizer's size.
         stop_ids: tokens that end an answer besides the tokenizer's end-of-sequence token.
+        max_positions: how many positions a text may have, its prefix included; None for no limit.
     """
 
     width: int
     vocab_size: int
     stop_ids: tuple[int, ...] = ()
+    max_positions: int | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the base weights."""
+        return next(self.parameters()).dtype
 
     @abstractmethod
     def embed(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:

@@ -66,7 +66,7 @@ class CausalLmDecoder(Decoder):
         self.facts = ModelFacts.of(model)
         self.family = self.facts.family
         self.width, self.vocab_size = self.facts.width, self.facts.vocab_size
-        self.stop_ids = self.facts.stop_ids
+        self.stop_ids, self.max_positions = self.facts.stop_ids, self.facts.max_positions
         if gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
         if lora is not None or quantization != "none":
@@ -166,7 +166,7 @@ class CausalLmDecoder(Decoder):
 
     def _check_length(self, columns: int, positions: Tensor) -> None:
         """Refuses positions that the model does not have; packed questions share positions."""
-        limit = self.facts.max_positions
+        limit = self.max_positions
         if limit is None or columns <= limit:
             return
         needed = int(positions.max()) + 1

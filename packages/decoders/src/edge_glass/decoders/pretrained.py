@@ -64,6 +64,7 @@ def load_model(
             "dequantised when it is loaded; set quantization: none, or give the model's "
             "safetensors folder"
         )
+    quantized = quantization_config(quantization)
     config = AutoConfig.from_pretrained(source.place, **arguments)
     mapping: Any = AutoModelForCausalLM._model_mapping
     if type(config) not in mapping:
@@ -77,7 +78,7 @@ def load_model(
         **arguments,
         dtype=dtype,
         attn_implementation="sdpa" if mapping[type(config)]._supports_sdpa else "eager",
-        quantization_config=quantization_config(quantization),
+        quantization_config=quantized,
         use_safetensors=True,
     )
     keep_weights_as_stored(model)

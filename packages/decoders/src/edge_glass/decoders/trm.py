@@ -172,7 +172,7 @@ class TinyRecursiveDecoder(Decoder):
     def __init__(self, config: TinyRecursiveConfig, vocab_size: int) -> None:
         super().__init__()
         self.config = config
-        self.width = config.width
+        self.width, self.max_positions = config.width, config.max_positions
         self.vocab_size = vocab_size
         self.embedding = nn.Embedding(vocab_size, config.width)
         self.block = RecursiveBlock(config)

@@ -25,6 +25,19 @@ class FusedInputs:
     prefix_length: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class VlmOutput:
+    """Result of a training step's forward pass.
+
+    Attributes:
+        hidden_states: one (B, S, D) per supervision step of the decoder; the last is the answer.
+        labels: (B, S), `prompt.IGNORED` at positions that are not learned, such as the prefix.
+    """
+
+    hidden_states: tuple[Tensor, ...]
+    labels: Tensor
+
+
 class Fusion(nn.Module, ABC):
     """Brings visual tokens (B, N, visual_width) into a decoder of width D.
 

@@ -26,9 +26,12 @@ def generation_arguments(
     sampling: Sampling,
     examples: Sequence[int] | None,
 ) -> dict[str, Any]:
-    """Returns the arguments of `sampling.generate` for prompts and their images."""
+    """Returns the arguments of `sampling.generate` for prompts and their images.
+
+    Call both in the model's `autocast`.
+    """
     visual = model.visual_tokens(features.float())
-    fused = model.fusion(visual, model.decoder.embed(input_ids), attention_mask)
+    fused = model.fused(visual, input_ids, attention_mask)
 
     def embed_next(token_ids: Tensor) -> Tensor:
         return model.fusion.extend(visual, model.decoder.embed(token_ids))
@@ -68,18 +71,21 @@ def stream_answer(
     """
     sampling = sampling or Sampling()
     input_ids = torch.tensor([prompt_ids(model.tokenizer, question, history)]).to(model.device)
-    arguments = generation_arguments(
-        model,
-        features.to(model.device),
-        input_ids,
-        torch.ones_like(input_ids),
-        sampling,
-        [example],
-    )
+    ones = torch.ones_like(input_ids)
+    with model.autocast():
+        words = generate_words(
+            **generation_arguments(
+                model, features.to(model.device), input_ids, ones, sampling, [example]
+            )
+        )
     text = TextStream(
         lambda tokens: str(model.tokenizer.decode(tokens, skip_special_tokens=True)), sampling.stop
     )
-    for word in generate_words(**arguments):
+    while True:
+        with model.autocast():  # not around `yield`, which would change the caller's precision
+            word = next(words, None)
+        if word is None:
+            break
         if piece := text.add(int(word)):
             yield piece
     if piece := text.end():

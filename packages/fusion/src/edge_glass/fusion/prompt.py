@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from edge_glass.fusion.start_token import without_start
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -24,9 +26,10 @@ _ANSWER = "EARLIERANSWER"  # stands for an answer while a template is applied
 def prompt_ids(
     tokenizer: PreTrainedTokenizerBase, question: str, history: Sequence[str] = ()
 ) -> list[int]:
-    """Returns the ids of a question in the decoder's own chat template, ready for the answer.
+    """Returns the ids of a question in the tokenizer's chat template, ready for the answer.
 
-    `history` has the messages before it, user and assistant in turn.
+    `history` has the messages before it, user and assistant in turn. A start token is left out,
+    because the model puts it in front of the image.
     """
     if history:
         return [*example_ids(tokenizer, *history)[0], *_later_prompt_ids(tokenizer, question)]
@@ -35,7 +38,7 @@ def prompt_ids(
         messages, add_generation_prompt=True, tokenize=True, return_dict=True
     )
     ids: list[int] = list(encoded["input_ids"])  # type: ignore[index,call-overload,arg-type]
-    return ids
+    return without_start(tokenizer, ids)
 
 
 def example_ids(

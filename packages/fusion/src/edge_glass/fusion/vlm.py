@@ -9,7 +9,7 @@ different order for a different number of rows, and padding changes sums too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,13 @@ from torch import Tensor, nn
 from edge_glass.decoders.sampling import Sampling, generate
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.checkpoint import check_tensors
+from edge_glass.fusion.base import FusedInputs, VlmOutput
 from edge_glass.fusion.checkpoint import load_vlm, save_vlm
+from edge_glass.fusion.compute import autocast
 from edge_glass.fusion.generation import generation_arguments
 from edge_glass.fusion.packing import PADDING, packed_mask, packed_positions
 from edge_glass.fusion.prompt import IGNORED, check_questions, cut_at, left_padded, prompt_ids
+from edge_glass.fusion.start_token import start_id, with_start
 from edge_glass.fusion.vlm_config import VlmConfig
 
 if TYPE_CHECKING:
@@ -31,24 +34,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-@dataclass(frozen=True, kw_only=True)
-class VlmOutput:
-    """Result of a training step's forward pass.
-
-    Attributes:
-        hidden_states: one (B, S, D) per supervision step of the decoder; the last is the answer.
-        labels: (B, S), `IGNORED` at positions that are not learned, the whole prefix among them.
-    """
-
-    hidden_states: tuple[Tensor, ...]
-    labels: Tensor
-
-
 class VisionLanguageModel(nn.Module):
     """Answers questions about images.
 
     Attributes:
         tokenizer: the decoder's, with a chat template.
+        start_id: the token in front of the image, see `start_token.py`; None for no such token.
         vision_encoder: frozen; None until `add_vision_encoder` builds it. `saved_state` leaves it
             out, and training works without it.
     """
@@ -60,11 +51,29 @@ class VisionLanguageModel(nn.Module):
         self.tokenizer = tokenizer
         self.visual_tokens, self.fusion, self.decoder = config.build(tokenizer)
         self.vision_encoder: VisionEncoder | None = None
+        self.start_id = start_id(tokenizer)
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
         return next(self.parameters()).device
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Returns the context in which the model and its loss compute, see `compute.py`."""
+        return autocast(self.device, self.decoder.dtype)
+
+    def fused(
+        self,
+        visual: Float[Tensor, "B N Dv"],
+        input_ids: Int[Tensor, "B T"],
+        attention_mask: Int[Tensor, "B T"],
+    ) -> FusedInputs:
+        """Returns the decoder's inputs: the start token (if there is one), prefix and words."""
+        fused: FusedInputs = self.fusion(visual, self.decoder.embed(input_ids), attention_mask)
+        if self.start_id is None:
+            return fused
+        start = input_ids.new_full((len(input_ids), 1), self.start_id)
+        return with_start(fused, self.decoder.embed(start))
 
     def forward(
         self,
@@ -81,14 +90,15 @@ class VisionLanguageModel(nn.Module):
             segment_ids: the number of the conversation at each position, `PADDING` at padding.
             labels: the token at positions that are learned, `IGNORED` elsewhere.
         """
-        visual = self.visual_tokens(features.float())
-        fused = self.fusion(visual, self.decoder.embed(input_ids), (segment_ids != PADDING).long())
-        output = self.decoder(
-            fused.inputs_embeds,
-            packed_mask(segment_ids, fused.prefix_length),
-            position_ids=packed_positions(segment_ids, fused.prefix_length),
-            prefix_length=fused.prefix_length,
-        )
+        with self.autocast():
+            visual = self.visual_tokens(features.float())
+            fused = self.fused(visual, input_ids, (segment_ids != PADDING).long())
+            output = self.decoder(
+                fused.inputs_embeds,
+                packed_mask(segment_ids, fused.prefix_length),
+                position_ids=packed_positions(segment_ids, fused.prefix_length),
+                prefix_length=fused.prefix_length,
+            )
         ignored = labels.new_full((labels.shape[0], fused.prefix_length), IGNORED)
         return VlmOutput(
             hidden_states=output.hidden_states, labels=torch.cat([ignored, labels], dim=1)
@@ -108,10 +118,11 @@ class VisionLanguageModel(nn.Module):
         Without `sampling` it is greedy. `examples` has one number per row, which decides the row's
         noise if words are sampled; None takes the number of the row.
         """
-        arguments = generation_arguments(
-            self, features, input_ids, attention_mask, sampling or Sampling(), examples
-        )
-        return generate(**arguments)
+        with self.autocast():
+            arguments = generation_arguments(
+                self, features, input_ids, attention_mask, sampling or Sampling(), examples
+            )
+            return generate(**arguments)
 
     @torch.no_grad()
     def answer_features(

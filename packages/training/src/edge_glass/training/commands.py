@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
     """Adds the stages to the command line."""
     stages = (prepare, prepare_samples, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa)
     app.command("import")(import_)
-    for command in (fetch, *stages, results, verify, compare):
+    for command in (fetch, *stages, results, verify, compare, compare_scores):
         app.command()(command)
 
 
@@ -186,6 +186,35 @@ def compare(
         lines += [f"{stage}: {line}" for line in found]
     typer.echo("\n".join(lines) if lines else "equal: parameters and every byte of every stage")
     raise typer.Exit(bool(lines))
+
+
+def compare_scores(
+    run_a: Annotated[str, typer.Argument(help="Folder, git revision or DVC experiment.")],
+    run_b: Annotated[str, typer.Argument(help="A second one.")],
+    samples: Annotated[
+        int, typer.Option(min=100, max=1_000_000, help="Resamples of the bootstrap.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the resamples.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """Test whether B scores better than A, on the questions and queries that both have answered.
+
+    Example: edge-glass compare-scores HEAD gated-fusion
+    """
+    import dataclasses
+    import json
+
+    from edge_glass.training.compare.committed_scores import read_run
+    from edge_glass.training.compare.scores import compare_scores, table
+
+    a, b = read_run(run_a), read_run(run_b)
+    lines = compare_scores(a, b, seed=seed, num_resamples=samples)
+    if not as_json:
+        typer.echo(table(lines, "A", "B"))
+        return
+    for line in lines:
+        row = {"split": line.split, "score": line.score, **dataclasses.asdict(line.result)}
+        typer.echo(json.dumps(row))
 
 
 def _run(

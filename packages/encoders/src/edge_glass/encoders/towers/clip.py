@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from edge_glass.encoders.base import TokenShape, VisionEncoder
 from edge_glass.encoders.limits import MAX_IMAGE_SIZE, MAX_LAYERS, check_between, check_path
-from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
+from edge_glass.encoders.towers.preprocessing import PadColor, image_transform
 from edge_glass.encoders.towers.pretrained import local_config, locate_model, no_progress_bar
+from edge_glass.encoders.towers.square import Fit
 
 if TYPE_CHECKING:
     from transformers import CLIPVisionModel

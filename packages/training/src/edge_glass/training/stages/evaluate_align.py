@@ -2,41 +2,29 @@
 
 A split is scored with one canonical caption per group. A caption can have many images, and any of
 them is right. If training has seen all groups of the split, its images choose among *all* captions
-that were seen: a user's search does that, and it is the harder test.
+that were seen: a user's search does that, and it is the harder test. `zero_shot` classifies the
+images by prompts with class names instead.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import output_folder, rounded, write_json
-from edge_glass.encoders.images import decode_image, to_rgb
-from edge_glass.encoders.matryoshka import truncate
 from edge_glass.training.engine.determinism import make_deterministic
-from edge_glass.training.evaluation.figures.plots import (
-    recall_figure,
-    recall_table,
-    similarity_figure,
-    tsne_figure,
-    write_table,
-)
-from edge_glass.training.evaluation.figures.sheets import (
-    Retrieval,
-    Retrieved,
-    retrieval_sheet,
-    spread,
-)
+from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
+from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
+from edge_glass.training.evaluation.alignment.figures import draw
+from edge_glass.training.evaluation.alignment.rank_file import Ranks, write_ranks
+from edge_glass.training.evaluation.alignment.zero_shot import classify_splits
 from edge_glass.training.evaluation.retrieval.bootstrap import bootstrap_interval
 from edge_glass.training.evaluation.retrieval.recall import (
-    EvaluateAlignConfig,
     chance_metrics,
     metrics_of_ranks,
     retrieval_ranks,
@@ -46,40 +34,16 @@ from edge_glass.training.features.captions import CaptionRows, caption_rows, fir
 from edge_glass.training.folders import ALIGNED, PREPARED
 from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import progress, say
-from edge_glass.training.runtime.split_names import held_out_splits, is_validation
+from edge_glass.training.runtime.split_names import held_out_splits
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
 
 METRICS = Path("metrics/evaluate_align.json")
 PLOTS = Path("plots/evaluate_align")
+PREDICTIONS = Path("predictions/align")
 BATCH = 256
 NO_SPLIT = "the captions have only the split train, so no split is held out to score"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbeddedSplit:
-    """The embeddings of a split on the CPU, not normalised, and their groups.
-
-    Attributes:
-        rows: the split's rows.
-        image: (M, E) images.
-        image_groups: (M,) their groups.
-        text: (G, E) canonical captions of the split's groups.
-        text_groups: (G,) their groups.
-        candidates: (C, E) captions that images choose among; the first G are the split's own.
-        candidate_groups: (C,) their groups.
-        captions: C captions.
-    """
-
-    rows: CaptionRows
-    image: Tensor
-    image_groups: Tensor
-    text: Tensor
-    text_groups: Tensor
-    candidates: Tensor
-    candidate_groups: Tensor
-    captions: list[str]
 
 
 def run(params: Params) -> None:
@@ -88,7 +52,7 @@ def run(params: Params) -> None:
     names = held_out_splits(read_index().splits.get("captions", []))
     reason = read_note(PREPARED / "captions") or (None if names else NO_SPLIT)
     if reason is not None:
-        nothing_to_do("evaluate_align", reason, PLOTS, metrics=METRICS)
+        nothing_to_do("evaluate_align", reason, PLOTS, PREDICTIONS, metrics=METRICS)
         return
     make_deterministic(params.num_threads, params.reproducibility)
     model = place_model(DualEncoder.from_pretrained(ALIGNED, load_encoders=False), params.device)
@@ -97,9 +61,10 @@ def run(params: Params) -> None:
     metrics: dict[str, Any] = {}
     curves: dict[str, Any] = {}
     intervals: dict[str, Any] = {}
+    ranks: dict[str, Ranks] = {}
     splits = {name: embed_split(model, name, train) for name in progress(names, "evaluate_align")}
     for name, split in splits.items():
-        curves[name], intervals[name] = score(split, dims, config)
+        curves[name], intervals[name], ranks[name] = score(split, dims, config)
         chance = {
             "i2t": chance_metrics(
                 split.image_groups.numpy(), split.candidate_groups.numpy(), config.ks
@@ -119,7 +84,15 @@ def run(params: Params) -> None:
             f"{best['t2i']['R@1']:.3f} text to image; {dims[-1]} dims keep {kept['i2t']:.0%} and "
             f"{kept['t2i']:.0%} of it"
         )
+    if config.zero_shot is not None:
+        model.add_encoders(text=True)
+        for name, scores in classify_splits(model, splits, train, config.zero_shot).items():
+            metrics[name]["zero_shot"] = scores
     write_json(METRICS, rounded(metrics))
+    with output_folder(PREDICTIONS) as folder:
+        for name, split in splits.items():
+            groups = {"i2t": split.image_groups.numpy(), "t2i": split.text_groups.numpy()}
+            write_ranks(folder / f"{name}.csv", ranks[name], groups, split.rows.group_names)
     with output_folder(PLOTS) as folder:
         draw(splits, curves, intervals, metrics, config, folder)
 
@@ -178,10 +151,11 @@ def _captions(model: DualEncoder, rows: CaptionRows, groups: list[str]) -> tuple
 
 def score(
     split: EmbeddedSplit, dims: tuple[int, ...], config: EvaluateAlignConfig
-) -> tuple[dict[int, Any], dict[int, Any]]:
-    """Returns (curve, intervals of R@1) by dim and direction."""
+) -> tuple[dict[int, Any], dict[int, Any], Ranks]:
+    """Returns (curve, intervals of R@1, ranks) by dim and direction."""
     curve: dict[int, Any] = {}
     intervals: dict[int, Any] = {}
+    all_ranks: dict[int, Any] = {}
     for dim in dims:
         ranks = {
             "i2t": retrieval_ranks(
@@ -200,6 +174,7 @@ def score(
             ),
         }
         groups = {"i2t": split.image_groups.numpy(), "t2i": split.text_groups.numpy()}
+        all_ranks[dim] = ranks
         curve[dim] = {way: metrics_of_ranks(each, config.ks) for way, each in ranks.items()}
         intervals[dim] = {
             way: bootstrap_interval(
@@ -207,7 +182,7 @@ def score(
             )
             for way, each in ranks.items()
         }
-    return curve, intervals
+    return curve, intervals, all_ranks
 
 
 def shares_kept(curve: dict[int, Any]) -> dict[int, dict[str, float]]:
@@ -220,75 +195,3 @@ def shares_kept(curve: dict[int, Any]) -> dict[int, dict[str, float]]:
         }
         for dim, ways in curve.items()
     }
-
-
-def draw(
-    splits: dict[str, EmbeddedSplit],
-    curves: dict[str, Any],
-    intervals: dict[str, Any],
-    metrics: dict[str, Any],
-    config: EvaluateAlignConfig,
-    folder: Path,
-) -> None:
-    """Writes the plots and their data; sheets and maps show validation splits only."""
-    chance = {
-        name: {way: metrics[name]["chance"][way]["R@1"] for way in ("i2t", "t2i")}
-        for name in splits
-    }
-    for name, curve in curves.items():
-        write_table(folder / f"recall_{name}.csv", rounded(recall_table(curve)))
-    recall_figure(folder / "recall.png", curves, chance, intervals=intervals)
-    for name, split in splits.items():
-        if not is_validation(name):
-            continue
-        by_group = first_rows(split.image_groups)
-        first = torch.tensor([by_group[group] for group in split.text_groups.tolist()])
-        few = spread(range(len(first)), 24)
-        image, text = truncate(split.image[first[few]]), truncate(split.text[few])
-        similarity_figure(
-            folder / f"similarity_{name}.png",
-            (image @ text.T).numpy(),
-            [split.captions[row] for row in few],
-            title=f"{len(few)} pictures and captions of {name}",
-        )
-        points = first[: config.tsne_points]
-        tsne_figure(
-            folder / f"tsne_{name}.png",
-            truncate(split.image[points]).numpy(),
-            truncate(split.text[: len(points)]).numpy(),
-            [split.rows.labels[row] for row in points.tolist()],
-            title=f"Pictures and captions of {name} in one space (t-SNE)",
-        )
-        sheet(split, name, folder)
-
-
-def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
-    """Writes sheets of the best and the worst text-to-image retrievals."""
-    text, image = truncate(split.text), truncate(split.image)
-    ranks = retrieval_ranks(split.text, split.image, split.text_groups, split.image_groups)
-    order = sorted(range(len(text)), key=lambda row: (int(ranks[row]), row))
-    data = pq.read_table(PREPARED / "captions" / f"{name}.images.parquet")["bytes"]
-
-    def shown(index: int, row: int, scores: Tensor, note: str = "") -> Retrieved:
-        return Retrieved(
-            content=to_rgb(decode_image(data[int(split.rows.images[index])].as_py())),
-            score=float(scores[index]),
-            right=int(split.image_groups[index]) == int(split.text_groups[row]),
-            note=note,
-        )
-
-    better = order[: max(6, len(order) // 2)]
-    for kind, chosen in (("best", spread(better, 6)), ("worst", order[-6:])):
-        retrievals = []
-        for row in chosen:
-            scores = image @ text[row]
-            top = scores.topk(min(5, len(scores))).indices.tolist()
-            results = [shown(index, row, scores) for index in top]
-            if not any(result.right for result in results):  # then append the right one
-                right = (split.image_groups == split.text_groups[row]).nonzero()[:, 0]
-                wanted = int(right[scores[right].argmax()])
-                results.append(shown(wanted, row, scores, f"rank {int(ranks[row])}"))
-            note = f"rank {int(ranks[row])}"
-            retrievals.append(Retrieval(query=split.captions[row], results=results, note=note))
-        title = f"Text to image on {name}: {kind} ranks"
-        retrieval_sheet(folder / f"{kind}_{name}.png", retrievals, title)

@@ -24,6 +24,7 @@ from edge_glass.training.evaluation.answers.scores import (
     exact_match,
     majority_answers,
     majority_predictions,
+    turn_metrics,
     visual_reliance,
     vqa_metrics,
 )
@@ -68,7 +69,7 @@ def run(params: Params) -> None:
             types = [row["type"] for row in rows]
             answers["majority"] = majority_predictions(majority, types)
             metrics[split] = score(answers, rows, config.rules)
-            write_predictions(predictions / f"{split}.jsonl", answers, rows)
+            write_predictions(predictions / f"{split}.jsonl", answers, rows, config.rules)
             draw(metrics[split], answers["model"], rows, split, config.sheet_questions, plots)
             say(
                 f"evaluate_vlm_qa {split}: exact match {metrics[split]['accuracy']:.3f}, blind "
@@ -85,11 +86,13 @@ def score(
 ) -> dict[str, Any]:
     """Returns accuracy, controls and figures by question type; BLEU and ROUGE-L of long answers.
 
+    "by_turn" is the accuracy by turn, if there are conversations; each turn follows the true ones.
     "accuracy" is exact match; published rules have their own names, see `rule_metrics`.
     "visual_reliance" is the accuracy minus that with a different image: what the image contributes.
     """
     truths = [row["answer"] for row in rows]
     types = [row["type"] for row in rows]
+    turns = [len(row.get("history") or ()) // 2 + 1 for row in rows]
     scores = {name: vqa_metrics(given, truths, types) for name, given in answers.items()}
     accuracies = {name: float(each["accuracy"]) for name, each in scores.items()}  # type: ignore[arg-type]
     return {
@@ -102,17 +105,22 @@ def score(
         "by_type": scores["model"]["by_type"],
         "f1_by_type": scores["model"]["f1_by_type"],
         "blind_by_type": scores["blind"]["by_type"],
+        **turn_metrics(answers["model"], truths, turns),
         **long_answer_metrics(answers["model"], truths),
         **rule_metrics(answers["model"], rows, rules),
     }
 
 
 def write_predictions(
-    path: Path, answers: dict[str, list[str]], rows: list[dict[str, Any]]
+    path: Path,
+    answers: dict[str, list[str]],
+    rows: list[dict[str, Any]],
+    rules: Mapping[str, str],
 ) -> None:
     """Writes one JSON line per question, with all answers and the true one.
 
-    A question with several accepted answers has them as "answers".
+    A question with several accepted answers has them as "answers", one whose type has a rule of its
+    own has the "rule", and a later turn of a conversation the messages before it as "history".
     """
     lines = [
         json.dumps(
@@ -121,7 +129,8 @@ def write_predictions(
                 "type": row["type"],
                 "question": row["question"],
                 "truth": row["answer"],
-                **({"answers": row["answers"]} if row.get("answers") else {}),
+                **{name: row[name] for name in ("history", "answers") if row.get(name)},
+                **({"rule": rules[row["type"]]} if row["type"] in rules else {}),
                 **{name: given[index] for name, given in answers.items()},
                 "right": exact_match(answers["model"][index], row["answer"]),
             },

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -65,21 +63,13 @@ class AnswerLoss(nn.Module):
     """A vision-language model and its loss as one module, so that one forward computes a loss.
 
     Wrappers that hook into a module's forward and backward (DDP, DeepSpeed) then see everything.
-    Weights remain float32, and with `use_bfloat16` matrix products run in bfloat16 by autocast. The
-    bfloat16 modes of DeepSpeed or of the module would round norms and the projector's weights too.
+    The loss is computed in the model's own precision, see `fusion/compute.py`.
     """
 
-    def __init__(
-        self, model: VisionLanguageModel, *, label_smoothing: float, use_bfloat16: bool
-    ) -> None:
+    def __init__(self, model: VisionLanguageModel, *, label_smoothing: float) -> None:
         super().__init__()
         self.model = model
-        self.label_smoothing, self.use_bfloat16 = label_smoothing, use_bfloat16
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """Returns the context in which the model runs, in training and in validation."""
-        kind = next(self.model.parameters()).device.type
-        return torch.autocast(kind, torch.bfloat16, enabled=self.use_bfloat16)
+        self.label_smoothing = label_smoothing
 
     def forward(
         self,
@@ -89,7 +79,7 @@ class AnswerLoss(nn.Module):
         labels: Int[Tensor, "B T"],
     ) -> Float[Tensor, ""]:
         """Returns the summed loss of the labelled tokens; the arguments are those of the model."""
-        with self.autocast():
+        with self.model.autocast():
             output = self.model(features, input_ids, segment_ids, labels)
             loss, _ = causal_lm_loss(
                 self.model.decoder.project,

@@ -1,4 +1,8 @@
-"""Batches of questions: all questions of an image packed in one row behind one visual prefix."""
+"""Batches of questions: all questions of an image packed in one row behind one visual prefix.
+
+Questions that belong to one conversation are one segment of the row: a later turn reads the earlier
+ones. Different conversations, single questions among them, do not read each other.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from edge_glass.fusion.packing import PADDING
 from edge_glass.fusion.prompt import IGNORED, example_ids
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.engine.order import epoch_order
+from edge_glass.training.vlm_qa.conversations import join_turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PackedQuestions:
-    """Questions of one image, one after the other.
+    """Questions or conversations of one image, one after the other.
 
     Attributes:
         image: the image's row in the feature cache.
         input_ids: T token ids.
         labels: T labels, -100 over the prompts.
-        segment_ids: T question numbers.
+        segment_ids: T numbers of conversations.
     """
 
     image: int
@@ -54,21 +59,22 @@ def pack_questions(
 ) -> tuple[list[PackedQuestions], Counter[str]]:
     """Groups rows (image, question, answer) by image, in the order of the images.
 
-    Returns packed questions, each of at most `max_questions` questions and `max_length` tokens, and
-    how many rows were left out for which reason: "empty answer", or "longer than max_length" if one
-    question with its answer is longer.
+    Returns packed questions, each of at most `max_questions` conversations and `max_length` tokens,
+    and how many rows were left out for which reason: "empty answer", or "longer than max_length" if
+    one question with its answer is longer, or a conversation together with this turn.
     """
     by_image: dict[int, list[tuple[list[int], list[int]]]] = {}
-    skipped: Counter[str] = Counter()
-    for row in rows:
-        if not (row["answer"] or "").strip():
-            skipped["empty answer"] += 1
-            continue
-        ids = example_ids(tokenizer, row["question"], row["answer"])
-        if len(ids[0]) > max_length:
+    answered = [row for row in rows if (row["answer"] or "").strip()]
+    skipped = Counter({"empty answer": len(rows) - len(answered)})
+    for talk in join_turns(answered):
+        while talk.num_learned():
+            ids = example_ids(tokenizer, *talk.messages, context=talk.context)
+            if len(ids[0]) <= max_length:
+                by_image.setdefault(talk.image, []).append(ids)
+                break
             skipped["longer than max_length"] += 1
-            continue
-        by_image.setdefault(row["image"], []).append(ids)
+            del talk.messages[-2:]
+    skipped = +skipped
     packed = []
     for image, examples in by_image.items():
         part: list[tuple[list[int], list[int]]] = []
@@ -85,6 +91,17 @@ def pack_questions(
             f"{max_length}, or check the data"
         )
     return packed, skipped
+
+
+def longest_question(samples: Sequence[PackedQuestions]) -> int:
+    """Returns the number of tokens of the longest question with its answer."""
+    return max(max(Counter(sample.segment_ids).values()) for sample in samples)
+
+
+def tokens_per_question(samples: Sequence[PackedQuestions]) -> float:
+    """Returns the mean number of tokens of a question with its answer."""
+    questions = sum(len(set(sample.segment_ids)) for sample in samples)
+    return sum(len(sample.input_ids) for sample in samples) / questions
 
 
 def _packed(image: int, examples: list[tuple[list[int], list[int]]]) -> PackedQuestions:

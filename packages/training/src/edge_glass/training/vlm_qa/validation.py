@@ -57,14 +57,17 @@ def validation_questions(
     """Takes `number` questions of each validation split, always the same ones.
 
     They are drawn at random, because a file may be ordered by question type. The other splits are
-    never read here. Questions without an answer or of more than `max_length` tokens are left out.
+    never read here. Questions without an answer are left out, and those of more than `max_length`
+    tokens with the turns before them.
     """
     found = {}
     for name in validation_splits(names):
         rows = [row for row in prepared_rows("questions", name, prepared) if row["answer"]]
         drawn = torch.randperm(len(rows), generator=generator("validation", name))[:number]
         chosen = [rows[index] for index in drawn.tolist()]
-        prompts = [prompt_ids(tokenizer, row["question"]) for row in chosen]
+        prompts = [
+            prompt_ids(tokenizer, row["question"], row.get("history") or ()) for row in chosen
+        ]
         order = sorted(
             (index for index in range(len(chosen)) if len(prompts[index]) <= max_length),
             key=lambda index: (len(prompts[index]), index),

@@ -22,6 +22,8 @@ def answer_with_controls(
 ) -> dict[str, list[str]]:
     """Answers all questions with their image, without an image, and with a different image.
 
+    A turn of a conversation follows its true history, not the answers that were given before it.
+
     Returns "model", "blind" (features of zeros) and "shuffled" answers, each in the order of the
     rows. The "image" of a row is the image's row in `features` (M, P, D).
     """
@@ -29,6 +31,7 @@ def answer_with_controls(
     # half of the images further on: never the question's own, and nothing is drawn at random
     others = (images + len(features) // 2) % len(features)
     questions = [row["question"] for row in rows]
+    histories = [row.get("history") or () for row in rows]
 
     def answered(chosen: NDArray[Any], name: str, *, blind: bool = False) -> list[str]:
         answers: list[str] = []
@@ -37,7 +40,9 @@ def answer_with_controls(
             part = slice(start, start + batch_size)
             batch = gather(features, chosen[part])
             answers += model.answer_features(
-                torch.zeros_like(batch) if blind else batch, questions[part]
+                torch.zeros_like(batch) if blind else batch,
+                questions[part],
+                histories=histories[part],
             )
         return answers
 

@@ -84,6 +84,19 @@ def vqa_metrics(
     }
 
 
+def turn_metrics(
+    predictions: Sequence[str], truths: Sequence[str], turns: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """Returns {"by_turn": accuracy by the turn's number}, or nothing if all turns are the first."""
+    if max(turns) == 1:
+        return {}
+    names = [str(turn) for turn in turns]
+    numbers = {str(turn): None for turn in sorted(set(turns))}
+    return {
+        "by_turn": {name: accuracy(*_of_type(name, names, predictions, truths)) for name in numbers}
+    }
+
+
 def majority_answers(answers: Sequence[str], types: Sequence[str]) -> dict[str, str]:
     """Returns the most frequent training answer of each type; among equals the first in order.
 

@@ -1,0 +1,1 @@
+"""What `evaluate_align` writes about a split besides recall."""

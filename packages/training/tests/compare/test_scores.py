@@ -1,0 +1,116 @@
+"""`compare-scores`: folders, revisions and experiments, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from edge_glass.training.commands import register
+from edge_glass.training.compare.committed_scores import read_run
+from edge_glass.training.compare.scores import compare_scores
+
+RANKS = "way,query,group,16,4\ni2t,0,dog,{0},2\ni2t,1,cat,1,1\nt2i,0,dog,1,3\n"
+GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
+
+
+def write_run(folder: Path, *, right: list[int], rank: int = 1, **change: Any) -> None:
+    (folder / "predictions/vlm_qa").mkdir(parents=True, exist_ok=True)
+    (folder / "predictions/align").mkdir(exist_ok=True)
+    rows = [
+        {
+            "image": number // 2,
+            "type": ("count", "colour")[number % 2],
+            "question": "what?",
+            "truth": "2",
+            "model": "2" if number in right else "two",
+            "right": number in right,
+            **change,
+        }
+        for number in range(8)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "predictions/vlm_qa/val.jsonl").write_text(lines)
+    (folder / "predictions/align/val.csv").write_text(RANKS.format(rank))
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    app = typer.Typer()
+    register(app)
+    result = CliRunner().invoke(app, ["compare-scores", "--samples", "200", *arguments])
+    return result.exit_code, result.output or str(result.exception)
+
+
+def test_two_folders_by_split_type_and_rule(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", right=[0, 1])
+    write_run(tmp_path / "b", right=[0, 1, 2, 4, 6], rank=3)
+    a, b = read_run(str(tmp_path / "a")), read_run(str(tmp_path / "b"))
+    lines = {line.score: line.result for line in compare_scores(a, b, seed=0, num_resamples=200)}
+    assert list(lines) == [
+        "R@1 image to text, 16 dims",
+        "R@1 text to image, 16 dims",
+        "R@1 image to text, 4 dims",
+        "R@1 text to image, 4 dims",
+        "exact match",
+        "exact match, colour",
+        "exact match, count",
+        "vqa_v2_exact_match",
+        "vqa_v2_exact_match, colour",
+        "vqa_v2_exact_match, count",
+    ]
+    assert lines["R@1 image to text, 16 dims"].difference == -0.5
+    assert (lines["exact match"].only_a, lines["exact match"].only_b) == (0, 3)
+    assert lines["exact match, count"].difference == 0.75
+    assert lines["exact match"].p_mcnemar == 0.25  # three of three: 2 / 2^3
+    assert lines["vqa_v2_exact_match"].mean_a == 1.0  # "two" is "2"
+
+
+def test_revisions_and_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    project = tmp_path / "project"  # paths are relative to the folder, not to the repository
+    for number, right in enumerate(([0], [0, 1, 2])):
+        write_run(project, right=right)
+        subprocess.run([*GIT, "add", "."], check=True)
+        subprocess.run([*GIT, "commit", "-q", "-m", str(number)], check=True)
+    subprocess.run(["git", "update-ref", "refs/exps/ab/cdef/my-trial", "HEAD"], check=True)
+    monkeypatch.chdir(project)
+    status, output = run("HEAD~1", "my-trial", "--json")
+    assert status == 0
+    rows = [json.loads(line) for line in output.splitlines()]
+    assert rows[4]["score"] == "exact match"
+    assert (rows[4]["mean_a"], rows[4]["mean_b"]) == (0.125, 0.375)
+    status, output = run("HEAD~1", ".")
+    assert "val    exact match" in output
+    assert "+25.0" in output
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("nothing", "nothing: no such folder, and this is no git repository"),
+        ("empty", "empty: found no predictions"),
+        ("different", "8 of its questions are in only one of a and different|16 of its"),
+        ("broken", r"broken: vlm_qa/val\.jsonl:1: expected a line of `evaluate_vlm_qa`"),
+        ("not_ranks", r"not_ranks: align/val\.csv: expected a table of `evaluate_align`"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(
+    second: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    write_run(tmp_path / "a", right=[0])
+    (tmp_path / "empty").mkdir()
+    write_run(tmp_path / "different", right=[0], question="who?")
+    write_run(tmp_path / "broken", right=[0])
+    (tmp_path / "broken/predictions/vlm_qa/val.jsonl").write_text("{}\n")
+    write_run(tmp_path / "not_ranks", right=[0])
+    (tmp_path / "not_ranks/predictions/align/val.csv").write_text("way,16\ni2t,x\n")
+    with pytest.raises(ValueError, match=message):
+        compare_scores(read_run("a"), read_run(second), seed=0, num_resamples=100)
