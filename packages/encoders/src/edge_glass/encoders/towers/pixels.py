@@ -1,12 +1,12 @@
-"""PIL images to normalised arrays: the aspect ratio is kept, nothing is squashed or flipped.
+"""PIL images to normalised arrays: `images.to_rgb`, then `square.fit_square`, then the numbers.
 
-A caption with the word "left" must stay true, and a circle must stay round. `images.to_rgb` first
-makes upright RGB on white of any mode. No torch is imported here: the edge runtime computes the
-same pixels, bit by bit, from the same function.
+No torch is imported here: the edge runtime computes the same pixels, bit by bit, from the same
+function.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_glass.encoders.images import to_rgb
+from edge_glass.encoders.towers.square import WHITE, Fit, Resample, fit_square
 
-Fit = Literal["pad", "crop"]
 PadColor = Literal["mean", "white"]
 
 
@@ -30,6 +30,7 @@ class PixelTransform:
         mean: subtracted from red, green and blue, which are 0 to 1.
         std: divides the differences.
         pad_color: bars of the mean colour (0 after normalising) or white.
+        resample: the filter that resizes; all are antialiased.
     """
 
     image_size: int
@@ -37,6 +38,7 @@ class PixelTransform:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     pad_color: PadColor = "mean"
+    resample: Resample = "bicubic"
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
@@ -52,68 +54,52 @@ class PixelTransform:
         Raises:
             BadImageError: if the image can't be shown as RGB.
         """
-        square = np.asarray(self.square(to_rgb(image)), dtype=np.float32)  # (H, W, 3), 0 to 255
-        scale, shift = self.scale_and_shift()
-        return (square * scale + shift).transpose(2, 0, 1).copy()
-
-    def scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Returns the factor and the offset of red, green and blue, which are 0 to 255."""
-        scale = 1.0 / (255.0 * np.asarray(self.std))
-        shift = -np.asarray(self.mean) / np.asarray(self.std)
-        return scale.astype(np.float32), shift.astype(np.float32)
-
-    def bar_color(self) -> tuple[int, ...]:
-        """Returns the colour of the bars that `pad` adds, 0 to 255."""
-        if self.pad_color == "mean":
-            return tuple(round(255 * c) for c in self.mean)
-        return (255,) * 3
-
-    def square(self, image: Image.Image) -> Image.Image:
-        """Resamples an upright RGB image to the square that the network receives."""
-        size, (width, height) = self.image_size, image.size
-        if self.fit == "crop":
-            side = min(width, height)
-            left, top = (width - side) / 2, (height - side) / 2
-            # One resampling from the exact square, so that rounding stretches no axis.
-            box = (left, top, left + side, top + side)
-            return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-        longest = max(width, height)
-        # An image with an extreme aspect ratio keeps at least one row and one column.
-        fitted = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
-        resized = image.resize(fitted, Image.Resampling.BICUBIC)
-        if fitted == (size, size):
-            return resized
-        square = Image.new("RGB", (size, size), self.bar_color())
-        square.paste(resized, ((size - fitted[0]) // 2, (size - fitted[1]) // 2))
-        return square
+        square = fit_square(
+            to_rgb(image), self.image_size, self.fit, self._bar_color(), self.resample
+        )
+        scale, shift = self._scale_and_shift()
+        pixels = np.asarray(square, dtype=np.float32)  # (H, W, 3), 0 to 255
+        return (pixels * scale + shift).transpose(2, 0, 1).copy()
 
     def as_data(self) -> dict[str, Any]:
-        """Returns the whole recipe as JSON holds it; the steps are in the order of the keys."""
-        scale, shift = self.scale_and_shift()
+        """Returns the recipe as JSON holds it: the options, and what they mean in numbers."""
+        scale, shift = self._scale_and_shift()
         return {
-            "orientation": "as the EXIF tag says",
-            "transparency": "on white",
-            "color": "RGB",
-            "resample": "bicubic with antialiasing (Pillow)",
-            "image_size": self.image_size,
-            "fit": self.fit,
-            "pad_color": list(self.bar_color()),
+            "options": {
+                "image_size": self.image_size,
+                "fit": self.fit,
+                "mean": list(self.mean),
+                "std": list(self.std),
+                "pad_color": self.pad_color,
+                "resample": self.resample,
+            },
+            "steps": [
+                "turn the image as its EXIF orientation requires",
+                "convert to RGB with 8 bits, transparent parts on white, colour profile to sRGB",
+                f"resize with Pillow's antialiased {self.resample} filter, aspect kept",
+                f"{self.fit} to a square of {self.image_size} pixels, the image in the centre",
+                "float32 = value (0 to 255) * scale + shift, per channel",
+                "order: batch, channel, row, column",
+            ],
+            "bar_color": list(self._bar_color()),
             "scale": [float(each) for each in scale],
             "shift": [float(each) for each in shift],
-            "layout": "batch, channel, row, column; float32 = scale * (0 to 255) + shift",
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "pad_color_name": self.pad_color,
         }
 
     @classmethod
-    def from_data(cls, data: dict[str, Any]) -> PixelTransform:
+    def from_data(cls, data: Mapping[str, Any]) -> PixelTransform:
         """Reads what `as_data` returned."""
-        mean, std = tuple(data["mean"]), tuple(data["std"])
-        return PixelTransform(
-            image_size=data["image_size"],
-            fit=data["fit"],
-            mean=mean,
-            std=std,
-            pad_color=data["pad_color_name"],
-        )
+        options = dict(data["options"])
+        mean, std = tuple(options.pop("mean")), tuple(options.pop("std"))
+        return PixelTransform(mean=mean, std=std, **options)
+
+    def _bar_color(self) -> tuple[int, int, int]:
+        if self.pad_color == "white":
+            return WHITE
+        red, green, blue = (round(255 * each) for each in self.mean)
+        return red, green, blue
+
+    def _scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        scale = 1.0 / (255.0 * np.asarray(self.std))
+        shift = -np.asarray(self.mean) / np.asarray(self.std)
+        return scale.astype(np.float32), shift.astype(np.float32)

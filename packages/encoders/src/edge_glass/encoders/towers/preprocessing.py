@@ -1,4 +1,4 @@
-"""PIL images to normalised tensors: `PixelTransform` for torch."""
+"""PIL images to normalised tensors: `pixels.PixelTransform` for torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from edge_glass.encoders.towers.pixels import Fit, PadColor, PixelTransform
+from edge_glass.encoders.towers.pixels import PadColor, PixelTransform
+from edge_glass.encoders.towers.square import Fit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from edge_glass.encoders.dual_encoder import DualEncoder
@@ -114,7 +115,7 @@ def write_data(model: DualEncoder, folder: Path, precisions: Sequence[str]) -> N
         "do_convert_rgb": True,
         "do_resize": True,
         "size": {"shortest_edge" if crop else "longest_edge": transform.image_size},
-        "resample": 3,  # bicubic
+        "resample": int(Image.Resampling[transform.resample.upper()]),
         "do_center_crop": crop,
         "crop_size": size,
         "do_pad": not crop,
