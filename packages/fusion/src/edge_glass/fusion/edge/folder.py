@@ -114,4 +114,5 @@ def read_config(folder: Path) -> dict[str, Any]:
 def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Divides rows by their length, at least 1e-12, as torch's `normalize` does."""
     lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
-    return rows / np.maximum(lengths, np.float32(1e-12))
+    unit: NDArray[np.float32] = rows / np.maximum(lengths, np.float32(1e-12))
+    return unit
