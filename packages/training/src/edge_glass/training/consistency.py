@@ -68,6 +68,19 @@ def _check_data(params: Params, where: str) -> None:
             f"that align trains on captions, and datasets.{params.data_name} has none: set kind: "
             "grid, or add captions"
         )
+    config = params.vlm_qa
+    if params.data.captions is None and config.uses_captions:
+        raise ConfigError(
+            f"{where}: vlm_qa.{params.scale} trains on captions (caption_steps "
+            f"{config.caption_steps}, mixture.captions {config.mixture.captions:g}), and "
+            f"datasets.{params.data_name} has none: set both to 0, or add captions"
+        )
+    if config.caption_steps and isinstance(params.launch.config, DeepSpeedLaunchConfig):
+        raise ConfigError(
+            f"{where}: launch {params.launch.name} can't freeze the decoder, which "
+            f"vlm_qa.{params.scale}.caption_steps {config.caption_steps} needs: choose launch tree "
+            "or ddp, or set caption_steps: 0"
+        )
 
 
 def _check_launch_file(params: Params, where: str) -> None:
