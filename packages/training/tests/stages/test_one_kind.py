@@ -115,7 +115,7 @@ def test_questions_alone(folder: Path, capfd: pytest.CaptureFixture[str]) -> Non
     printed = capfd.readouterr()
     assert "align: nothing to do: the data set has no captions" in printed.out + printed.err
     assert json.loads(Path("metrics/evaluate_align.json").read_text()) == {}
-    assert reason("models/align") == reason("plots/evaluate_align")
+    assert reason("models/align") == reason("plots/evaluate_align") == reason("predictions/align")
     answers = json.loads(Path("metrics/evaluate_vlm_qa.json").read_text())
     assert set(answers) == {"dev"}
     # a validation split, by its name: scored during training, and drawn
