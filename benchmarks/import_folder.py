@@ -6,8 +6,9 @@
 Needs: edge-glass-training, datasets (the peer)
 
 Both read the same JPEG files and texts with two workers and write them with the images' bytes. The
-import decodes each image whole, which the peer does not. Each runs as a command of its own, in
-turn, several times; its start and imports count. Peak memory is that of all its processes.
+import checks and hashes each image, which the peer does not; neither computes pixels. Each runs as
+a command of its own, in turn, several times; its start and imports count. Peak memory is that of
+all its processes.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ found["train"].save_to_disk(out, num_proc=int(workers))
 """
 
 
-def write_images(folder: Path, number: int) -> int:
-    """Writes photo-like JPEG files of 640 x 480 with a metadata.csv; returns their bytes."""
+def write_images(folder: Path, number: int, width: int) -> int:
+    """Writes photo-like JPEG files in 4:3 with a metadata.csv; returns their bytes."""
     import numpy as np
     from PIL import Image
 
@@ -48,7 +49,7 @@ def write_images(folder: Path, number: int) -> int:
         writer = csv.writer(file)
         writer.writerow(["file_name", "text"])
         for place in range(number):
-            image = Image.new("RGB", (640, 480))
+            image = Image.new("RGB", (width, width * 3 // 4))
             for side, weight in ((8, 1.0), (40, 0.5), (160, 0.3)):
                 pixels = generator.integers(0, 256, (side * 3 // 4, side, 3), dtype=np.uint8)
                 layer = Image.fromarray(pixels).resize(image.size, Image.Resampling.BICUBIC)
@@ -74,9 +75,10 @@ def tree_memory(process: int) -> int:
     return total
 
 
-def timed(command: list[str], folder: Path) -> tuple[float, int]:
-    """Runs a command; returns its seconds and the peak of its memory in bytes."""
+def timed(command: list[str], folder: Path) -> tuple[float, float, int]:
+    """Runs a command; returns its seconds, those of the CPU, and its peak memory in bytes."""
     began, peak = time.perf_counter(), 0
+    before = os.times()
     log = folder / "log.txt"
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
@@ -87,7 +89,10 @@ def timed(command: list[str], folder: Path) -> tuple[float, int]:
         raise RuntimeError(
             f"{command[:4]} ended with status {process.returncode}:\n{log.read_text()}"
         )
-    return time.perf_counter() - began, peak
+    after = os.times()
+    cpu = after.children_user + after.children_system
+    cpu -= before.children_user + before.children_system
+    return time.perf_counter() - began, cpu, peak
 
 
 def check(ours: Path, peer: Path, number: int) -> None:
@@ -110,13 +115,18 @@ def check(ours: Path, peer: Path, number: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--width", type=int, default=640, help="of an image, in pixels")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        size = write_images(folder / "source", arguments.images)
-        print(f"{arguments.images} JPEG files, {size / 1e6:.0f} MB, {WORKERS} workers")
+        size = write_images(folder / "source", arguments.images, arguments.width)
+        print(
+            f"{arguments.images} JPEG files {arguments.width} pixels wide, {size / 1e6:.0f} MB, "
+            f"{WORKERS} workers"
+        )
         seconds: dict[str, list[float]] = {"import": [], "datasets": []}
+        cpus: dict[str, list[float]] = {"import": [], "datasets": []}
         peaks: dict[str, int] = {"import": 0, "datasets": 0}
         for _ in range(arguments.repeats):
             for each in ("ours", "peer", "cache"):
@@ -125,14 +135,16 @@ def main() -> None:
             peer = [sys.executable, "-c", PEER, "source", "peer", "cache", str(WORKERS)]
             commands = {"import": [*run, "--workers", str(WORKERS)], "datasets": peer}
             for kind, command in commands.items():
-                taken, peak = timed(command, folder)
+                taken, cpu, peak = timed(command, folder)
                 seconds[kind].append(taken)
+                cpus[kind].append(cpu)
                 peaks[kind] = max(peaks[kind], peak)
         check(folder / "ours/captions", folder / "peer", arguments.images)
     for kind in seconds:
         print(
             f"{kind:9} {statistics.median(seconds[kind]):7.2f} s "
             f"({min(seconds[kind]):.2f} to {max(seconds[kind]):.2f}), "
+            f"{statistics.median(cpus[kind]):.2f} s of CPU, "
             f"peak {peaks[kind] / 2**20:.0f} MiB"
         )
     ratio = statistics.median(seconds["datasets"]) / statistics.median(seconds["import"])

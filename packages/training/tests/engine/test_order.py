@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edge_glass.training.engine.order import epoch_order, step_batch
+from edge_glass.training.engine.order import epoch_order, fitted_batch_size, step_batch
 
 
 def test_an_epoch_sees_every_sample_once() -> None:
@@ -23,3 +23,28 @@ def test_steps_need_no_history() -> None:
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size is 8, but there are only 7 samples"):
         step_batch(7, 8, seed=0, step=0)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "num_microbatches", "num_samples", "expected"),
+    [
+        (16, 4, 100, 16),
+        (16, 4, 16, 16),
+        (16, 4, 15, 12),
+        (16, 4, 4, 4),
+        (16, 1, 3, 3),
+        (1, 1, 1, 1),
+    ],
+)
+def test_a_batch_is_reduced_to_what_the_samples_fill(
+    batch_size: int, num_microbatches: int, num_samples: int, expected: int
+) -> None:
+    size = fitted_batch_size(batch_size, num_microbatches, num_samples, "align")
+    assert size == expected
+
+
+def test_fewer_samples_than_microbatches_name_the_option() -> None:
+    with pytest.raises(
+        ValueError, match=r"align: .* 3 samples for num_microbatches 4, .* set align"
+    ):
+        fitted_batch_size(16, 4, 3, "align")

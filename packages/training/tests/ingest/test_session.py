@@ -271,11 +271,11 @@ def test_a_stopped_import_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(session, "build_shard", build)
     run(tmp_path / "source", tmp_path / "out", rows_per_shard=2)
     assert built == [
-        "00000.parquet",
-        "00001.parquet",
+        "00000.jsonl",
+        "00001.jsonl",
         "and the third",
-        "00002.parquet",
-        "00003.parquet",
+        "00002.jsonl",
+        "00003.jsonl",
     ]
     assert digests(tmp_path / "out") == digests(tmp_path / "expected")
     assert not list(tmp_path.glob(".*"))

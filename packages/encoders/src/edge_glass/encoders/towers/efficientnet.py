@@ -30,8 +30,9 @@ from edge_glass.encoders.towers.efficientnet_network import (
     LAYER_WIDTHS,
     EfficientNetLite0,
 )
-from edge_glass.encoders.towers.preprocessing import Fit, PadColor, image_transform
+from edge_glass.encoders.towers.preprocessing import PadColor, image_transform
 from edge_glass.encoders.towers.pretrained import model_path
+from edge_glass.encoders.towers.square import Fit
 
 # Google trained the lite networks on (x - 127) / 128, not with the mean and std of ImageNet.
 MEAN = (127 / 255,) * 3

@@ -1,8 +1,4 @@
-"""PIL images to normalised tensors: the aspect ratio is kept, nothing is squashed or flipped.
-
-A caption with the word "left" must stay true, and a circle must stay round. `images.to_rgb` first
-makes upright RGB on white of any mode.
-"""
+"""PIL images to normalised tensors: `images.to_rgb`, then `square.fit_square`, then the numbers."""
 
 from __future__ import annotations
 
@@ -16,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from edge_glass.encoders.images import to_rgb
+from edge_glass.encoders.towers.square import WHITE, Fit, Resample, fit_square
 
-Fit = Literal["pad", "crop"]
 PadColor = Literal["mean", "white"]
 
 
@@ -31,6 +27,7 @@ class ImageTransform:
         mean: subtracted from red, green and blue, which are 0 to 1.
         std: divides the differences.
         pad_color: bars of the mean colour (0 after normalising) or white.
+        resample: the filter that resizes; all are antialiased.
     """
 
     image_size: int
@@ -38,6 +35,7 @@ class ImageTransform:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     pad_color: PadColor = "mean"
+    resample: Resample = "bicubic"
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
@@ -53,31 +51,13 @@ class ImageTransform:
         Raises:
             BadImageError: if the image can't be shown as RGB.
         """
-        square = self._fit_square(to_rgb(image))
+        color = tuple(round(255 * c) for c in self.mean) if self.pad_color == "mean" else WHITE
+        square = fit_square(to_rgb(image), self.image_size, self.fit, color, self.resample)
         pixels = np.asarray(square, dtype=np.float32)  # (H, W, 3), 0 to 255
         scale = 1.0 / (255.0 * np.asarray(self.std))
         shift = -np.asarray(self.mean) / np.asarray(self.std)
         normalised = pixels * scale.astype(np.float32) + shift.astype(np.float32)
         return torch.from_numpy(normalised.transpose(2, 0, 1).copy())
-
-    def _fit_square(self, image: Image.Image) -> Image.Image:
-        size, (width, height) = self.image_size, image.size
-        if self.fit == "crop":
-            side = min(width, height)
-            left, top = (width - side) / 2, (height - side) / 2
-            # One resampling from the exact square, so that rounding stretches no axis.
-            box = (left, top, left + side, top + side)
-            return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-        longest = max(width, height)
-        # An image with an extreme aspect ratio keeps at least one row and one column.
-        fitted = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
-        resized = image.resize(fitted, Image.Resampling.BICUBIC)
-        if fitted == (size, size):
-            return resized
-        color = tuple(round(255 * c) for c in self.mean) if self.pad_color == "mean" else (255,) * 3
-        square = Image.new("RGB", (size, size), color)
-        square.paste(resized, ((size - fitted[0]) // 2, (size - fitted[1]) // 2))
-        return square
 
 
 def image_transform(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,16 +65,8 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
     """Reads the rows of a caption split."""
     rows = prepared_rows("captions", split, prepared)
     index, features = text_features(split)
-    numbers: dict[str, int] = {}  # of concepts and images
-    by_caption: dict[str, int] = {}
-    names: list[str] = []
-    for row in rows:
-        if row["group"] not in numbers:
-            # the first row's caption is scored; groups that are scored with equal ones are one
-            caption = canonical_caption(row["canonical_caption"])
-            number = numbers[row["group"]] = by_caption.setdefault(caption, len(by_caption))
-            if number == len(names):
-                names.append(row["group"])
+    captions = [row["canonical_caption"] for row in rows]
+    groups, names, scored = group_rows([row["group"] for row in rows], captions)
     forms: dict[str, int] = {}
     text_numbers = [forms.setdefault(canonical_caption(text), len(forms)) for text in index]
     texts = [
@@ -82,16 +75,37 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
     ]
     return CaptionRows(
         images=torch.tensor([row["image"] for row in rows]),
-        groups=torch.tensor([numbers[row["group"]] for row in rows]),
+        groups=torch.tensor(groups),
         texts=texts,
         canonical=torch.tensor([index[row["canonical_caption"]] for row in rows]),
         features=features,
-        captions=[row["canonical_caption"] for row in rows],
+        captions=captions,
         text_numbers=torch.tensor(text_numbers),
         group_names=names,
-        group_captions=list(by_caption),
+        group_captions=scored,
         labels=[row["label"] for row in rows],
     )
+
+
+def group_rows(
+    given: Sequence[str], captions: Sequence[str]
+) -> tuple[list[int], list[str], list[str]]:
+    """Returns the group of each row, and of each group the name and the caption's canonical form.
+
+    Args:
+        given: M concepts, or images for data without concepts. Equal ones are one group.
+        captions: M canonical captions. A group is scored with that of its first row, and groups
+            that are scored with equal captions are one.
+    """
+    numbers: dict[str, int] = {}
+    names: list[str] = []
+    forms: dict[str, int] = {}
+    for name, caption in zip(given, captions, strict=True):
+        if name not in numbers:
+            number = numbers[name] = forms.setdefault(canonical_caption(caption), len(forms))
+            if number == len(names):
+                names.append(name)
+    return [numbers[name] for name in given], names, list(forms)
 
 
 def first_rows(groups: Tensor) -> dict[int, int]:

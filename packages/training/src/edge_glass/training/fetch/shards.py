@@ -23,6 +23,7 @@ from edge_glass.training.fetch.index import Index
 from edge_glass.training.fetch.input import Folder
 from edge_glass.training.fetch.ledger import Ledger
 from edge_glass.training.fetch.writers import WriterPool
+from edge_glass.training.parquet.image_file import image_column, storage
 from edge_glass.training.parquet.schemas import IMAGE
 
 GROUP_BYTES = 64 * 2**20
@@ -145,9 +146,10 @@ def build_shard(task: ShardTask) -> ShardResult:
             _ImageReader(task) as reader,
         ):
             schema = rows.schema_arrow.append(pa.field("image", IMAGE))
-            with pq.ParquetWriter(path, schema, **_options(schema, task.group_bytes)) as writer:
+            options = storage(schema, dictionary_bytes=2 * task.group_bytes)
+            with pq.ParquetWriter(path, schema, **options) as writer:
                 for columns, images in _groups(rows, task, reader, lost):
-                    table = pa.Table.from_arrays([*columns, pa.array(images, IMAGE)], schema=schema)
+                    table = pa.Table.from_arrays([*columns, image_column(images)], schema=schema)
                     writer.write_table(table)
             if lost:
                 raise _LostImagesError
@@ -158,11 +160,11 @@ def build_shard(task: ShardTask) -> ShardResult:
 
 def _groups(
     rows: pq.ParquetFile, task: ShardTask, reader: _ImageReader, lost: list[int]
-) -> Iterator[tuple[list[pa.Array], list[dict[str, object] | None]]]:
+) -> Iterator[tuple[list[pa.Array], list[tuple[bytes, str] | None]]]:
     """Yields row groups: up to GROUP_ROWS rows, cut when their images reach `group_bytes`."""
     row = 0
     for batch in rows.iter_batches(batch_size=GROUP_ROWS):
-        images: list[dict[str, object] | None] = []
+        images: list[tuple[bytes, str] | None] = []
         begin = size = 0
         for end in range(1, batch.num_rows + 1):
             source = task.sources[row]
@@ -173,7 +175,7 @@ def _groups(
                 lost.append(row)
                 images.append(None)
             else:
-                images.append({"bytes": data, "path": source.name})
+                images.append((data, source.name))
                 size += len(data)
             row += 1
             if size >= task.group_bytes or end == batch.num_rows:
@@ -226,23 +228,3 @@ def _existing_images(path: Path) -> Iterator[bytes | None]:
         for batch in file.iter_batches(batch_size=64, columns=["image"]):
             for image in batch.column("image"):
                 yield image["bytes"].as_py() if image.is_valid else None
-
-
-def _options(schema: pa.Schema, group_bytes: int) -> dict[str, object]:
-    """Returns how a shard is stored.
-
-    Images are compressed already. An image that several rows of a row group share is stored once,
-    by dictionary encoding with a dictionary as large as a row group.
-    """
-    empty = pa.BufferOutputStream()
-    with pq.ParquetWriter(empty, schema) as writer:
-        writer.write_table(schema.empty_table())
-    stored = pq.ParquetFile(pa.BufferReader(empty.getvalue())).schema
-    columns = [stored.column(number).path for number in range(len(stored))]
-    return {
-        "compression": {
-            column: "none" if column == "image.bytes" else "zstd" for column in columns
-        },
-        "write_statistics": [column for column in columns if not column.startswith("image.")],
-        "dictionary_pagesize_limit": 2 * group_bytes,
-    }

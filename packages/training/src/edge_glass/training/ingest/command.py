@@ -36,7 +36,7 @@ def import_(
     workers: Annotated[
         int | None, typer.Option(help="Processes that check images; default: one per CPU, up to 8.")
     ] = None,
-    rows_per_shard: Annotated[int, typer.Option(help="Records per Parquet file.")] = 1000,
+    rows_per_shard: Annotated[int, typer.Option(help="Records per Parquet file.")] = 500,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only read, count and draw, into OUT.dry-run.")
     ] = False,

@@ -1,4 +1,4 @@
-"""The bytes of an image, decoded whole and described.
+"""The bytes of an image, checked and described.
 
 Runs in the worker processes, whose start costs what is imported here. Images that only a plug-in of
 Pillow reads are kept as PNG, so that no later step needs the plug-in; drawings are rendered.
@@ -13,12 +13,11 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 
-from PIL import Image
-
 from edge_glass.encoders.image_plugins import plugin_format
 from edge_glass.encoders.images import BadImageError, check_mode, decode_image, guarded
 from edge_glass.training.ingest.reading.drawing import is_svg, unpacked
 from edge_glass.training.ingest.reading.records import RowProblem
+from edge_glass.training.ingest.structure import whole_image
 
 SIDE = 512  # pixels of the longer side of a rendered drawing
 HREF = re.compile(r"""(href\s*=\s*)(?:"(?!\s*(?:#|data:))[^"]*"|'(?!\s*(?:#|data:))[^']*')""")
@@ -29,7 +28,7 @@ Size = tuple[int, int]  # width and height in pixels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """An image that decodes.
+    """An image that can be used.
 
     Attributes:
         data: as they are stored.
@@ -45,7 +44,9 @@ class Checked:
 
 
 def check_image(data: bytes) -> Checked:
-    """Decodes an image whole, and returns what is stored of it.
+    """Checks that an image is whole, and returns what is stored of it.
+
+    A JPEG or PNG is judged by its structure, any other image is decoded.
 
     Raises:
         RowProblem: with a reason of `encoders.images`, or "needs_plugin" or "broken_svg".
@@ -55,15 +56,14 @@ def check_image(data: bytes) -> Checked:
     try:
         if plugin_format(data):
             data = _as_png(data)
-        image, size = _decode(data)
+        kind, size = whole_image(data) or _decode(data)
     except BadImageError as error:
         raise RowProblem(error.reason, error.detail) from None
-    kind = str(image.format)
     sha256 = hashlib.sha256(data).hexdigest()
     return Checked(data=data, sha256=sha256, name=f"{sha256}.{kind.lower()}", size=size)
 
 
-def _decode(data: bytes) -> tuple[Image.Image, Size]:
+def _decode(data: bytes) -> tuple[str, Size]:
     sizes: list[Size] = []
 
     def draft(size: Size) -> Size:
@@ -73,7 +73,7 @@ def _decode(data: bytes) -> tuple[Image.Image, Size]:
 
     image = decode_image(data, draft=draft)
     check_mode(image)
-    return image, sizes[-1] if sizes else image.size
+    return str(image.format), sizes[-1] if sizes else image.size
 
 
 def render(data: bytes) -> bytes:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from edge_glass.encoders.images import BadImageError, decode_image
-from edge_glass.encoders.towers.preprocessing import ImageTransform
+from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.encoders.towers.square import WHITE, fit_square
 from edge_glass.fusion.sheets.sample_sheet import Sample, sample_sheet
 from edge_glass.training.ingest.image_reader import ImageReader
 from edge_glass.training.ingest.images import check_image
@@ -34,20 +31,12 @@ def draw_samples(report: Report, work: Path, reader: ImageReader, view: View, pa
     wanted: dict[int, set[int]] = defaultdict(set)
     for _, number, record in report.samples:
         wanted[number].add(record)
-    # mean and deviation are undone at once: any will do
-    transform = ImageTransform(
-        image_size=view.size,
-        fit=view.fit,
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-        pad_color=view.pad_color,
-    )
     samples: list[Sample] = []
     for number in sorted(wanted):
         for place, each in enumerate(read_slice(slice_path(work, number))):
             if place in wanted[number]:
                 try:
-                    samples.append(_sample(each, reader, transform))
+                    samples.append(_sample(each, reader, view))
                 except RowProblem as fault:
                     # the source has changed meanwhile
                     report.notes.append(f"Not on the page of samples: {each.image.name}: {fault}")
@@ -55,13 +44,15 @@ def draw_samples(report: Report, work: Path, reader: ImageReader, view: View, pa
         title = (
             f"{report.source}: images as {view.name} gets them, {view.size} x {view.size} pixels"
         )
-        sample_sheet(path, samples, title, report.counts())
+        sample_sheet(path, samples, title, report.counts(), of_machine=True)
 
 
-def _sample(record: Record, reader: ImageReader, transform: ImageTransform) -> Sample:
+def _sample(record: Record, reader: ImageReader, view: View) -> Sample:
     checked = check_image(reader.read(record.image))
     try:
-        seen = _as_seen(decode_image(checked.data), transform)
+        # "mean" stands for the mean colour of the encoder's training images, some grey
+        bars = (128, 128, 128) if view.pad_color == "mean" else WHITE
+        seen = fit_square(to_rgb(decode_image(checked.data)), view.size, view.fit, bars)
     except BadImageError as error:
         raise RowProblem(error.reason, error.detail) from None
     kind = checked.name.rpartition(".")[2].upper()
@@ -70,9 +61,3 @@ def _sample(record: Record, reader: ImageReader, transform: ImageTransform) -> S
     texts += [(question.question, question.answer) for question in record.questions]
     place = record.file if record.line is None else f"{record.file}:{record.line}"
     return Sample(image=seen, note=f"{place}: {about}", texts=texts[:MAX_TEXTS])
-
-
-def _as_seen(image: Image.Image, transform: ImageTransform) -> Image.Image:
-    pixels = transform(image).numpy().transpose(1, 2, 0)  # (H, W, 3)
-    levels = (pixels * np.array(transform.std) + np.array(transform.mean)) * 255
-    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))

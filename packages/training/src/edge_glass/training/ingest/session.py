@@ -47,7 +47,7 @@ class ImportConfig:
     """
 
     format: str | None = None
-    rows_per_shard: int = 1000
+    rows_per_shard: int = 500
     num_workers: int = 1
     dry_run: bool = False
 
@@ -181,7 +181,7 @@ def _finish(
     if not tasks:
         _read_complete(report, places.out)
         return
-    # it imports torch, which the workers do without
+    # it imports what draws, which the workers do without
     from edge_glass.training.ingest.samples import draw_samples
 
     folder = places.tree / "report"

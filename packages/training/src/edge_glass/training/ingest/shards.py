@@ -22,15 +22,16 @@ from edge_glass.training.ingest.reading.columns import LABELS
 from edge_glass.training.ingest.reading.locate import Locator
 from edge_glass.training.ingest.reading.records import Drop, ImageRef, Question, Record, RowProblem
 from edge_glass.training.ingest.slices import read_slice
-from edge_glass.training.parquet.schemas import IMAGE
+from edge_glass.training.parquet.image_file import image_column, storage, text_column
+from edge_glass.training.parquet.schemas import IMAGE, TEXT, TEXTS
 
 GROUP_BYTES = 16 * 2**20  # of the images of a row group
 GROUP_ROWS = 1000
 SAMPLES = 12  # images that each shard proposes for the page of samples
 OPTIONAL = {"captions": ("split", *LABELS), "questions": ("split", "answers", "type", "messages")}
 COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
-    "captions": [("caption", pa.string()), ("transcripts", pa.list_(pa.string()))],
-    "questions": [("question", pa.string()), ("answer", pa.string())],
+    "captions": [("caption", TEXT), ("transcripts", TEXTS)],
+    "questions": [("question", TEXT), ("answer", TEXT)],
 }
 LISTS = ("answers", "messages")
 
@@ -64,11 +65,9 @@ class ShardTask:
 
 def shard_schema(kind: str, optional: tuple[str, ...]) -> pa.Schema:
     """Returns the columns of a shard of captions or questions."""
-    fields = [("image_url", pa.string()), ("image_sha256", pa.string()), *COLUMNS[kind]]
+    fields = [("image_url", TEXT), ("image_sha256", TEXT), *COLUMNS[kind]]
     fields += [
-        (name, pa.list_(pa.string()) if name in LISTS else pa.string())
-        for name in OPTIONAL[kind]
-        if name in optional
+        (name, TEXTS if name in LISTS else TEXT) for name in OPTIONAL[kind] if name in optional
     ]
     return pa.schema([*fields, ("image", IMAGE)])
 
@@ -184,7 +183,8 @@ class _Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._replacing = replacing(path)
         temporary = self._replacing.__enter__()
-        self._file = pq.ParquetWriter(temporary, schema, **storage(schema, repeated=repeated))
+        options = storage(schema, dictionary_bytes=8 * GROUP_BYTES, repeated=repeated)
+        self._file = pq.ParquetWriter(temporary, schema, **options)
         self._rows: list[dict[str, Any]] = []
         self._images: list[Checked] = []
         self._bytes = 0
@@ -207,36 +207,10 @@ class _Writer:
 
     def _flush(self) -> None:
         columns = [
-            pa.array([row.get(field.name) for row in self._rows], field.type)
+            text_column([row.get(field.name) for row in self._rows], field.type)
             for field in self._schema
             if field.name != "image"
         ]
-        images = pa.StructArray.from_arrays(
-            [
-                pa.array([image.data for image in self._images], pa.binary()),
-                pa.array([image.name for image in self._images], pa.string()),
-            ],
-            fields=list(IMAGE),
-        )
+        images = image_column([(image.data, image.name) for image in self._images])
         self._file.write_table(pa.Table.from_arrays([*columns, images], schema=self._schema))
         self._rows, self._images, self._bytes = [], [], 0
-
-
-def storage(schema: pa.Schema, *, repeated: bool) -> dict[str, Any]:
-    """Returns how a shard is stored, as `fetch` stores one.
-
-    Images are compressed already. In a row group an image of several rows is stored once:
-    dictionary encoding, with a dictionary as large as a group. It costs a hash of all bytes, so it
-    is left out if each image has one row.
-    """
-    empty = pa.BufferOutputStream()
-    with pq.ParquetWriter(empty, schema) as writer:
-        writer.write_table(schema.empty_table())
-    stored = pq.ParquetFile(pa.BufferReader(empty.getvalue())).schema
-    names = [stored.column(number).path for number in range(len(stored))]
-    return {
-        "compression": {name: "none" if name == "image.bytes" else "zstd" for name in names},
-        "write_statistics": [name for name in names if not name.startswith("image.")],
-        "use_dictionary": [name for name in names if repeated or name != "image.bytes"],
-        "dictionary_pagesize_limit": 8 * GROUP_BYTES,
-    }

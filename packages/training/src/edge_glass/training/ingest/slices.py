@@ -8,45 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from edge_glass.training.ingest.reading.columns import LABELS
 from edge_glass.training.ingest.reading.records import Drop, ImageRef, Question, Record
-
-TEXTS = pa.list_(pa.string())
-QUESTION = pa.struct(
-    [
-        ("question", pa.string()),
-        ("answer", pa.string()),
-        ("answers", TEXTS),
-        ("type", pa.string()),
-        ("messages", TEXTS),
-    ]
-)
-SCHEMA = pa.schema(
-    [
-        ("kind", pa.string()),
-        ("path", pa.binary()),
-        ("name", pa.string()),
-        ("offset", pa.int64()),
-        ("length", pa.int64()),
-        ("column", pa.string()),
-        ("file", pa.string()),
-        ("line", pa.int64()),
-        ("captions", TEXTS),
-        ("questions", pa.list_(QUESTION)),
-        ("split", pa.string()),
-        *((label, pa.string()) for label in LABELS),
-    ]
-)
-IMAGE_FIELDS = ("kind", "path", "name", "offset", "length", "column")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +51,7 @@ class Plan:
 
 def slice_path(work: Path, number: int) -> Path:
     """Returns the file of a slice."""
-    return work / "slices" / f"{number:05d}.parquet"
+    return work / "slices" / f"{number:05d}.jsonl"
 
 
 def drops_path(work: Path) -> Path:
@@ -110,7 +79,8 @@ def write_plan(
     repeated, last = False, None
 
     def flush() -> None:
-        pq.write_table(_table(held), slice_path(work, counts["slices"]), compression="lz4")
+        with slice_path(work, counts["slices"]).open("w") as file:
+            file.writelines(map(_line, held))
         counts["slices"] += 1
         held.clear()
 
@@ -142,10 +112,9 @@ def write_plan(
 
 def read_slice(path: Path) -> Iterator[Record]:
     """Yields the records of a slice."""
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(256, use_threads=False):
-            for row in batch.to_pylist():
-                yield _record(row)
+    with path.open() as file:
+        for line in file:
+            yield _record(json.loads(line))
 
 
 def plan_drops(work: Path) -> Iterator[Drop]:
@@ -155,17 +124,10 @@ def plan_drops(work: Path) -> Iterator[Drop]:
             yield Drop(**json.loads(line))
 
 
-def _table(records: list[Record]) -> pa.Table:
-    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-    for record in records:
-        for name in IMAGE_FIELDS:
-            columns[name].append(getattr(record.image, name))
-        for name in ("file", "line", "captions", "split"):
-            columns[name].append(getattr(record, name))
-        columns["questions"].append([asdict(question) for question in record.questions])
-        for label in LABELS:
-            columns[label].append(record.labels.get(label))
-    return pa.Table.from_pydict(columns, SCHEMA)
+def _line(record: Record) -> str:
+    row = asdict(record)
+    row["image"]["path"] = os.fsdecode(record.image.path)  # JSON escapes what is not UTF-8
+    return json.dumps(row) + "\n"
 
 
 def _record(row: dict[str, Any]) -> Record:
@@ -179,15 +141,9 @@ def _record(row: dict[str, Any]) -> Record:
         )
         for each in row["questions"]
     )
-    return Record(
-        image=ImageRef(**{name: row[name] for name in IMAGE_FIELDS}),
-        file=row["file"],
-        line=row["line"],
-        captions=tuple(row["captions"]),
-        questions=questions,
-        split=row["split"],
-        labels={label: row[label] for label in LABELS if row[label] is not None},
-    )
+    image = ImageRef(**{**row["image"], "path": os.fsencode(row["image"]["path"])})
+    texts = {"captions": tuple(row["captions"]), "questions": questions}
+    return Record(**{**row, **texts, "image": image})
 
 
 def _identity(record: Record) -> bytes:
