@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ DUAL_ENCODER, VLM = "dual_encoder", "vision_language_model"
 PRECISIONS = ("fp32", "int8")
 CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
 
-Precision = Literal["fp32", "int8"]
 Arrays = dict[str, NDArray[Any]]
 
 
