@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from edge_glass.training.params import Params
 
 METRICS = Path("metrics/prepare.json")
+MISSING = (
+    ". A missing_image has no bytes in the file: `edge-glass import` reads images from paths, "
+    "`edge-glass fetch` from links"
+)
 
 
 def run(params: Params, executor: Executor | None = None) -> None:
@@ -161,7 +165,7 @@ def _print_report(
             f"{sources}: of {read} rows, split train received none; kept: {splits}; dropped: "
             f"{reasons}. Give more rows, name a split train in the column split, or check "
             f"prepare.{params.scale} in params.yaml: its limits, and its shares if the files name "
-            "no split"
+            f"no split{MISSING if dropped.get('missing_image') else ''}"
         )
     say(f"prepare {kind}: read {read}, kept {sum(kept.values())}, dropped {dropped}")
     if dropped:
