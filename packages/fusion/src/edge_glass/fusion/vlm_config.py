@@ -40,6 +40,8 @@ class VlmConfig:
         image_size: side of the encoder's square input in pixels.
         max_new_tokens: limit of an answer's length, in tokens.
         conversations: whether it learned questions that follow earlier ones.
+        max_description_tokens: limit of a description's length; None if it did not learn to
+            describe images.
     """
 
     vision_encoder: Component
@@ -52,6 +54,7 @@ class VlmConfig:
     image_size: int
     max_new_tokens: int
     conversations: bool = False
+    max_description_tokens: int | None = None
 
     def __post_init__(self) -> None:
         kind = self.visual_tokens.kind

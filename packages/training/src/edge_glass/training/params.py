@@ -17,8 +17,8 @@ from edge_glass.encoders.device import DEVICES
 from edge_glass.training.align.config import AlignConfig
 from edge_glass.training.consistency import check_consistency
 from edge_glass.training.engine.determinism import REPRODUCIBILITIES
+from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
 from edge_glass.training.evaluation.answers.scores import EvaluateVlmQaConfig
-from edge_glass.training.evaluation.retrieval.recall import EvaluateAlignConfig
 from edge_glass.training.features.config import EncodeConfig
 from edge_glass.training.prepare.dataset import DatasetConfig
 from edge_glass.training.prepare.filters import PrepareConfig

@@ -32,6 +32,12 @@ class ExponentialMovingAverage:
         weights = [p.detach().float() for p in self._weights.values()]
         torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
 
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Begins again from the current weights."""
+        for name, weight in self._weights.items():
+            self._average[name].copy_(weight)
+
     def applied(self) -> AbstractContextManager[None]:
         """Returns a context in which the model's weights are the averages."""
         return swapped(self._weights, self._average)

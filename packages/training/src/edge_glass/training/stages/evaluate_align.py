@@ -2,7 +2,8 @@
 
 A split is scored with one canonical caption per group. A caption can have many images, and any of
 them is right. If training has seen all groups of the split, its images choose among *all* captions
-that were seen: a user's search does that, and it is the harder test.
+that were seen: a user's search does that, and it is the harder test. `zero_shot` classifies the
+images by prompts with class names instead.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import output_folder, rounded, write_json
 from edge_glass.training.engine.determinism import make_deterministic
+from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
 from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
 from edge_glass.training.evaluation.alignment.figures import draw
 from edge_glass.training.evaluation.alignment.rank_file import Ranks, write_ranks
+from edge_glass.training.evaluation.alignment.zero_shot import classify_splits
 from edge_glass.training.evaluation.retrieval.bootstrap import bootstrap_interval
 from edge_glass.training.evaluation.retrieval.recall import (
-    EvaluateAlignConfig,
     chance_metrics,
     metrics_of_ranks,
     retrieval_ranks,
@@ -82,6 +84,10 @@ def run(params: Params) -> None:
             f"{best['t2i']['R@1']:.3f} text to image; {dims[-1]} dims keep {kept['i2t']:.0%} and "
             f"{kept['t2i']:.0%} of it"
         )
+    if config.zero_shot is not None:
+        model.add_encoders(text=True)
+        for name, scores in classify_splits(model, splits, train, config.zero_shot).items():
+            metrics[name]["zero_shot"] = scores
     write_json(METRICS, rounded(metrics))
     with output_folder(PREDICTIONS) as folder:
         for name, split in splits.items():

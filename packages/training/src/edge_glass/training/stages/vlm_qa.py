@@ -1,9 +1,9 @@
 """Stage `vlm_qa`: visual tokens, fusion and decoder learn to answer questions about images.
 
 Read from top to bottom: data, model, optimizer, run, loop, save; docs/training-step.md explains one
-step with its shapes. Image features come from the cache, and the pooling (if visual tokens use it)
-from `align`. With several processes each works on its own microbatches of the batch; see
-`vlm_qa/launch.py`.
+step with its shapes. The first `caption_steps` learn from captions, with the decoder frozen. Image
+features come from the cache, and the pooling (if visual tokens use it) from `align`. With several
+processes each works on its own microbatches of the batch; see `vlm_qa/launch.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.reduce import TreeSum
 from edge_glass.training.features.cache import (
     FeatureIndex,
-    prepared_rows,
     read_index,
     vision_features,
 )
@@ -44,11 +43,12 @@ from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
 from edge_glass.training.vlm_qa.config import VlmQaConfig
-from edge_glass.training.vlm_qa.conversations import has_conversations
 from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
-from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
+from edge_glass.training.vlm_qa.mixture import Mixture
+from edge_glass.training.vlm_qa.packing import PackedQuestions
 from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
+from edge_glass.training.vlm_qa.training_data import TrainingData, read_training_data
 from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def run(params: Params) -> None:
 
 def fitted_config(config: VlmQaConfig) -> VlmQaConfig:
     """Returns the config with a batch that the training images can fill."""
-    number = len(vision_features("questions", "train"))
+    kinds = ("questions", "captions") if config.uses_captions else ("questions",)
+    number = min(len(vision_features(kind, "train")) for kind in kinds)
     size = fitted_batch_size(config.batch_size, config.num_microbatches, number, "vlm_qa")
     if size < config.batch_size:
         say(
@@ -94,13 +95,13 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # data: the questions of each image packed in one row, and the plan of all batches
     index = read_index()
-    rows = prepared_rows("questions", "train", PREPARED)
-    texts = [text for row in rows for text in (row["question"], row["answer"]) if text]
-    tokenizer = params.decoder.config.build_tokenizer(texts)
-    samples, skipped = pack_questions(rows, tokenizer, config.max_questions, config.max_length)
-    for reason, count in sorted(skipped.items()):
-        say(f"vlm_qa: {count} of {len(rows)} questions left out: {reason}")
-    plan = BatchPlan(samples, config.batch_size, config.num_microbatches, seed)
+    data = read_training_data(params, index)
+    tokenizer, samples, captions_first = data.tokenizer, data.samples, config.caption_steps
+    plan = BatchPlan(
+        samples, config.batch_size, config.num_microbatches, seed,
+        mixture=Mixture(data.sizes, config.mixture.weights, seed),
+        first=(captions_first, Mixture(data.sizes, (0.0, 1.0), seed)),
+    )  # fmt: skip
     validation = validation_questions(
         index.splits["questions"] if config.validation_steps else [],
         PREPARED,
@@ -111,13 +112,13 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # model: fresh weights, apart from the pooling of `align` and a pretrained decoder
     reseed(seed, "vlm_qa", "init")
-    model = build_model(params, index, tokenizer, conversations=has_conversations(rows))
+    model = build_model(params, index, tokenizer, conversations=data.conversations)
     model.train().to(processes.device)
     objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
     level = proven_level(params, "vlm_qa")
-    say(f"vlm_qa: {len(rows) - skipped.total()} questions over {len(samples)} rows, "
+    say(f"vlm_qa: {data.num_learned} questions over {len(samples)} rows, "
         f"{count / 1e6:.2f} M trained; proven: {level}")  # fmt: skip
     patches = math.prod(index.grids["questions"])
     num_visual = visual_length(model, patches, index.vision_width)
@@ -139,18 +140,26 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # run: continues from the saved state of an interrupted run with the same inputs, if any
     mark = fingerprint(params, "vlm_qa")
+    all_steps = captions_first + config.steps
     run = Run(
-        "vlm_qa", config, trained, launch, processes,
+        "vlm_qa", replace(config, steps=all_steps), trained, launch, processes,
         fingerprint=f"{mark}\n{launch.mark(params.launch)}", seed=seed, level=level,
         averages=ema.averages() if ema else None,
     )  # fmt: skip
     if run.state.step == 0:
         show_supervision(samples[0], tokenizer)
-    batches = launch.prepare_loader(
-        question_loader(params, plan, samples, tokenizer, run.state.step, processes)
-    )
+    loader = question_loader(config, plan, data, (run.state.step, all_steps), processes)
+    batches = launch.prepare_loader(loader)
+    launch.freeze(model.decoder if run.state.step < captions_first else None)
 
     for step in run.steps():
+        # captions first: then everything trains, and optimizer and average begin again
+        if captions_first and step == captions_first:
+            launch.freeze(None)
+            launch.optimizer.state.clear()
+            if ema:
+                ema.restart()
+
         # forward, loss, backward: gradients accumulate over this process's microbatches
         num_labelled, losses = plan.num_labelled(step), TreeSum()
         for microbatch in launch.microbatches:
@@ -162,9 +171,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
             losses.add(loss.detach()[None])
 
         # step: clip, update the weights at this step's learning rate, then their average
-        factor = learning_rate_factor(
-            step, steps=config.steps, warmup_steps=config.optim.warmup_steps
-        )
+        factor = phase_factor(config, step)
         set_learning_rate(launch.optimizer, factor)
         norm = launch.step(config.optim.max_grad_norm, f"vlm_qa, step {step}")
         if ema:
@@ -175,18 +182,19 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         run.count(plan.batch(step), whole_loss, norm, samples=config.batch_size, tokens=useful)
         count_padding(run.state.notes, useful, plan.num_padded(step))
         if run.log_due():
+            with_captions = step < captions_first
             run.log(
                 {
-                    "loss": whole_loss,
+                    "caption_loss" if with_captions else "loss": whole_loss,
                     "grad_norm": norm.item(),
-                    "learning_rate": config.optim.learning_rate * factor,
+                    "learning_rate": 0.0 if with_captions else config.optim.learning_rate * factor,
                     "useful_token_share": useful_share(run.state.notes),
                 },
                 peak_memory_gb=peak_memory(processes.device),
             )
 
         # at intervals: answer validation questions, and save the state
-        if validation and run.validation_due():
+        if validation and step >= captions_first and run.validation_due():
             with ema.applied() if ema else nullcontext():
                 accuracy = validation_accuracy(model, validation, processes)
             run.score("accuracy", accuracy)
@@ -224,6 +232,9 @@ def build_model(
         image_size=image_size,
         max_new_tokens=params.vlm_qa.max_new_tokens,
         conversations=conversations,
+        max_description_tokens=(
+            params.vlm_qa.max_description_tokens if params.vlm_qa.mixture.captions else None
+        ),
     )
     model = VisionLanguageModel(config, tokenizer)
     pooling = model.visual_tokens.pooling
@@ -240,25 +251,32 @@ def build_model(
 
 
 def question_loader(
-    params: Params,
+    config: VlmQaConfig,
     plan: BatchPlan,
-    samples: list[PackedQuestions],
-    tokenizer: Any,
-    start: int,
+    data: TrainingData,
+    steps: tuple[int, int],
     processes: Processes,
 ) -> DataLoader[Any]:
-    """Returns a loader of the microbatches of all steps from `start` on."""
-    config = params.vlm_qa
-    questions = QuestionSet(
-        samples, vision_features("questions", "train"), int(tokenizer.pad_token_id)
-    )
+    """Returns a loader of the microbatches of the steps from the first number to the second."""
+    questions = QuestionSet(data.samples, data.features, int(data.tokenizer.pad_token_id))
     return DataLoader(
         questions,
-        batch_sampler=MicrobatchSampler(plan, start, config.steps, processes),
+        batch_sampler=MicrobatchSampler(plan, *steps, processes),
         collate_fn=questions.collate,
         num_workers=config.num_workers,
         persistent_workers=config.num_workers > 0,
     )
+
+
+def phase_factor(config: VlmQaConfig, step: int) -> float:
+    """Returns the share of the peak rates at a step: captions and questions each have a schedule.
+
+    The warm-up on captions takes at most half of their steps.
+    """
+    border, warmup = config.caption_steps, config.optim.warmup_steps
+    if step < border:
+        return learning_rate_factor(step, steps=border, warmup_steps=min(warmup, border // 2))
+    return learning_rate_factor(step - border, steps=config.steps, warmup_steps=warmup)
 
 
 def show_supervision(sample: PackedQuestions, tokenizer: Any) -> None:

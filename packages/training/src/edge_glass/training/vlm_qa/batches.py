@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, Sampler
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import Features, gather
+from edge_glass.training.vlm_qa.mixture import Mixture
 from edge_glass.training.vlm_qa.packing import PackedQuestions, bucketed_batches, collate_questions
 
 
@@ -22,28 +23,52 @@ class BatchPlan:
     Args:
         batch_size: samples per step, of all processes together.
         num_microbatches: a power of two that divides the batch.
+        mixture: the samples of each epoch; None takes all of them.
+        first: a number of steps before, and the mixture of their epochs.
     """
 
     def __init__(
-        self, samples: Sequence[PackedQuestions], batch_size: int, num_microbatches: int, seed: int
+        self,
+        samples: Sequence[PackedQuestions],
+        batch_size: int,
+        num_microbatches: int,
+        seed: int,
+        *,
+        mixture: Mixture | None = None,
+        first: tuple[int, Mixture] | None = None,
     ) -> None:
         self.lengths = [len(sample.input_ids) for sample in samples]
         self.labelled = [sum(x != IGNORED for x in sample.labels) for sample in samples]
         self.batch_size, self.num_microbatches, self.seed = batch_size, num_microbatches, seed
         self.microbatch_size = batch_size // num_microbatches
-        self._epochs: dict[int, list[list[int]]] = {}
+        self._mixture = mixture or Mixture([len(samples)], [1.0], seed)
+        self._first = first or (0, self._mixture)
+        self._epochs: dict[tuple[bool, int], list[list[int]]] = {}
+        # too few samples for a batch are reported before training
         self.batch(0)
+        self.batch(self._first[0])
 
     def batch(self, step: int) -> list[int]:
         """Returns the sample numbers of a step."""
-        epoch, index = divmod(step, max(1, len(self.lengths) // self.batch_size))
-        if epoch not in self._epochs:
+        border, mixture = self._first
+        is_first = step < border
+        if not is_first:
+            step, mixture = step - border, self._mixture
+        epoch, index = divmod(step, max(1, len(mixture) // self.batch_size))
+        if (is_first, epoch) not in self._epochs:
             # the loader reads ahead, so two epochs are in use around the border between them
-            self._epochs = {old: kept for old, kept in self._epochs.items() if old == epoch - 1}
-            self._epochs[epoch] = bucketed_batches(
-                self.lengths, self.batch_size, seed=self.seed, epoch=epoch
-            )
-        return self._epochs[epoch][index]
+            self._epochs = dict(list(self._epochs.items())[-1:])
+            numbers = mixture.epoch(epoch)
+            self._epochs[is_first, epoch] = [
+                [numbers[place] for place in batch]
+                for batch in bucketed_batches(
+                    [self.lengths[number] for number in numbers],
+                    self.batch_size,
+                    seed=self.seed,
+                    epoch=epoch,
+                )
+            ]
+        return self._epochs[is_first, epoch][index]
 
     def microbatch(self, step: int, microbatch: int) -> list[int]:
         """Returns the sample numbers of one microbatch of a step."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_glass.encoders.limits import check_at_least, check_positive, check_share
 from edge_glass.fusion.visual_tokens import VisualTokensConfig
 from edge_glass.training.loop.config import RunConfig
+from edge_glass.training.vlm_qa.mixture import MixtureConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,11 @@ class VlmQaConfig(RunConfig):
             longer together with its answer, and with the turns before it, is left out and counted.
         num_workers: processes that read ahead; the bytes are the same.
         validation_questions: questions of each validation split, the same ones every time.
+        caption_steps: steps before all others in which visual tokens and fusion learn from captions
+            while the decoder is frozen (the first stage of LLaVA, Liu et al. 2023,
+            arXiv:2304.08485, section 4.2).
+        mixture: how often the other steps learn from questions and from captions.
+        max_description_tokens: longest description, in tokens, if the mixture has captions.
     """
 
     max_questions: int
@@ -40,12 +46,21 @@ class VlmQaConfig(RunConfig):
     max_length: int = 1024
     num_workers: int = 0
     validation_questions: int = 128
+    caption_steps: int = 0
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    max_description_tokens: int = 64
+
+    @property
+    def uses_captions(self) -> bool:
+        """Whether it trains on captions, first or among the questions."""
+        return bool(self.caption_steps or self.mixture.captions)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(
-            self, 1, "max_questions", "max_new_tokens", "max_length", "validation_questions"
-        )
-        check_at_least(self, 0, "num_workers")
+            self, 1, "max_questions", "max_new_tokens", "max_length", "validation_questions",
+            "max_description_tokens",
+        )  # fmt: skip
+        check_at_least(self, 0, "num_workers", "caption_steps")
         check_share(self, "label_smoothing", "ema_decay")
         check_positive(self, "projector_learning_rate")

@@ -58,6 +58,7 @@ class Launch(StateSaver, ABC):
         self.accelerator, self.processes = accelerator, processes
         self.microbatches = processes.own_microbatches(num_microbatches)
         self.parameters: list[Tensor] = []
+        self.frozen: list[Tensor] = []
 
     def prepare(self, objective: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Makes module and optimizer ready for training."""
@@ -67,6 +68,18 @@ class Launch(StateSaver, ABC):
     def prepare_loader(self, loader: DataLoader[Any]) -> Iterator[dict[str, Tensor]]:
         """Returns this process's microbatches, step after step, on its device."""
         return iter(cast("DataLoader[Any]", self.accelerator.prepare(loader)))
+
+    def freeze(self, module: nn.Module | None) -> None:
+        """Leaves the weights of a module as they are, until it is called with None."""
+        self.frozen = [] if module is None else [p for p in module.parameters() if p.requires_grad]
+
+    @property
+    def active(self) -> list[Tensor]:
+        """The weights that a step changes."""
+        if not self.frozen:
+            return self.parameters
+        frozen = set(map(id, self.frozen))
+        return [each for each in self.parameters if id(each) not in frozen]
 
     def mark(self, choice: Component) -> str:
         """Returns what must be equal for a resume, apart from the options of the stage."""
@@ -82,7 +95,9 @@ class Launch(StateSaver, ABC):
 
     def step(self, max_grad_norm: float, where: str) -> Tensor:
         """Changes the weights, after the last microbatch; returns the gradient's norm, ()."""
-        norm = clip_gradients(self.parameters, max_grad_norm, where)
+        for each in self.frozen:
+            each.grad = None  # the optimizer skips weights without a gradient
+        norm = clip_gradients(self.active, max_grad_norm, where)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
@@ -123,13 +138,14 @@ class TreeLaunch(Launch):
         if self.whole:
             loss.backward()
         else:
-            found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-            self.tree.add(flat_gradient(found, self.parameters))
+            active = self.active
+            found = torch.autograd.grad(loss, active, allow_unused=True)
+            self.tree.add(flat_gradient(found, active))
 
     def step(self, max_grad_norm: float, where: str) -> Tensor:
         if not self.whole:
             total = tree_sum_over_processes(self.tree.total(), self.processes)
-            set_gradients(self.parameters, total)
+            set_gradients(self.active, total)
             self.tree = TreeSum()
         return super().step(max_grad_norm, where)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from edge_glass.encoders.files import rounded
 from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.encoders.matryoshka import truncate
+from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
 from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
 from edge_glass.training.evaluation.figures.plots import (
     recall_figure,
@@ -26,7 +27,7 @@ from edge_glass.training.evaluation.figures.sheets import (
     retrieval_sheet,
     spread,
 )
-from edge_glass.training.evaluation.retrieval.recall import EvaluateAlignConfig, retrieval_ranks
+from edge_glass.training.evaluation.retrieval.recall import retrieval_ranks
 from edge_glass.training.features.captions import first_rows
 from edge_glass.training.folders import PREPARED
 from edge_glass.training.runtime.split_names import is_validation

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge_glass.encoders.limits import check_at_least
 from edge_glass.training.evaluation.retrieval.ranks import (
     Counts,
     Embeddings,
@@ -31,30 +29,6 @@ Groups = NDArray[np.int64]
 
 KS = (1, 5, 10)
 BLOCK_SIZE = 2048  # rows and columns of scores in memory at a time: 16 MB
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateAlignConfig:
-    """How retrieval is measured.
-
-    Attributes:
-        ks: the k of Recall@k.
-        block_size: rows and columns of scores in memory at a time; changes no result.
-        bootstrap_samples: resamples per confidence interval.
-        tsne_points: at most so many images, and their captions, in a map of the shared space.
-    """
-
-    ks: tuple[int, ...]
-    block_size: int
-    bootstrap_samples: int
-    tsne_points: int
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "block_size", "bootstrap_samples", "tsne_points")
-        if not self.ks or min(self.ks) < 1:
-            raise ValueError(
-                f"ks is {list(self.ks)}, expected numbers of 1 or more, such as [1, 5]"
-            )
 
 
 def retrieval_metrics(

@@ -1,0 +1,95 @@
+"""Captions before the questions, and among them: frozen weights, resumed runs, equal bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edge_glass.encoders.checkpoint import load_checkpoint
+from edge_glass.encoders.components import ConfigError
+from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.training.loop.run import Run
+from edge_glass.training.params import Params
+from edge_glass.training.stages import vlm_qa
+
+Configure = Callable[..., Params]
+StopAt = Callable[[int], AbstractContextManager[None]]
+
+pytestmark = pytest.mark.usefixtures("restore_torch")
+
+FIRST = {"caption_steps": 5, "steps": 6, "log_steps": 1, "checkpoint_steps": 2}
+
+
+def written() -> dict[str, bytes]:
+    folders = (Path("models/vlm_qa"), Path("plots/vlm_qa"))
+    return {str(f): f.read_bytes() for d in folders for f in sorted(d.rglob("*")) if f.is_file()}
+
+
+@pytest.mark.parametrize("launch", ["tree", pytest.param("ddp", marks=pytest.mark.slow)])
+def test_captions_train_the_projector_and_leave_the_decoder(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, launch: str
+) -> None:
+    params = configure({"launch": launch}, **FIRST, validation_steps=0)
+    original, seen = Run.log, dict[int, dict[str, torch.Tensor]]()
+
+    def spy(self: Run, values: Any, **more: float) -> None:
+        seen[self.state.step] = {name: each.detach().clone() for name, each in self.trained.items()}
+        seen[self.state.step]["logged"] = torch.tensor("caption_loss" in values)
+        original(self, values, **more)
+
+    monkeypatch.setattr(Run, "log", spy)
+    vlm_qa.run(params)
+    assert [bool(seen[step]["logged"]) for step in range(1, 12)] == [True] * 5 + [False] * 6
+    changed = {
+        (name.split(".")[0], step > 5)
+        for step in range(2, 12)
+        for name, value in seen[step].items()
+        if name != "logged" and not torch.equal(value, seen[step - 1][name])
+    }
+    assert changed == {
+        ("visual_tokens", False), ("fusion", False),
+        ("visual_tokens", True), ("fusion", True), ("decoder", True),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("stop", [5, *(pytest.param(at, marks=pytest.mark.slow) for at in (3, 6))])
+def test_a_run_that_is_stopped_around_the_border_writes_the_same_bytes(
+    configure: Configure, stop_at: StopAt, stop: int
+) -> None:
+    params = configure(**FIRST, mixture={"questions": 1.0, "captions": 0.5}, validation_steps=4)
+    vlm_qa.run(params)
+    expected = written()
+    with stop_at(stop):
+        vlm_qa.run(params)
+    vlm_qa.run(params)
+    assert written() == expected
+    steps = load_checkpoint(Path("models/vlm_qa"))[0]
+    assert steps["max_description_tokens"] == 64
+
+
+def test_captions_change_what_follows_and_none_change_nothing(configure: Configure) -> None:
+    found = []
+    for options in ({}, {"caption_steps": 0}, {"caption_steps": 3}, {"mixture": {"captions": 1.0}}):
+        vlm_qa.run(configure(**{"steps": 3, "validation_steps": 0, "caption_steps": 0,
+                                "mixture": {}, **options}))  # fmt: skip
+        model = VisionLanguageModel.from_pretrained("models/vlm_qa")
+        found.append(torch.cat([each.flatten()[:50] for each in model.fusion.parameters()]))
+        trained = options.get("mixture") is not None
+        assert (model.config.max_description_tokens is not None) == trained
+    assert torch.equal(found[0], found[1])
+    assert not any(torch.equal(found[0], other) for other in found[2:])
+
+
+def test_captions_that_are_not_there_are_refused(configure: Configure) -> None:
+    with pytest.raises(
+        ConfigError, match=r"trains on captions \(caption_steps 2, mixture\.captions"
+    ):
+        configure(
+            {"datasets": {"tiny": {"questions": "questions"}}}, caption_steps=2,
+            visual_tokens={"kind": "grid", "width": 24, "dropout": 0.0, "train_pooling": False},
+        )  # fmt: skip
