@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from edge_glass.decoders.sampling import Sampling
-from edge_glass.fusion.app.ask import Chat, ask_image, load_model, read_image, run_chat
+from edge_glass.fusion.app.ask import Chat, ask_image, load_model, run_chat
+from edge_glass.fusion.app.image_file import read_image
 from edge_glass.fusion.generation import stream_answer
 
 QUESTIONS = ["how many dogs are there?", "where is the cat?", "what colour is it?", "what?"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
 from torch import Tensor
 
 from edge_glass.decoders.sampling import Sampling
 from edge_glass.encoders.device import place_model
-from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.fusion.app.image_file import read_image
 from edge_glass.fusion.generation import stream_answer
 from edge_glass.fusion.prompt import check_questions
 from edge_glass.fusion.vlm import VisionLanguageModel
@@ -29,21 +28,6 @@ def ask_image(
     features = model.encode([image])
     for number, question in enumerate(questions):
         yield stream_answer(model, features, question, sampling=sampling, example=number)
-
-
-def read_image(path: Path) -> Image.Image:
-    """Reads an image file completely, as upright RGB.
-
-    Raises:
-        OSError: if the file does not exist or can't be read.
-        ValueError: if the file is not an image, or a broken one.
-    """
-    try:
-        return to_rgb(decode_image(path.read_bytes()))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such image; give the path of an image file") from None
-    except BadImageError as error:
-        raise ValueError(f"{path}: not a readable image ({error.detail})") from None
 
 
 def load_model(folder: Path) -> VisionLanguageModel:

@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +48,11 @@ Stop = Annotated[
 ]
 
 
+Runtime = Annotated[
+    str, typer.Option(help="torch, or onnx for a folder that `edge-glass export onnx` wrote.")
+]
+
+
 @app.callback()
 def root() -> None:
     """Keeps `edge-glass` a group of subcommands, even if only one is installed."""
@@ -62,17 +68,29 @@ def ask(
     seed: Seed = 0,
     max_new_tokens: MaxNewTokens = None,
     stop: Stop = None,
+    runtime: Runtime = "torch",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """Answer questions about an image, each independent of the others.
 
     Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
     """
-    from edge_glass.fusion.app.ask import ask_image
     from edge_glass.fusion.app.terminal import json_line, write_piece
 
-    sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
-    answers = ask_image(image, questions, model, sampling)
+    answers: Iterable[Iterable[str]]
+    if runtime == "onnx":
+        from edge_glass.fusion.app.ask_onnx import ask_exported
+
+        if (temperature, top_p, seed, max_new_tokens, stop) != (0.0, 1.0, 0, None, None):
+            raise ValueError("--runtime onnx answers greedily: leave out the options of sampling")
+        answers = ask_exported(image, questions, model)
+    else:
+        from edge_glass.fusion.app.ask import ask_image
+
+        if runtime != "torch":
+            raise ValueError(f"runtime is {runtime}, expected torch or onnx")
+        sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
+        answers = ask_image(image, questions, model, sampling)
     for question, pieces in zip(questions, answers, strict=True):
         if as_json:
             answer = "".join(pieces)
@@ -109,7 +127,8 @@ def chat(
 
     Example: edge-glass chat scene.png
     """
-    from edge_glass.fusion.app.ask import Chat, load_model, read_image, run_chat
+    from edge_glass.fusion.app.ask import Chat, load_model, run_chat
+    from edge_glass.fusion.app.image_file import read_image
     from edge_glass.fusion.app.terminal import typed_lines, write_piece
 
     read_image(image)  # report a wrong path before the model takes time to load
@@ -148,6 +167,13 @@ def search(
     index: Annotated[
         Path | None, typer.Option(help="Folder of the index; default FOLDER/.edge_glass_index.")
     ] = None,
+    runtime: Runtime = "torch",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="float32, int8 or 1bit: the numbers that choose candidates; full vectors rank."
+        ),
+    ] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """Find the images of a folder that are most like a text or an image.
@@ -166,7 +192,15 @@ def search(
         typer.echo(f"edge-glass: {message}", err=True)
 
     result = search_folder(
-        query, folder, model_folder=model, dim=dim, top=top, index_folder=index, notify=notify
+        query,
+        folder,
+        model_folder=model,
+        dim=dim,
+        top=top,
+        index_folder=index,
+        runtime=runtime,
+        precision=precision,
+        notify=notify,
     )
     if result.left_out:
         notify(f"images left out: {len(result.left_out)}")

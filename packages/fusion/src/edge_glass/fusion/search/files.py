@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_glass.encoders.checkpoint import CONFIG_FILE, TENSORS_FILE
-from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.file_names import IMAGE_SUFFIXES, is_hidden
 from edge_glass.encoders.files import sha256_of
 from edge_glass.encoders.towers.pretrained import PACKAGE, package_folder
+
+if TYPE_CHECKING:
+    from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 
 # A drawing is listed as left out, with the reason.
 SEARCHED_SUFFIXES = (*IMAGE_SUFFIXES, ".svg")
@@ -123,17 +125,22 @@ def model_stamp(
     """
     files = {name: folder / name for name in (CONFIG_FILE, TENSORS_FILE)}
     files |= _vision_files(config)
+    return {
+        "device": device,
+        "encoders": version("edge-glass-encoders"),
+        "files": stamp_files(files, known),
+    }
+
+
+def stamp_files(files: Mapping[str, Path], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Stamps the files that exist, by name; `known` is a model's earlier stamp, or {}."""
     before = known.get("files", {})
     stamps = {
         name: stamp_file(path, FileStamp(**before[name]) if name in before else None)
         for name, path in sorted(files.items())
         if path.is_file()
     }
-    return {
-        "device": device,
-        "encoders": version("edge-glass-encoders"),
-        "files": {name: asdict(stamp) for name, stamp in stamps.items()},
-    }
+    return {name: asdict(stamp) for name, stamp in stamps.items()}
 
 
 def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
