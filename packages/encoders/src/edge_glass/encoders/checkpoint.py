@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from edge_glass.encoders.files import folder_lock, make_folder, sync, write_atomic
+from edge_glass.encoders.files import NO_CONTENT, folder_lock, make_folder, sync, write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,6 +105,10 @@ def _packed(tensors: Mapping[str, Any], text: str) -> bytes:
 def _load(folder: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
     config_path, tensors_path = folder / CONFIG_FILE, folder / TENSORS_FILE
     if not tensors_path.is_file():
+        note = folder / NO_CONTENT
+        if note.is_file():
+            reason = note.read_text(encoding="utf-8").strip()
+            raise CheckpointError(f"{folder} holds no model, because {reason}: add some and train")
         raise CheckpointError(
             f"{tensors_path} does not exist: {folder} is not a checkpoint; "
             "run the stage that writes it"
