@@ -78,6 +78,15 @@ def test_equal_codes_keep_their_order_and_few_rows_are_all_returned() -> None:
     assert nearest_rows(codes[:0], rows[0], "int8", 5).tolist() == []
 
 
+@pytest.mark.parametrize("count", [1, 7, 20, 21, 5130])
+def test_the_largest_of_many_are_those_of_a_sort(count: int) -> None:
+    # 20 groups of 256 and a rest; many equal values
+    values = np.random.default_rng(0).integers(0, 50, 5130)
+    values[[0, 300, 5129]] = 60
+    expected = np.argsort(-values, kind="stable")[:count]
+    assert np.array_equal(module._largest(values, count), expected)
+
+
 def test_names_and_precisions() -> None:
     assert parse_name(code_name(64, "int8")) == (64, "int8")
     with pytest.raises(ValueError, match="precision is int4, expected one of float32, int8, 1bit"):
