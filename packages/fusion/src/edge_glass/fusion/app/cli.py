@@ -85,6 +85,38 @@ def ask(
 
 
 @app.command()
+def describe(
+    image: Annotated[Path, typer.Argument(help="An image file.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/vlm_qa"),
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Wanted length, in words; the model aims at it.")
+    ] = None,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    max_new_tokens: MaxNewTokens = None,
+    stop: Stop = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line.")] = False,
+) -> None:
+    """Describe an image, with a model that learned from captions.
+
+    Example: edge-glass describe scene.png --length 40
+    """
+    from edge_glass.fusion.app.ask import describe_image
+    from edge_glass.fusion.app.terminal import write_piece
+
+    sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
+    pieces = describe_image(image, model, length, sampling)
+    if as_json:
+        row = {"image": str(image), "description": "".join(pieces)}
+        typer.echo(json.dumps(row, ensure_ascii=False))
+        return
+    for piece in pieces:
+        write_piece(piece)
+    typer.echo()
+
+
+@app.command()
 def chat(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/vlm_qa"),
