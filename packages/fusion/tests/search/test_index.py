@@ -79,8 +79,8 @@ def test_no_index_is_none_and_a_broken_one_is_refused(tmp_path: Path) -> None:
     first = config["images"].pop("000000.png")
     for change, message in (
         (config, "5 rows for 4 images"),
-        ({**config, "format": "edge-glass-image-index/0"}, "expected edge-glass-image-index/2"),
-        ({**config, "format": "edge-glass-picture-index/1"}, "expected edge-glass-image-index/2"),
+        ({**config, "format": "edge-glass-image-index/0"}, "expected edge-glass-image-index/3"),
+        ({**config, "format": "edge-glass-picture-index/1"}, "expected edge-glass-image-index/3"),
         ({**config, "images": {"a.png": {"size": 1}}}, "broken image index"),
         ({**config, "images": {"a.png": first}, "model": None}, "broken image index"),
     ):

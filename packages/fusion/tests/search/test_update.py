@@ -80,7 +80,7 @@ def test_broken_images_are_named_and_left_out(
     (image_folder / "page.png").write_text("<html>not found</html>")
     (image_folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (image_folder / "empty.jpg").touch()
-    Image.new("F", (3, 3)).save(image_folder / "float.tiff")
+    Image.new("F", (3, 3), float("nan")).save(image_folder / "float.tiff")
     (image_folder / "gone.png").symlink_to("nowhere.png")
     expected = {"page.png", "cut.png", "empty.jpg", "float.tiff", "gone.png"}
     index, updater = update(image_folder, dual, tmp_path / "index")

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_glass.fusion.sheets.contact_sheet import FoundImage, search_sheet
+from edge_glass.fusion.sheets.contact_sheet import (
+    MARK,
+    FoundImage,
+    is_sheet,
+    save_sheet,
+    search_sheet,
+)
 
 BLUE = (0, 0, 255)
 
@@ -18,7 +24,7 @@ def found(number: int = 1, name: str = "car.png") -> list[FoundImage]:
 
 def drawn(path: Path) -> np.ndarray:
     with Image.open(path) as image:
-        assert not image.info  # no software, no time
+        assert image.info == dict([MARK])  # no time
         return np.asarray(image.convert("RGB")).astype(int)
 
 
@@ -66,3 +72,15 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
 def test_nothing_to_draw_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no images for r\.png"):
         search_sheet(tmp_path / "r.png", "a car", [])
+
+
+def test_a_sheet_that_may_lie_among_images_is_known_as_one(tmp_path: Path) -> None:
+    search_sheet(tmp_path / "marked.png", "a car", found())
+    save_sheet(Image.new("RGB", (9, 9)), tmp_path / "plain.png")
+    assert is_sheet((tmp_path / "marked.png").read_bytes())
+    assert not is_sheet((tmp_path / "plain.png").read_bytes())
+
+
+def test_an_image_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
+    search_sheet(tmp_path / "a.png", "a car", [FoundImage(image=None, name="gone.png", score=0.5)])
+    assert not (drawn(tmp_path / "a.png") == BLUE).all(-1).any()

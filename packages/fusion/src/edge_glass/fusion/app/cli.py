@@ -6,7 +6,7 @@ imports what it needs when it runs.
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import os
 import sys
@@ -69,14 +69,14 @@ def ask(
     Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
     """
     from edge_glass.fusion.app.ask import ask_image
-    from edge_glass.fusion.app.terminal import write_piece
+    from edge_glass.fusion.app.terminal import json_line, write_piece
 
     sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
     answers = ask_image(image, questions, model, sampling)
     for question, pieces in zip(questions, answers, strict=True):
         if as_json:
-            row = {"image": str(image), "question": question, "answer": "".join(pieces)}
-            typer.echo(json.dumps(row, ensure_ascii=False))
+            answer = "".join(pieces)
+            typer.echo(json_line(image=str(image), question=question, answer=answer))
             continue
         write_piece(f"{question} ")
         for piece in pieces:
@@ -190,6 +190,8 @@ def search(
     """
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise ValueError(f"--sheet is {sheet}, expected a name that ends in .png")
+    from edge_glass.encoders.file_names import shown
+    from edge_glass.fusion.app.terminal import json_line
     from edge_glass.fusion.search.query import draw_search, search_folder
 
     def notify(message: str) -> None:
@@ -201,15 +203,18 @@ def search(
     if result.left_out:
         notify(f"images left out: {len(result.left_out)}")
         for path, fault in list(result.left_out.items())[:MAX_NAMED]:
-            typer.echo(f"  {path}: {fault}", err=True)
+            typer.echo(f"  {shown(path)}: {shown(fault)}", err=True)
         if len(result.left_out) > MAX_NAMED:
-            typer.echo(f"  and {len(result.left_out) - MAX_NAMED} more", err=True)
+            where = "" if result.report is None else f"; {result.report} lists all"
+            typer.echo(f"  and {len(result.left_out) - MAX_NAMED} more{where}", err=True)
     for each in result.found:
         if as_json:
             row = {"rank": each.rank, "score": each.score, "image": str(each.path)}
-            typer.echo(json.dumps(row, ensure_ascii=False))
+            typer.echo(json_line(**row, copies=each.copies))
         else:
-            typer.echo(f"{each.rank:3}  {each.score:.4f}  {each.path}")
+            number = "a copy" if each.copies == 1 else f"{each.copies} copies"
+            copies = f"  (and {number})" if each.copies else ""
+            typer.echo(f"{each.rank:3}  {each.score:.4f}  {shown(str(each.path))}{copies}")
     if sheet is not None:
         draw_search(sheet, query, folder, result)
 
@@ -257,6 +262,9 @@ def main() -> None:
     An error that a user can correct prints one message and exits with status 1. If the environment
     has EDGE_GLASS_TRACEBACK=1, the traceback is printed too.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files hold what a terminal can't show
+            stream.reconfigure(errors="backslashreplace")
     # At import bitsandbytes, if it is installed, complains about an optional kernel.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for plugin in sorted(entry_points(group=COMMANDS_GROUP), key=lambda each: each.name):

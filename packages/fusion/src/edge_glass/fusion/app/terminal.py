@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 
@@ -29,3 +30,13 @@ def typed_lines(prompt: str) -> Iterator[str]:
             sys.stdout.write("\n")  # the shell's prompt then begins on its own line
             return
         yield line
+
+
+def json_line(**row: object) -> str:
+    """Returns a row as JSON, with escapes for what stdout can't hold, such as broken names."""
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(row)
+    return line

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,15 +17,12 @@ from typing import Any
 
 from edge_glass.encoders.checkpoint import CONFIG_FILE, TENSORS_FILE
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
+from edge_glass.encoders.file_names import IMAGE_SUFFIXES, is_hidden
 from edge_glass.encoders.files import sha256_of
 from edge_glass.encoders.towers.pretrained import PACKAGE, package_folder
 
-# The last line holds formats that may not be readable: such files are listed with the reason.
-IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg"),
-    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
-    *(".heic", ".heif", ".hif", ".ico", ".jp2", ".jxl", ".svg"),
-)
+# A drawing is listed as left out, with the reason.
+SEARCHED_SUFFIXES = (*IMAGE_SUFFIXES, ".svg")
 WEIGHT_SUFFIXES = (".bin", ".json", ".pt", ".pth", ".safetensors")
 
 
@@ -65,7 +63,8 @@ def stamp_file(path: Path, known: FileStamp | None = None) -> FileStamp:
 def folder_images(folder: Path) -> FolderImages:
     """Finds the files with an image's suffix in a folder and its subfolders.
 
-    Hidden files and folders are skipped, and symbolic links to folders are not followed.
+    Hidden files, unfinished downloads and recycle bins are skipped, see `file_names.is_hidden`.
+    Symbolic links to folders are not followed.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder; give a folder of images")
@@ -84,7 +83,7 @@ def folder_images(folder: Path) -> FolderImages:
             continue
         for entry in entries:
             path = Path(entry.path)
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
@@ -95,7 +94,7 @@ def folder_images(folder: Path) -> FolderImages:
                 except OSError as error:
                     left_out[name] = read_fault(error)
                     continue
-                if path.is_file():
+                if stat.S_ISREG(status.st_mode):
                     found[name] = status
     return FolderImages(found=dict(sorted(found.items())), left_out=left_out)
 
@@ -111,7 +110,7 @@ def read_fault(error: OSError) -> str:
 
 def is_image_name(name: str) -> bool:
     """Returns whether a name has an image's suffix."""
-    return name.lower().endswith(IMAGE_SUFFIXES)
+    return name.lower().endswith(SEARCHED_SUFFIXES)
 
 
 def model_stamp(

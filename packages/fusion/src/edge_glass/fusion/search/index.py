@@ -6,6 +6,7 @@ summed alone and in a fixed order. A matrix product would not keep that order.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from edge_glass.encoders.checkpoint import (
 from edge_glass.fusion.search.files import FileStamp
 
 KIND = "edge-glass-image-index/"
-FORMAT = KIND + "2"
+FORMAT = KIND + "3"  # 2: colour profiles were ignored
 FORMER_KIND = "edge-glass-picture-index/"  # format 1; such an index is built again
 
 _BLOCK = 8192  # rows scored at once: 32 MB at 512 dims
@@ -88,7 +89,7 @@ class ImageIndex:
             OSError: if it can't be written.
         """
         images = {
-            path: {**asdict(each.stamp), "fault": each.fault}
+            _stored(path): {**asdict(each.stamp), "fault": each.fault}
             for path, each in sorted(self.images.items())
         }
         config = {"format": FORMAT, "model": self.model, "images": images}
@@ -113,7 +114,7 @@ class ImageIndex:
         if found != FORMAT or set(tensors) != {"embeddings"}:
             raise CheckpointError(f"{folder} has format {found}, expected {FORMAT}")
         try:
-            images = {path: _image(values) for path, values in config["images"].items()}
+            images = {_path(name): _image(values) for name, values in config["images"].items()}
             index = cls(model=dict(config["model"]), images=images)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder} holds a broken image index ({error!r})") from error
@@ -127,6 +128,19 @@ class ImageIndex:
     def _rows(self) -> NDArray[np.float32]:
         vectors = [self.vectors[self.images[path].stamp.sha256] for path in self.paths()]
         return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
+
+
+def _stored(path: str) -> str:
+    """Returns a path as JSON can hold it: one that is not UTF-8 as NUL and the hex of its bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "\0" + os.fsencode(path).hex()
+    return path
+
+
+def _path(stored: str) -> str:
+    return os.fsdecode(bytes.fromhex(stored[1:])) if stored.startswith("\0") else stored
 
 
 def _image(values: Mapping[str, Any]) -> IndexedImage:

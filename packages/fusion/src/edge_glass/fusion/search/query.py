@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from PIL import Image
 from edge_glass.encoders.checkpoint import CheckpointError
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.file_names import shown
+from edge_glass.encoders.files import write_atomic
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.search.files import is_image_name, model_stamp, read_fault, same_model
 from edge_glass.fusion.search.index import ImageIndex, Vector
@@ -20,14 +24,24 @@ from edge_glass.fusion.search.location import index_location
 from edge_glass.fusion.search.update import IndexUpdater, one_torch_thread
 from edge_glass.fusion.sheets.contact_sheet import FoundImage, search_sheet
 
+LEFT_OUT_FILE = "left_out.jsonl"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An image that was found: its rank from 1, its path and its cosine with the query."""
+    """An image that was found.
+
+    Attributes:
+        rank: from 1.
+        path: of the first file with this content, by name.
+        score: its cosine with the query.
+        copies: how many other files of the folder have the same bytes.
+    """
 
     rank: int
     path: Path
     score: float
+    copies: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +49,18 @@ class SearchResult:
     """Result of a search.
 
     Attributes:
-        found: best first; images of equal score are sorted by path.
+        found: best first; images of equal score are sorted by path. Equal files are found once.
         num_images: how many were compared.
         num_encoded: how many were new or changed, and went through the vision encoder.
         left_out: why an image was left out, by path in the folder.
+        report: a file that lists `left_out`; None if nothing was left out or it can't be written.
     """
 
     found: list[Found]
     num_images: int
     num_encoded: int
     left_out: dict[str, str]
+    report: Path | None = None
 
 
 def search_folder(
@@ -79,17 +95,47 @@ def search_folder(
     with one_torch_thread():
         vector = _encode(query if image is None else image, model)
     paths, scores = index.paths(), index.scores(vector, dim)
-    best = np.argsort(-scores, kind="stable")[:top]
+    contents = [index.images[path].stamp.sha256 for path in paths]
+    copies = Counter(contents)
+    best: dict[str, int] = {}  # from a content to the first row with it
+    for row in np.argsort(-scores, kind="stable").tolist():
+        best.setdefault(contents[row], row)
+        if len(best) == top:
+            break
     found = [
-        Found(rank=rank, path=folder / paths[row], score=float(scores[row]))
-        for rank, row in enumerate(best, start=1)
+        Found(
+            rank=rank,
+            path=folder / paths[row],
+            score=float(scores[row]),
+            copies=copies[content] - 1,
+        )
+        for rank, (content, row) in enumerate(best.items(), start=1)
     ]
     return SearchResult(
         found=found,
         num_images=len(paths),
         num_encoded=updater.num_encoded,
         left_out=updater.left_out,
+        report=write_left_out(index_location(folder, index_folder).write, updater.left_out),
     )
+
+
+def write_left_out(folder: Path, left_out: Mapping[str, str]) -> Path | None:
+    """Writes which files were left out and why, as JSON lines into the folder of the index.
+
+    Returns the file; None if nothing was left out or the folder can't be written.
+    """
+    path = folder / LEFT_OUT_FILE
+    try:
+        if not left_out:
+            path.unlink(missing_ok=True)
+            return None
+        rows = ({"file": shown(name), "reason": why} for name, why in sorted(left_out.items()))
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_atomic(path, lines.encode())
+    except OSError:  # a folder for reading only: the caller has the list
+        return None
+    return path
 
 
 def update_folder(
@@ -173,14 +219,21 @@ def draw_search(path: Path, query: str, folder: Path, result: SearchResult) -> N
         _query_image(query) or query,
         [
             FoundImage(
-                image=to_rgb(decode_image(each.path.read_bytes())),
-                name=each.path.relative_to(folder).as_posix(),
+                image=_image_or_none(each.path),
+                name=shown(each.path.relative_to(folder).as_posix()),
                 score=each.score,
             )
             for each in result.found
         ],
-        note=count if queried is None else f"{queried.name}: {count}",
+        note=shown(count if queried is None else f"{queried.name}: {count}"),
     )
+
+
+def _image_or_none(path: Path) -> Image.Image | None:
+    try:
+        return to_rgb(decode_image(path.read_bytes()))
+    except (BadImageError, OSError):  # deleted or changed since it was found
+        return None
 
 
 def _query_image(query: str) -> Image.Image | None:

@@ -24,6 +24,7 @@ from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.processors import num_cpus
 from edge_glass.fusion.search.files import FileStamp, folder_images, read_fault
 from edge_glass.fusion.search.index import ImageIndex, IndexedImage, Vector
+from edge_glass.fusion.sheets.contact_sheet import is_sheet
 
 SAVE_SECONDS = 5.0
 _GPU_BATCH = 16
@@ -155,11 +156,16 @@ class IndexUpdater:
             fault = self._faults.get(stamp.sha256)
             if fault is None and stamp.sha256 not in self.index.vectors:
                 try:
+                    if is_sheet(content):
+                        raise BadImageError("own_sheet", "a contact sheet of edge-glass")
                     images.append(to_rgb(decode_image(content)))
                     encoding.append((path, stamp))
                     continue
                 except BadImageError as error:
                     fault = error.detail
+                    if error.reason == "needs_plugin":  # it may be installed by the next run
+                        done.append(Encoded(path=path, fault=fault))
+                        continue
             done.append(Encoded(path=path, image=IndexedImage(stamp=stamp, fault=fault)))
         if images:
             with self._building:

@@ -1,6 +1,8 @@
 """Contact sheets: images in cells with lines of text, as PNG; and the sheet of a search.
 
-Drawn only with PIL and its built-in font, so that the same images give the same bytes.
+Sheets of stages are drawn with bundled fonts only, so that the same images give the same bytes on
+every machine. Sheets of `search` and `import` also use the fonts of the machine, for characters
+that the bundled ones lack, and have a mark that keeps them from being searched themselves.
 """
 
 from __future__ import annotations
@@ -11,14 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from edge_glass.encoders.files import write_atomic
+from edge_glass.fusion.sheets.lettering import Lettering, lettering
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 GAP = 14  # pixels between cells
 INK, FAINT, RULE, PAPER = "#1f1f1f", "#6b6b6b", "#dddddd", "#f3f3f3"
+
+MARK = ("Software", "edge-glass contact sheet")
 
 _CELL = 176
 _COLUMNS = 5
@@ -28,9 +34,9 @@ _CAPTION = 48  # room below an image for its name and its score
 
 @dataclass(frozen=True, kw_only=True)
 class FoundImage:
-    """An image that a search found, its name and its score."""
+    """An image that a search found, its name and its score; the image is None if it is gone."""
 
-    image: Image.Image
+    image: Image.Image | None
     name: str
     score: float
 
@@ -54,32 +60,48 @@ def search_sheet(
         paste(sheet, query, (GAP, GAP, GAP + side, GAP + side))
         left += side + GAP
     title = query if isinstance(query, str) else "Images like this one"
-    write(draw, (left, 16, width - GAP, 42), title, 21, INK)
-    write(draw, (left, 46, width - GAP, 64), note, 14, FAINT)
+    write(draw, (left, 16, width - GAP, 42), title, 21, INK, of_machine=True)
+    write(draw, (left, 46, width - GAP, 64), note, 14, FAINT, of_machine=True)
     for number, each in enumerate(found):
         x = GAP + number % columns * (_CELL + GAP)
         y = _TOP + number // columns * (_CELL + _CAPTION + GAP)
-        paste(sheet, each.image, (x, y, x + _CELL, y + _CELL))
+        if each.image is not None:
+            paste(sheet, each.image, (x, y, x + _CELL, y + _CELL))
         draw.rectangle((x, y, x + _CELL - 1, y + _CELL - 1), outline=RULE, width=1)
-        write(draw, (x, y + _CELL + 6, x + _CELL, y + _CELL + 24), each.name, 14, INK)
+        name_box = (x, y + _CELL + 6, x + _CELL, y + _CELL + 24)
+        write(draw, name_box, each.name, 14, INK, of_machine=True)
         draw.text((x, y + _CELL + 25), f"{number + 1}.  {each.score:.3f}", FAINT, font(13))
-    save_sheet(sheet, path)
+    save_sheet(sheet, path, mark=True)
 
 
-def new_sheet(width: int, height: int, title: str = "") -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def new_sheet(
+    width: int, height: int, title: str = "", *, of_machine: bool = False
+) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """Creates a white sheet of width x height pixels, with a headline if `title` is not empty."""
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
-    write(draw, (GAP, 14, width - GAP, 46), title, 20, INK)
+    write(draw, (GAP, 14, width - GAP, 46), title, 20, INK, of_machine=of_machine)
     return sheet, draw
 
 
-def save_sheet(sheet: Image.Image, path: Path) -> None:
-    """Writes a sheet as PNG; a kill leaves the old file or the new one."""
+def save_sheet(sheet: Image.Image, path: Path, *, mark: bool = False) -> None:
+    """Writes a sheet as PNG; a kill leaves the old file or the new one.
+
+    `mark` makes `is_sheet` true for it: for sheets that may lie among images.
+    """
     content = io.BytesIO()
-    sheet.save(content, "PNG", optimize=True)
+    info = PngInfo()
+    if mark:
+        info.add_text(*MARK)
+    sheet.save(content, "PNG", optimize=True, pnginfo=info)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content.getvalue())
+
+
+def is_sheet(content: bytes) -> bool:
+    """Returns whether a file is a sheet that `save_sheet` marked."""
+    # The mark is in the first chunk behind the header of the PNG.
+    return "\0".join(MARK).encode() in content[:128]
 
 
 def paste(sheet: Image.Image, image: Image.Image, box: Box) -> None:
@@ -94,16 +116,27 @@ def paste(sheet: Image.Image, image: Image.Image, box: Box) -> None:
     sheet.paste(fitted, corner, fitted)
 
 
-def write(draw: ImageDraw.ImageDraw, box: Box, text: str, size: int, colour: str) -> int:
-    """Writes text wrapped into a box, cut with an ellipsis if too long; returns its bottom."""
-    face = font(size)
+def write(
+    draw: ImageDraw.ImageDraw,
+    box: Box,
+    text: str,
+    size: int,
+    colour: str,
+    *,
+    of_machine: bool = False,
+) -> int:
+    """Writes text wrapped into a box, cut with an ellipsis if too long; returns its bottom.
+
+    Characters that no font has are written as escapes. `of_machine` uses the machine's fonts too.
+    """
+    face = lettering(size, of_machine=of_machine)
     height = size + 4
-    lines = _wrapped(text, face, box[2] - box[0])
+    lines = _wrapped(face.readable(text), face, box[2] - box[0])
     room = max(1, (box[3] - box[1]) // height)
     if len(lines) > room:
         lines = [*lines[: room - 1], _cut(lines[room - 1] + " …", face, box[2] - box[0])]
     for number, line in enumerate(lines):
-        draw.text((box[0], box[1] + number * height), line, colour, face)
+        face.draw(draw, (box[0], box[1] + number * height), line, colour)
     return box[1] + len(lines) * height
 
 
@@ -112,21 +145,21 @@ def font(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
-def _wrapped(text: str, face: Font, width: int) -> list[str]:
+def _wrapped(text: str, face: Lettering, width: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if face.getlength(longer) <= width:
+        if face.length(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(_cut(word, face, width))
     return lines if lines[0] or len(lines) == 1 else lines[1:]
 
 
-def _cut(line: str, face: Font, width: int) -> str:
-    if face.getlength(line) <= width:
+def _cut(line: str, face: Lettering, width: int) -> str:
+    if face.length(line) <= width:
         return line
     kept = line.removesuffix("…").rstrip(" .")
-    while kept and face.getlength(kept + "…") > width:
+    while kept and face.length(kept + "…") > width:
         kept = kept[:-1].rstrip(" .")
     return kept + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +43,18 @@ class Sample:
     texts: Sequence[tuple[str, str]]
 
 
-def sample_sheet(path: Path, samples: Sequence[Sample], title: str, notes: Sequence[str]) -> None:
+def sample_sheet(
+    path: Path,
+    samples: Sequence[Sample],
+    title: str,
+    notes: Sequence[str],
+    *,
+    of_machine: bool = False,
+) -> None:
     """Writes the page as PNG: one card per sample, two per line, with its texts next to the image.
 
-    `notes` are lines below the title; each is cut after two lines.
+    `notes` are lines below the title; each is cut after two lines. `of_machine` uses the machine's
+    fonts for characters that the bundled ones lack; the sheet is then marked, see `is_sheet`.
     """
     if not samples:
         raise ValueError(f"no samples for {path.name}, expected at least one")
@@ -53,10 +62,11 @@ def sample_sheet(path: Path, samples: Sequence[Sample], title: str, notes: Seque
     lines = -(-len(samples) // _COLUMNS)
     top = _TOP + 2 * _LINE * len(notes) + GAP
     width = GAP + _COLUMNS * (card[0] + 2 * GAP)
-    sheet, draw = new_sheet(width, top + lines * card[1], title)
+    sheet, draw = new_sheet(width, top + lines * card[1], title, of_machine=of_machine)
+    put = functools.partial(write, draw, of_machine=of_machine)
     y = _TOP
     for note in notes:
-        y = write(draw, (GAP, y, width - GAP, y + 2 * _LINE), note, 14, FAINT) + 2
+        y = put((GAP, y, width - GAP, y + 2 * _LINE), note, 14, FAINT) + 2
     for position, sample in enumerate(samples):
         x = GAP + position % _COLUMNS * (card[0] + 2 * GAP)
         y = top + position // _COLUMNS * card[1]
@@ -65,14 +75,14 @@ def sample_sheet(path: Path, samples: Sequence[Sample], title: str, notes: Seque
         draw.rectangle((x - 1, y - 1, x + _SIDE, y + _SIDE), outline=RULE)
         left = x + _SIDE + GAP
         note_box = (left, y, left + _TEXT, y + _LINE)
-        bottom = write(draw, note_box, sample.note, 13, FAINT) + 4
+        bottom = put(note_box, sample.note, 13, FAINT) + 4
         for number, (text, reply) in enumerate(sample.texts):
             # Each text gets an equal share of the room that is left; later ones get its rest.
             room = (y + _SIDE - bottom) // (len(sample.texts) - number)
             end = bottom + room
             reply_room = min(2 * _LINE, room // 2) if reply else 0
-            bottom = write(draw, (left, bottom, left + _TEXT, end - reply_room), text, 14, INK)
+            bottom = put((left, bottom, left + _TEXT, end - reply_room), text, 14, INK)
             if reply:
-                bottom = write(draw, (left, bottom, left + _TEXT, end), reply, 14, _ANSWER)
+                bottom = put((left, bottom, left + _TEXT, end), reply, 14, _ANSWER)
             bottom += 6
-    save_sheet(sheet, path)
+    save_sheet(sheet, path, mark=of_machine)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from edge_glass.encoders.file_names import IMAGE_SUFFIXES
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.readers.coco import json_kind, read_coco, read_karpathy
 from edge_glass.training.ingest.readers.conversation import LISTS, read_conversations
@@ -17,7 +18,6 @@ from edge_glass.training.ingest.readers.vqa import read_vqa
 from edge_glass.training.ingest.readers.webdataset import TARS, read_webdataset
 from edge_glass.training.ingest.reading.json_stream import json_rows
 from edge_glass.training.ingest.reading.records import Drop, Record
-from edge_glass.training.ingest.reading.scan import IMAGE_SUFFIXES
 from edge_glass.training.ingest.reading.source import Source
 
 Reader = Callable[[Source], Iterator[Record | Drop]]

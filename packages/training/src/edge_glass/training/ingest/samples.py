@@ -44,7 +44,7 @@ def draw_samples(report: Report, work: Path, reader: ImageReader, view: View, pa
         title = (
             f"{report.source}: images as {view.name} gets them, {view.size} x {view.size} pixels"
         )
-        sample_sheet(path, samples, title, report.counts())
+        sample_sheet(path, samples, title, report.counts(), of_machine=True)
 
 
 def _sample(record: Record, reader: ImageReader, view: View) -> Sample:

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.reading.json_stream import json_lists
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem, split_name
 from edge_glass.training.ingest.reading.source import Source, folder_of, splits_of_paths
-from edge_glass.training.ingest.reading.texts import shown, text_of
+from edge_glass.training.ingest.reading.texts import text_of
 
 
 def read_coco(source: Source) -> Iterator[Record | Drop]:

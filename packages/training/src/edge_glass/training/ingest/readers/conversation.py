@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.training.ingest.readers.table import single_image
 from edge_glass.training.ingest.reading.conversations import to_questions, turns_of
 from edge_glass.training.ingest.reading.json_stream import json_rows
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem, split_name
 from edge_glass.training.ingest.reading.source import Source, folder_of, splits_of_paths
-from edge_glass.training.ingest.reading.texts import shown, text_of
+from edge_glass.training.ingest.reading.texts import text_of
 
 LISTS = ("conversations", "messages", "conversation")
 FILES = (".json", ".jsonl", ".ndjson")

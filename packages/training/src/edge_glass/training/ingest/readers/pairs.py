@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_glass.encoders.file_names import IMAGE_SUFFIXES, shown
 from edge_glass.training.ingest.reading.plain_text import decode
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
-from edge_glass.training.ingest.reading.scan import IMAGE_SUFFIXES
 from edge_glass.training.ingest.reading.source import Source, splits_of_images
-from edge_glass.training.ingest.reading.texts import MAX_TEXT, shown, text_of
+from edge_glass.training.ingest.reading.texts import MAX_TEXT, text_of
 
 TEXTS = (".txt", ".caption")
 

@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.reading.columns import Columns, find_columns
 from edge_glass.training.ingest.reading.conversations import to_questions, turns_of
 from edge_glass.training.ingest.reading.records import ROW, Drop, ImageRef, Record, RowProblem
 from edge_glass.training.ingest.reading.row_record import row_record
 from edge_glass.training.ingest.reading.source import Source, folder_of, splits_of_paths
-from edge_glass.training.ingest.reading.texts import shown
 
 BATCH = 1024
 UNREADABLE = (pa.ArrowException, OSError, ValueError, MemoryError, KeyError, IndexError)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.training.ingest.reading.drawing import MAX_SVG, unpacked
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
 from edge_glass.training.ingest.reading.source import Source, splits_of_images
-from edge_glass.training.ingest.reading.texts import shown, text_of
+from edge_glass.training.ingest.reading.texts import text_of
 
 SVGS = (".svg", ".svgz")
 NO_TITLES = ("untitled", "unknown", "title", "untitled document", "svg")

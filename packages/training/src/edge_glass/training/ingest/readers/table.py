@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.training.ingest.readers.parquet import parquet_records
 from edge_glass.training.ingest.reading.columns import Columns, find_columns
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
 from edge_glass.training.ingest.reading.row_record import row_record
 from edge_glass.training.ingest.reading.source import Source, folder_of, splits_of_paths
 from edge_glass.training.ingest.reading.tables import open_table
-from edge_glass.training.ingest.reading.texts import shown
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 

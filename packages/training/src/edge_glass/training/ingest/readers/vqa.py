@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.readers.coco import image_folders, json_kind
 from edge_glass.training.ingest.reading.json_stream import json_lists
 from edge_glass.training.ingest.reading.records import Drop, ImageRef, Question, Record, RowProblem
 from edge_glass.training.ingest.reading.row_record import most_common
 from edge_glass.training.ingest.reading.source import Source, folder_of, splits_of_paths
-from edge_glass.training.ingest.reading.texts import shown, text_of
+from edge_glass.training.ingest.reading.texts import text_of
 
 Answers = tuple[str, str, tuple[str, ...]]  # the answer that is learned, its type, all answers
 

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any
 
+from edge_glass.encoders.file_names import IMAGE_SUFFIXES, is_hidden, shown
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.reading.columns import Columns, find_columns
 from edge_glass.training.ingest.reading.conversations import to_questions, turns_of
@@ -27,10 +28,8 @@ from edge_glass.training.ingest.reading.records import (
     RowProblem,
 )
 from edge_glass.training.ingest.reading.row_record import row_record
-from edge_glass.training.ingest.reading.scan import IMAGE_SUFFIXES, is_hidden
 from edge_glass.training.ingest.reading.source import Source, splits_of_paths
 from edge_glass.training.ingest.reading.tar_members import FAULTS, is_compressed, tar_members
-from edge_glass.training.ingest.reading.texts import shown
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 CAPTIONS = ("txt", "caption", "text")

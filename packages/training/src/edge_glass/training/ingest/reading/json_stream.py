@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.reading.plain_text import open_text
 from edge_glass.training.ingest.reading.records import RowProblem
-from edge_glass.training.ingest.reading.texts import shown
 
 CHUNK = 2**20  # characters read at a time
 MAX_VALUE = 64 * 2**20  # characters of one element

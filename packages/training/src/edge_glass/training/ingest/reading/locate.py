@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.training.ingest.reading.records import FILE, ImageRef, RowProblem
-from edge_glass.training.ingest.reading.texts import shown
 
 MAX_BYTES = 256 * 2**20  # of one image
 LINKS = ("http", "https", "ftp", "s3", "gs", "hf")

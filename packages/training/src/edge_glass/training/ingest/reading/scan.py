@@ -8,21 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_glass.encoders.file_names import is_hidden, shown
 from edge_glass.training.ingest.reading.records import Drop
-from edge_glass.training.ingest.reading.texts import shown
-
-IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl"),
-    *(".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
-)
-# compared in lower case
-HIDDEN = frozenset(
-    (
-        *("@eadir", "#recycle", "$recycle.bin", "__macosx", "system volume information"),
-        *("thumbs.db", "desktop.ini", "lost+found"),
-    )
-)
-UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", "~")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +23,6 @@ class Listing:
 
     files: tuple[str, ...]
     drops: tuple[Drop, ...]
-
-
-def is_hidden(name: str) -> bool:
-    """Returns whether a file or folder is left out because of its name."""
-    lower = name.lower()
-    return lower.startswith(".") or lower in HIDDEN or lower.endswith(UNFINISHED)
 
 
 def scan(root: Path, *, allow_outside: bool, leave_out: tuple[Path, ...] = ()) -> Listing:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.reading.json_stream import json_rows
 from edge_glass.training.ingest.reading.plain_text import open_text
 from edge_glass.training.ingest.reading.records import RowProblem
-from edge_glass.training.ingest.reading.texts import shown
 
 DELIMITERS = (",", "\t", ";", "|")
 MAX_CELL = 16 * 2**20  # characters

@@ -81,11 +81,3 @@ def texts_of(value: Any, name: str) -> tuple[list[str], list[RowProblem]]:
     if not kept and not faults:
         faults.append(RowProblem(f"empty_{name}", f"an empty list of {name}s"))
     return kept, faults
-
-
-def shown(name: str) -> str:
-    """Returns a file's name as valid Unicode: bytes that are not UTF-8 become their numbers."""
-    try:
-        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # a surrogate that stands for no byte
-        return name.encode("utf-8", "backslashreplace").decode()
