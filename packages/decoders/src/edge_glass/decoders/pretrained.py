@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -56,7 +58,6 @@ def load_model(
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    _require_gguf(source)
     arguments: dict[str, Any] = source.arguments()
     if source.gguf_file is not None and quantization != "none":
         raise ValueError(
@@ -64,7 +65,8 @@ def load_model(
             "dequantised when it is loaded; set quantization: none, or give the model's "
             "safetensors folder"
         )
-    quantized = quantization_config(quantization)
+    _require_gguf(source)
+    quantized = quantization_config(quantization) or _dequantized(source)
     config = AutoConfig.from_pretrained(source.place, **arguments)
     mapping: Any = AutoModelForCausalLM._model_mapping
     if type(config) not in mapping:
@@ -73,14 +75,15 @@ def load_model(
             "know as a causal language model; give a different model"
         )
     check_layers(config.get_text_config())
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        source.place,
-        **arguments,
-        dtype=dtype,
-        attn_implementation="sdpa" if mapping[type(config)]._supports_sdpa else "eager",
-        quantization_config=quantized,
-        use_safetensors=True,
-    )
+    with _no_progress_bar():
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            source.place,
+            **arguments,
+            dtype=dtype,
+            attn_implementation="sdpa" if mapping[type(config)]._supports_sdpa else "eager",
+            quantization_config=quantized,
+            use_safetensors=True,
+        )
     keep_weights_as_stored(model)
     return model
 
@@ -116,6 +119,28 @@ def _has_tokenizer_json(source: ModelSource) -> bool:
         _raise_exceptions_for_missing_entries=False,
     )
     return found is not None
+
+
+def _dequantized(source: ModelSource) -> Any:
+    """Returns the option that unpacks the weights of a GGUF file, where transformers has it."""
+    import transformers
+
+    kind: Any = getattr(transformers, "GgufConfig", None)
+    return None if source.gguf_file is None or kind is None else kind(dequantize=True)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Turns off the progress bars of transformers during the block."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _require_gguf(source: ModelSource) -> None:

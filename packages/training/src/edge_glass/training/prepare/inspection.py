@@ -28,6 +28,7 @@ from edge_glass.training.prepare.texts import (
     Text,
     columns_to_read,
     find_subset,
+    labels_as_text,
     texts_of,
 )
 from edge_glass.training.runtime.canonical_caption import caption_number
@@ -61,7 +62,8 @@ class Partition:
         names = [*self.columns, *([IMAGE_BYTES] if images else [])]
         # not mapped, because the pages of a mapped file count as memory of the process
         reader = RowReader(self.group, names, memory_map=False, read_rows=READ_ROWS)
-        for number, row in enumerate(reader.read(0, np.arange(self.group.num_rows))):
+        rows = reader.read(0, np.arange(self.group.num_rows))
+        for number, row in enumerate(labels_as_text(self.kind, row) for row in rows):
             texts = texts_of(
                 self.subset,
                 row,

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from edge_glass.training.params import Params
 
 METRICS = Path("metrics/prepare.json")
+MISSING = (
+    ". A missing_image has no bytes in the file: `edge-glass import` reads images from paths, "
+    "`edge-glass fetch` from links"
+)
 
 
 def run(params: Params, executor: Executor | None = None) -> None:
@@ -150,7 +154,7 @@ def _print_report(params: Params, kind: str, report: dict[str, Any]) -> None:
             f"{sources}: of {read} rows, split train received none; kept: {splits}; dropped: "
             f"{reasons}. Give more rows, name a split train in the column split, or check "
             f"prepare.{params.scale} in params.yaml: its limits, and its shares if the files name "
-            "no split"
+            f"no split{MISSING if dropped.get('missing_image') else ''}"
         )
     say(f"prepare {kind}: read {read}, kept {sum(kept.values())}, dropped {dropped}")
     say(f"prepare {kind}: {_roles(kept)}")
