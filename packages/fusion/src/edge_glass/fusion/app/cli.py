@@ -103,13 +103,12 @@ def describe(
     Example: edge-glass describe scene.png --length 40
     """
     from edge_glass.fusion.app.ask import describe_image
-    from edge_glass.fusion.app.terminal import write_piece
+    from edge_glass.fusion.app.terminal import json_line, write_piece
 
     sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
     pieces = describe_image(image, model, length, sampling)
     if as_json:
-        row = {"image": str(image), "description": "".join(pieces)}
-        typer.echo(json.dumps(row, ensure_ascii=False))
+        typer.echo(json_line(image=str(image), description="".join(pieces)))
         return
     for piece in pieces:
         write_piece(piece)
