@@ -11,6 +11,7 @@ import pyarrow as pa
 from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.row_reader import is_utf8
 from edge_glass.training.parquet.schemas import SUBSETS, TEXT, TEXTS, check_schema, fits, subset_of
+from edge_glass.training.parquet.visible_text import is_invisible
 from edge_glass.training.prepare.filters import text_problem
 from edge_glass.training.prepare.templates import RowError, question_answers
 
@@ -158,7 +159,11 @@ def _caption(row: Mapping[str, Any], max_length: int) -> Text:
     return Text(
         columns={
             "caption": caption,
-            "transcripts": [text for text in row.get("transcripts") or [] if text and text.strip()],
+            "transcripts": [
+                text
+                for text in row.get("transcripts") or []
+                if text and not is_invisible(text) and "\0" not in text
+            ],
             # images of one group show the same concept: they are not negatives of each other
             "group": row.get("concept"),
             "canonical_caption": row.get("canonical_caption") or caption,
