@@ -27,6 +27,7 @@ from edge_glass.training.evaluation.answers.descriptions import (
     word_metrics,
 )
 from edge_glass.training.evaluation.answers.long_answers import long_answer_metrics
+from edge_glass.training.evaluation.answers.points import point_metrics
 from edge_glass.training.evaluation.answers.scores import (
     exact_match,
     majority_answers,
@@ -148,6 +149,7 @@ def score(
         "f1_by_type": scores["model"]["f1_by_type"],
         "blind_by_type": scores["blind"]["by_type"],
         **turn_metrics(answers["model"], truths, turns),
+        **point_metrics(answers["model"], rows),
         **long_answer_metrics(answers["model"], truths),
         **rule_metrics(answers["model"], rows, rules),
     }
