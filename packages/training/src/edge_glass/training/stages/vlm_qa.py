@@ -78,7 +78,8 @@ def run(params: Params) -> None:
 
 def fitted_config(config: VlmQaConfig) -> VlmQaConfig:
     """Returns the config with a batch that the training images can fill."""
-    number = len(vision_features("questions", "train"))
+    kinds = ("questions", "captions") if config.uses_captions else ("questions",)
+    number = min(len(vision_features(kind, "train")) for kind in kinds)
     size = fitted_batch_size(config.batch_size, config.num_microbatches, number, "vlm_qa")
     if size < config.batch_size:
         say(
