@@ -79,7 +79,7 @@ def test_a_hub_model_that_is_not_on_this_machine_has_a_remedy(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     source = ModelSource(place="org/model", revision=COMMIT)
     for use in (load_tokenizer, lambda each: load_model(each, torch.float32, "none")):
-        with pytest.raises(ValueError, match="org/model can't be loaded .*; run it once with a n"):
+        with pytest.raises(ValueError, match=r"org/model can't be loaded .*; run it once with a n"):
             use(source)
 
 
@@ -91,7 +91,7 @@ def test_a_model_without_a_pad_token_pads_with_its_end(copy: Path) -> None:
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
     settings.pop("eos_token")
     (copy / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match="has no end-of-sequence token, .*; set eos_token in its"):
+    with pytest.raises(ValueError, match=r"has no end-of-sequence token, .*; set eos_token in its"):
         CausalLmConfig(model=str(copy)).build_tokenizer([])
 
 
