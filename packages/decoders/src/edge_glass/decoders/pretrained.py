@@ -73,7 +73,8 @@ def load_model(
     quantized = quantization_config(quantization) or _dequantized(source)
     with _one_line(source):
         config = AutoConfig.from_pretrained(source.place, **arguments)
-    mapping: Any = AutoModelForCausalLM._model_mapping
+    loader: Any = AutoModelForCausalLM  # its types leave out the report
+    mapping = loader._model_mapping
     if type(config) not in mapping:
         raise ValueError(
             f"{source.place} is of the family {config.model_type}, which transformers does not "
@@ -81,7 +82,7 @@ def load_model(
         )
     check_layers(config.get_text_config())
     with _no_progress_bar(), _one_line(source):
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, report = loader.from_pretrained(
             source.place,
             **arguments,
             dtype=dtype,
