@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_glass.encoders.files import output_folder, write_atomic, write_json
+from edge_glass.encoders.files import NO_CONTENT, output_folder, write_atomic, write_json
 from edge_glass.training.runtime.progress import say
-
-# one line, the reason; for `dvc plots` a table without rows, so that it draws nothing
-NOTE = "nothing_to_do.tsv"
 
 
 def nothing_to_do(stage: str, reason: str, *folders: Path, metrics: Path | None = None) -> None:
@@ -27,10 +24,15 @@ def nothing_to_do(stage: str, reason: str, *folders: Path, metrics: Path | None 
 
 def write_note(folder: Path, reason: str) -> None:
     """Writes why a folder has no content."""
-    write_atomic(folder / NOTE, f"{reason}\n".encode())
+    write_atomic(folder / NO_CONTENT, f"{reason}\n".encode())
 
 
 def read_note(folder: Path) -> str | None:
     """Returns why a folder has no content, None if it has some."""
-    path = folder / NOTE
+    path = folder / NO_CONTENT
     return path.read_text().strip() if path.is_file() else None
+
+
+def remove_note(folder: Path) -> None:
+    """Removes the note of an earlier run from a folder that gets content now."""
+    (folder / NO_CONTENT).unlink(missing_ok=True)
