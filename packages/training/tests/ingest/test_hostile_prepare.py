@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 import tiny_sources
 from edge_glass.encoders.files import DataError
@@ -24,11 +24,12 @@ from edge_glass.training.ingest.reading.source import Source
 from edge_glass.training.ingest.session import ImportConfig, import_data
 from edge_glass.training.params import parse_params
 from edge_glass.training.stages import prepare
-from icc_profiles import DISPLAY_P3, cmyk_profile, grey_profile, rgb_profile
 from mutations import mutate
 from tiny_pixmo import PARAMS
 
 FORMATS = sorted(name for name in tiny_sources.SOURCES if name != "svg")  # has its own renderer
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+WRONG_PROFILE = PROFILE[:300] + bytes(60) + PROFILE[360:]
 IMAGES = (".png", ".jpg")
 REFUSALS: list[str] = []  # by import, of whole sources: a line, or a list of the drops
 ONE_LINE: list[str] = []  # by prepare
@@ -40,11 +41,11 @@ def stored_variously(data: bytes, draw: random.Random) -> bytes:
     image = Image.open(io.BytesIO(data))
     mode, kind, profile = draw.choice(
         (
-            ("RGB", "JPEG", rgb_profile(DISPLAY_P3)),
-            ("CMYK", "JPEG", cmyk_profile()),
-            ("L", "PNG", grey_profile(1.8)),
-            ("P", "PNG", rgb_profile(DISPLAY_P3)),
-            ("RGBA", "WEBP", rgb_profile(DISPLAY_P3)),
+            ("RGB", "JPEG", PROFILE),
+            ("CMYK", "JPEG", WRONG_PROFILE),
+            ("L", "PNG", WRONG_PROFILE),
+            ("P", "PNG", PROFILE),
+            ("RGBA", "WEBP", PROFILE),
             ("F", "TIFF", b""),
             ("LA", "PNG", b""),
             ("P", "GIF", b""),
