@@ -110,7 +110,7 @@ def test_adapters_learn_and_answers_survive_saving(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     print(quantization, [round(each, 2) for each in losses])  # noqa: T201
     assert losses[-1] < 0.2 * losses[0]
     model.eval()
