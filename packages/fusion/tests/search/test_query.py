@@ -155,7 +155,7 @@ def test_a_link_to_itself_is_named(image_folder: Path) -> None:
         ({"top": 0}, "top is 0, expected at least 1"),
         ({"dim": 5}, r"dim is 5, expected one that the model was trained at: \[24, 8, 4\]"),
         ({"folder": Path("nowhere")}, "nowhere: no such folder"),
-        ({"model_folder": Path("nowhere")}, "nowhere is not a checkpoint"),
+        ({"model_folder": Path("nowhere")}, "so it is not a checkpoint"),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(

@@ -17,9 +17,11 @@ from typing import Annotated
 
 import typer
 
+from edge_glass.fusion.app.export_command import export
 from edge_glass.fusion.app.index_command import index_app
 from edge_glass.fusion.app.options import (
     MaxNewTokens,
+    Precision,
     Runtime,
     Seed,
     Stop,
@@ -205,12 +207,7 @@ def search(
         Path | None, typer.Option(help="Folder of the index; default FOLDER/.edge_glass_index.")
     ] = None,
     runtime: Runtime = "torch",
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="float32, int8 or 1bit: the numbers that choose candidates; full vectors rank."
-        ),
-    ] = "float32",
+    precision: Precision = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """Find the images of a folder that are most like a text or an image.
@@ -257,29 +254,7 @@ def search(
         draw_search(sheet, query, folder, result)
 
 
-@app.command()
-def export(
-    format_name: Annotated[
-        str,
-        typer.Argument(metavar="FORMAT", help="onnx, sentence-transformers; see docs/export.md."),
-    ],
-    model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
-    out: Annotated[Path, typer.Argument(help="A new folder.")],
-    data: Annotated[
-        Path, typer.Option(help="Prepared data that the exported model is compared on.")
-    ] = Path("artifacts/prepared"),
-    precision: Annotated[
-        list[str] | None, typer.Option(help="fp32 or int8 (onnx); both by default.")
-    ] = None,
-) -> None:
-    """Write a model in a format that other tools read.
-
-    Example: edge-glass export onnx models/align exported
-    """
-    from edge_glass.fusion.export.formats import PRECISIONS, export_model
-
-    export_model(format_name, model, out, data=data, precisions=precision or PRECISIONS)
-    typer.echo(f"{out}: {format_name}")
+app.command()(export)
 
 
 @app.command()

@@ -10,6 +10,12 @@ import typer
 if TYPE_CHECKING:
     from edge_glass.decoders.sampling import Sampling
 
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32, int8 or 1bit: the numbers that choose candidates; full vectors rank."
+    ),
+]
 Runtime = Annotated[
     str, typer.Option(help="torch, or onnx for a folder that `edge-glass export onnx` wrote.")
 ]
