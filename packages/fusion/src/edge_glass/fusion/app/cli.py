@@ -27,7 +27,9 @@ from edge_glass.fusion.app.options import (
     Stop,
     Temperature,
     TopP,
+    check_greedy,
     check_png,
+    check_runtime,
     make_sampling,
 )
 
@@ -80,14 +82,12 @@ def ask(
     if runtime == "onnx":
         from edge_glass.fusion.app.ask_onnx import ask_exported
 
-        if (temperature, top_p, seed, max_new_tokens, stop) != (0.0, 1.0, 0, None, None):
-            raise ValueError("--runtime onnx answers greedily: leave out the options of sampling")
+        check_greedy(temperature, top_p, seed, max_new_tokens, stop)
         answers = ask_exported(image, questions, model)
     else:
         from edge_glass.fusion.app.ask import ask_image
 
-        if runtime != "torch":
-            raise ValueError(f"runtime is {runtime}, expected torch or onnx")
+        check_runtime(runtime)
         sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
         answers = ask_image(image, questions, model, sampling)
     answered: list[tuple[str, str]] = []

@@ -57,3 +57,15 @@ def make_sampling(
         max_new_tokens=max_new_tokens,
         stop=tuple(stop or ()),
     )
+
+
+def check_runtime(runtime: str) -> None:
+    """Refuses an unknown runtime."""
+    if runtime not in ("torch", "onnx"):
+        raise ValueError(f"runtime is {runtime}, expected torch or onnx")
+
+
+def check_greedy(*options: object) -> None:
+    """Refuses options of sampling that are not the defaults: exported models answer greedily."""
+    if options != (0.0, 1.0, 0, None, None):
+        raise ValueError("--runtime onnx answers greedily: leave out the options of sampling")
