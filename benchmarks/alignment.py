@@ -24,8 +24,11 @@ from torch import Tensor
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.matryoshka import MatryoshkaProjection
-from edge_glass.encoders.towers.clip import ClipVisionConfig, ClipVisionEncoder
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
+from edge_glass.encoders.towers.transformers_vision import (
+    ClipVisionConfig,
+    TransformersVisionEncoder,
+)
 from edge_glass.training.align.augmentation import AugmentationConfig
 from edge_glass.training.align.gradient_cache import GradientCache
 from edge_glass.training.align.image_features import AugmentedFeatures
@@ -50,7 +53,9 @@ def build_tower(name: str) -> VisionEncoder:
     torch.manual_seed(0)
     # the defaults of transformers are the shape of openai/clip-vit-base-patch32
     model = CLIPVisionModel(CLIPVisionConfig()).eval()
-    return ClipVisionEncoder(ClipVisionConfig(model=name, revision=None, image_size=224), model)
+    return TransformersVisionEncoder(
+        ClipVisionConfig(model=name, revision=None, image_size=224), model
+    )
 
 
 def run(encoder: VisionEncoder, count: int, *, cached: bool) -> tuple[float, float]:

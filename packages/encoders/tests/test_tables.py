@@ -14,8 +14,10 @@ from edge_glass.encoders.towers.tables import TEXT_ENCODERS, VISION_ENCODERS
 
 
 def test_the_names_are_those_of_the_documents() -> None:
-    assert sorted(VISION_ENCODERS) == ["clip_vit_l14_336", "efficientnet_lite0"]
-    assert sorted(TEXT_ENCODERS) == ["all_minilm_l6_v2", "all_mpnet_base_v2"]
+    vision = ["clip_vit_l14_336", "efficientnet_lite0", "transformers_vision"]
+    assert sorted(VISION_ENCODERS) == vision
+    texts = ["all_minilm_l6_v2", "all_mpnet_base_v2", "sentence_transformer"]
+    assert sorted(TEXT_ENCODERS) == texts
     assert sorted(POOLINGS) == ["attention", "perceiver"]
 
 

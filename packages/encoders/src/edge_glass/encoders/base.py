@@ -129,3 +129,15 @@ class VisionEncoderShape(Protocol):
         Raises:
             ValueError: if the encoder does not accept images of this size.
         """
+
+
+@runtime_checkable
+class WaitsForModel(Protocol):
+    """What the config of an encoder offers if its entry in params.yaml may name no model."""
+
+    def check_chosen(self) -> None:
+        """Checks that a chosen entry is complete.
+
+        Raises:
+            ValueError: if it names no model.
+        """

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
-from edge_glass.encoders.base import TokenShape, VisionEncoderShape
-from edge_glass.encoders.components import ConfigError
+from edge_glass.encoders.base import TokenShape, VisionEncoderShape, WaitsForModel
+from edge_glass.encoders.components import Component, ConfigError
 from edge_glass.training.features.config import pooled_grid
 from edge_glass.training.vlm_qa.launch_config import DeepSpeedLaunchConfig
 
@@ -36,6 +36,7 @@ def check_consistency(params: Params, where: str) -> None:
     _check_processes(params, where)
     _check_data(params, where)
     _check_launch_file(params, where)
+    _check_encoders(params, where)
     sizes = {
         "caption_image_size": params.encode.caption_image_size,
         "question_image_size": params.encode.question_image_size,
@@ -81,6 +82,14 @@ def _check_data(params: Params, where: str) -> None:
             f"vlm_qa.{params.scale}.caption_steps {config.caption_steps} needs: choose launch tree "
             "or ddp, or set caption_steps: 0"
         )
+
+
+def _check_encoders(params: Params, where: str) -> None:
+    for kind in ("vision_encoder", "text_encoder"):
+        choice: Component = getattr(params, kind)
+        if isinstance(choice.config, WaitsForModel):
+            with _named(f"{where}: {kind}s.{choice.name}"):
+                choice.config.check_chosen()
 
 
 def _check_launch_file(params: Params, where: str) -> None:

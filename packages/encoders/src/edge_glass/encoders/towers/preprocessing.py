@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from edge_glass.encoders.images import to_rgb
-from edge_glass.encoders.towers.square import WHITE, Fit, fit_square
+from edge_glass.encoders.towers.square import WHITE, Fit, Resample, fit_square
 
 PadColor = Literal["mean", "white"]
 
@@ -27,6 +27,7 @@ class ImageTransform:
         mean: subtracted from red, green and blue, which are 0 to 1.
         std: divides the differences.
         pad_color: bars of the mean colour (0 after normalising) or white.
+        resample: the filter that resizes; all are antialiased.
     """
 
     image_size: int
@@ -34,6 +35,7 @@ class ImageTransform:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     pad_color: PadColor = "mean"
+    resample: Resample = "bicubic"
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
@@ -50,7 +52,7 @@ class ImageTransform:
             BadImageError: if the image can't be shown as RGB.
         """
         color = tuple(round(255 * c) for c in self.mean) if self.pad_color == "mean" else WHITE
-        square = fit_square(to_rgb(image), self.image_size, self.fit, color)
+        square = fit_square(to_rgb(image), self.image_size, self.fit, color, self.resample)
         pixels = np.asarray(square, dtype=np.float32)  # (H, W, 3), 0 to 255
         scale = 1.0 / (255.0 * np.asarray(self.std))
         shift = -np.asarray(self.mean) / np.asarray(self.std)

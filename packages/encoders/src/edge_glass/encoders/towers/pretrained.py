@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,12 +54,25 @@ def package_folder(reference: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def locate_model(model: str, revision: str | None) -> tuple[str, bool]:
+def named_model(model: str | None, option: str) -> str:
+    """Returns a model's reference; one that is None is refused with the place to write it."""
+    if model is None:
+        raise ValueError(
+            f"model is null: name a folder, package:NAME, or a hub id with its commit as revision, "
+            f"such as -S {option}.model=FOLDER"
+        )
+    return model
+
+
+def locate_model(
+    model: str, revision: str | None, markers: Sequence[str] = ("config.json",)
+) -> tuple[str, bool]:
     """Turns the reference of a model into the argument of `from_pretrained`.
 
     Args:
-        model: `package:NAME`, a folder with a config.json, or a hub id.
+        model: `package:NAME`, a folder, or a hub id.
         revision: the commit, 40 hexadecimal digits; a hub id needs it, a folder ignores it.
+        markers: names of files; the model is where the first that exists lies.
 
     Returns:
         The folder or hub id, and whether it is a folder, which needs no network.
@@ -69,7 +82,7 @@ def locate_model(model: str, revision: str | None) -> tuple[str, bool]:
         ValueError: if a hub id has no commit as its revision.
     """
     if model.startswith((PACKAGE, ".", "/", "~")) or Path(model).is_dir():
-        return str(model_path(str(Path(model).expanduser()), "config.json").parent), True
+        return str(_marked_folder(str(Path(model).expanduser()), markers)), True
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
         raise FileNotFoundError(f"{model!r} is not a folder, a hub id (owner/name) or package:NAME")
     if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
@@ -80,12 +93,24 @@ def locate_model(model: str, revision: str | None) -> tuple[str, bool]:
     return model, False
 
 
-def copy_model(model: str, revision: str | None, folder: Path) -> None:
+def _marked_folder(reference: str, markers: Sequence[str]) -> Path:
+    *others, last = markers
+    for marker in others:
+        try:
+            return model_path(reference, marker).parent
+        except FileNotFoundError:
+            continue  # the last marker's error names what is missing
+    return model_path(reference, last).parent
+
+
+def copy_model(
+    model: str, revision: str | None, folder: Path, markers: Sequence[str] = ("config.json",)
+) -> None:
     """Copies the files of a model that lies on this machine; a hub id is left at its commit.
 
     Code and symbolic links are not copied. The arguments are those of `locate_model`.
     """
-    place, is_local = locate_model(model, revision)
+    place, is_local = locate_model(model, revision, markers)
     if not is_local:
         return
     for path in sorted(Path(place).rglob("*")):

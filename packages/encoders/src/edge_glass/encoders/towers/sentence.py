@@ -1,4 +1,4 @@
-"""A frozen SentenceTransformer as text encoder: all-MiniLM-L6-v2, all-mpnet-base-v2 and others.
+"""A frozen SentenceTransformer as text encoder: all-MiniLM-L6-v2, all-mpnet-base-v2, or any other.
 
 The tokenizer of the model cuts texts at a number of tokens, never of characters; `share_truncated`
 returns how many texts are cut.
@@ -6,10 +6,11 @@ returns how many texts are cut.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -17,7 +18,16 @@ from torch import Tensor
 
 from edge_glass.encoders.base import TextEncoder
 from edge_glass.encoders.limits import MAX_COUNT, check_at_least, check_between, check_path
-from edge_glass.encoders.towers.pretrained import copy_model, locate_model, no_progress_bar
+from edge_glass.encoders.towers.pretrained import (
+    copy_model,
+    locate_model,
+    named_model,
+    no_progress_bar,
+)
+
+OPTION = "text_encoders.sentence_transformer"
+# A SentenceTransformer has the first; a plain model of transformers only the second.
+MARKERS = ("modules.json", "config.json")
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -34,7 +44,8 @@ class SentenceEncoder(TextEncoder):
             raise ValueError(
                 f"max_tokens is {config.max_tokens}, but {config.model} takes at most {limit}"
             )
-        model.max_seq_length = config.max_tokens
+        if limit is None or math.isfinite(limit):  # static embeddings have none and read all
+            model.max_seq_length = config.max_tokens
         self.config = config
         self.model = model
         self.max_tokens = config.max_tokens
@@ -62,7 +73,10 @@ class SentenceEncoder(TextEncoder):
     def share_truncated(self, texts: Sequence[str]) -> float:
         if not texts:
             return 0.0
-        tokens = self.model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        tokenizer: Any = self.model.tokenizer
+        if hasattr(tokenizer, "encode_batch"):  # static embeddings read a text of any length
+            return 0.0
+        tokens = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
         return sum(len(ids) > self.max_tokens for ids in tokens) / len(texts)
 
 
@@ -77,7 +91,7 @@ class SentenceConfig:
         batch_size: texts encoded at once; changes speed, and the last bits of the result.
     """
 
-    model: str
+    model: str | None
     revision: str | None = None
     max_tokens: int = 128
     batch_size: int = 64
@@ -92,9 +106,13 @@ class SentenceConfig:
                 "two special tokens and one of text"
             )
 
+    def check_chosen(self) -> None:
+        """Refuses an entry of params.yaml that waits for a model."""
+        named_model(self.model, OPTION)
+
     def copy_weights(self, folder: Path) -> None:
         """Copies the model's files, if they lie on this machine; see `copy_model`."""
-        copy_model(self.model, self.revision, folder)
+        copy_model(named_model(self.model, OPTION), self.revision, folder, MARKERS)
 
     def with_weights(self, folder: Path) -> SentenceConfig:
         """Returns the config with the model in a folder that `copy_weights` wrote."""
@@ -108,7 +126,7 @@ class SentenceConfig:
             OSError: if the hub can't be reached and the model is not in its cache.
             ValueError: if a hub id has no commit, or the model takes fewer tokens.
         """
-        folder, local = locate_model(self.model, self.revision)
+        folder, local = locate_model(named_model(self.model, OPTION), self.revision, MARKERS)
 
         from sentence_transformers import SentenceTransformer
 

@@ -11,11 +11,16 @@ from typing import Literal
 from PIL import Image
 
 Fit = Literal["pad", "crop"]
+Resample = Literal["bicubic", "bilinear", "lanczos"]
 WHITE = (255, 255, 255)
 
 
 def fit_square(
-    image: Image.Image, size: int, fit: Fit, bars: tuple[int, ...] = WHITE
+    image: Image.Image,
+    size: int,
+    fit: Fit,
+    bars: tuple[int, ...] = WHITE,
+    resample: Resample = "bicubic",
 ) -> Image.Image:
     """Returns an RGB image of `size` x `size` pixels.
 
@@ -24,18 +29,20 @@ def fit_square(
         size: side of the square in pixels.
         fit: `pad` shows the whole image between bars; `crop` shows its largest central square.
         bars: their colour, 0 to 255.
+        resample: the filter that resizes; each is antialiased.
     """
+    filter_ = Image.Resampling[resample.upper()]
     width, height = image.size
     if fit == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         # One resampling from the exact square, so that rounding stretches no axis.
         box = (left, top, left + side, top + side)
-        return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        return image.resize((size, size), filter_, box=box)
     longest = max(width, height)
     # An image with an extreme aspect ratio keeps at least one row and one column.
     fitted = (max(1, round(width * size / longest)), max(1, round(height * size / longest)))
-    resized = image.resize(fitted, Image.Resampling.BICUBIC)
+    resized = image.resize(fitted, filter_)
     if fitted == (size, size):
         return resized
     square = Image.new("RGB", (size, size), bars)

@@ -11,7 +11,11 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModel
 
-from edge_glass.encoders.towers.clip import MEAN, STD, ClipVisionConfig, ClipVisionEncoder
+from edge_glass.encoders.towers.transformers_vision import (
+    ClipVisionConfig,
+    TransformersVisionEncoder,
+)
+from edge_glass.encoders.towers.vision_families import CLIP_MEAN, CLIP_STD
 
 SHAPE = {
     "hidden_size": 16,
@@ -83,7 +87,7 @@ def test_a_different_image_size_interpolates_the_positions(
 
 def test_images_are_normalised_as_clip_was_trained(folder: Path) -> None:
     pixels = config(folder).build().preprocess([Image.new("RGB", (28, 28), (255, 0, 51))])
-    expected = [(v - m) / s for v, m, s in zip((1, 0, 0.2), MEAN, STD, strict=True)]
+    expected = [(v - m) / s for v, m, s in zip((1, 0, 0.2), CLIP_MEAN, CLIP_STD, strict=True)]
     torch.testing.assert_close(pixels[0, :, 3, 3], torch.tensor(expected), atol=1e-5, rtol=0)
 
 
@@ -152,7 +156,7 @@ def test_the_full_size_model_has_its_true_size_and_shapes() -> None:
     assert sum(p.numel() for p in model.parameters()) == 303_507_456
     default = ClipVisionConfig()
     assert (default.model, default.layer) == ("openai/clip-vit-large-patch14-336", -2)
-    encoder = ClipVisionEncoder(default, model)
+    encoder = TransformersVisionEncoder(default, model)
     assert (encoder.width, encoder.grid, encoder.image_size) == (1024, (24, 24), 336)
     # without its last layer, which layer -2 does not need
     assert sum(p.numel() for p in encoder.parameters()) == 303_507_456 - 12_596_224
