@@ -83,8 +83,13 @@ def foreign_imports(path: Path) -> set[str]:
 
 def distributions_of(module: str) -> set[str]:
     """Returns the canonical names of the distributions that have the module."""
-    # extras for image formats, which no environment here installs
-    not_installed = {"pillow_heif": ["pillow-heif"], "pillow_jxl": ["pillow-jxl-plugin"]}
+    # extras that no environment here installs
+    not_installed = {
+        "clip_benchmark": ["clip-benchmark"],
+        "lmms_eval": ["lmms-eval"],
+        "pillow_heif": ["pillow-heif"],
+        "pillow_jxl": ["pillow-jxl-plugin"],
+    }
     found = distributions_of_modules().get(module) or not_installed.get(module, [])
     return set(map(canonicalize_name, found))
 
