@@ -154,6 +154,14 @@ def test_missing_and_broken_checkpoints_are_refused(tmp_path: Path) -> None:
             load_checkpoint(tmp_path)
 
 
+def test_a_folder_of_a_stage_without_data_names_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "nothing_to_do.tsv").write_text("the data set has no questions\n")
+    with pytest.raises(
+        CheckpointError, match="no model, because the data set has no questions: ad"
+    ):
+        load_checkpoint(tmp_path)
+
+
 def test_a_config_that_is_no_json_or_a_taken_name_writes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "m"
     with pytest.raises(ValueError, match="not JSON compliant"):

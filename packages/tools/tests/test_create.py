@@ -98,7 +98,7 @@ def test_a_model_that_had_nothing_to_learn_from_gives_a_notebook_with_the_reason
 ) -> None:
     folder = tmp_path / "models" / ("align" if template == "alignment" else "vlm_qa")
     folder.mkdir(parents=True)
-    (folder / "nothing_to_do.json").write_text('{"nothing_to_do": "the data set has none"}')
+    (folder / "nothing_to_do.tsv").write_text("the data set has none\n")
     output = tmp_path / "notebooks" / "x.ipynb"
     done = CliRunner().invoke(app, [template, "--output", str(output), "--execute"])
     assert done.exit_code == 0, done.output
@@ -107,3 +107,10 @@ def test_a_model_that_had_nothing_to_learn_from_gives_a_notebook_with_the_reason
     title, cell = content["cells"]
     assert title["source"].startswith("# ")
     assert cell["source"] == "There is nothing to show: the data set has none."
+
+
+def test_no_right_or_no_wrong_answer_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    sources = ["".join(cell["source"]) for cell in json.loads(vlm_evaluation({}))["cells"]]
+    (source,) = (each for each in sources if each.startswith("def show("))
+    exec(source, {"right": [], "wrong": []})  # as the notebook's kernel does
+    assert capsys.readouterr().out == "Right: none\nWrong: none\n"

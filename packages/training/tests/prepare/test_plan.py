@@ -38,6 +38,7 @@ def draw_inspections(seed: int) -> tuple[list[Inspection], list[str]]:
                                   for n in local + 1]).astype(np.uint8),
                 hashes=local.astype(np.uint64),
                 names=names,
+                rows=np.arange(texts, dtype=np.int32),
                 images=generator.integers(0, 12, texts).astype(np.int32),
                 problems=problems.astype(np.int16),
                 splits=generator.choice(split_codes, texts, p=[0.9, 0.05, 0.05]).astype(np.int16),

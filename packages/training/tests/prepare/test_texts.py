@@ -10,7 +10,13 @@ import pytest
 from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.schemas import IMAGE, SUBSETS
 from edge_glass.training.prepare.templates import question_answers
-from edge_glass.training.prepare.texts import SCHEMAS, columns_to_read, find_subset, texts_of
+from edge_glass.training.prepare.texts import (
+    SCHEMAS,
+    columns_to_read,
+    find_subset,
+    labels_as_text,
+    texts_of,
+)
 
 POINTS = [{"x": 10.0, "y": 20.0}]
 ROWS: dict[str, dict[str, Any]] = {
@@ -85,9 +91,19 @@ def test_a_table_of_other_columns_names_the_import() -> None:
 
 @pytest.mark.parametrize("name", ["split", "concept", "canonical_caption", "subgroup"])
 def test_an_optional_column_that_is_not_text_is_refused(name: str) -> None:
-    schema = schema_of("pixmo-cap").append(pa.field(name, pa.int64()))
-    with pytest.raises(DataError, match=f"^f: column '{name}' is int64, expected string"):
-        columns_to_read("captions", "pixmo-cap", schema, where="f")
+    numbers = [pa.int64()] if name == "split" else []
+    for kind in (pa.float64(), pa.bool_(), pa.list_(pa.string()), *numbers):
+        schema = schema_of("pixmo-cap").append(pa.field(name, kind))
+        with pytest.raises(DataError, match=rf"^f: column '{name}' is .*, expected string"):
+            columns_to_read("captions", "pixmo-cap", schema, where="f")
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.dictionary(pa.int8(), pa.int64())])
+def test_classes_that_are_integers_become_text(kind: pa.DataType) -> None:
+    schema = schema_of("pixmo-cap").append(pa.field("concept", kind))
+    assert "concept" in columns_to_read("captions", "pixmo-cap", schema, where="f")
+    row = labels_as_text("captions", {**ROWS["pixmo-cap"], "concept": 3, "split": None})
+    assert (row["concept"], row["split"], row["caption"]) == ("3", None, " a cat ")
 
 
 def test_captions() -> None:

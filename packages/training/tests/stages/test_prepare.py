@@ -83,7 +83,9 @@ def test_a_row_that_is_not_utf8_is_dropped(project: Path) -> None:
 def test_a_split_that_cannot_be_a_file_name_is_refused(project: Path, split: str) -> None:
     rows = [{**row, "split": split} for row in caption_rows("val", range(3, 4))]
     write_parquet(project / "data/captions/val.parquet", rows)
-    with pytest.raises(DataError, match=r"val\.parquet: the split '.*' can't be a file name"):
+    with pytest.raises(
+        DataError, match=r"val\.parquet, row 0: column 'split' is '.*'; a split can't be a file"
+    ):
         prepare.run(load_params(project / "params.yaml"))
 
 

@@ -86,6 +86,8 @@ def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
     with warnings.catch_warnings():
         # peft uses a name that transformers 5.23 has deprecated.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        # peft adds a rule for the experts of a mixture, which are no linear layers
+        warnings.filterwarnings("ignore", "The following rank_pattern", RuntimeWarning)
         return get_peft_model(model, config)
 
 

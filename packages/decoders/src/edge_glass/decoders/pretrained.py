@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from safetensors import SafetensorError
 
 from edge_glass.decoders.model_source import ModelSource
 from edge_glass.decoders.quantization import (
@@ -17,6 +20,8 @@ from edge_glass.decoders.quantization import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+LOADING_ERRORS = (OSError, KeyError, RuntimeError, TypeError, ValueError, SafetensorError)
 
 
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
@@ -30,7 +35,8 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
     # AutoTokenizer replaces the rules of a tokenizer.json beside some configs by the family's own.
     cls: Any = PreTrainedTokenizerFast if _has_tokenizer_json(source) else AutoTokenizer
     _require_gguf(source)
-    tokenizer = cls.from_pretrained(source.place, **source.arguments())
+    with _one_line(source):
+        tokenizer = cls.from_pretrained(source.place, **source.arguments())
     if not tokenizer.is_fast:
         raise ValueError(
             f"the tokenizer of {source.place} has no fast implementation; give a model with a "
@@ -56,7 +62,6 @@ def load_model(
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    _require_gguf(source)
     arguments: dict[str, Any] = source.arguments()
     if source.gguf_file is not None and quantization != "none":
         raise ValueError(
@@ -64,25 +69,37 @@ def load_model(
             "dequantised when it is loaded; set quantization: none, or give the model's "
             "safetensors folder"
         )
-    quantized = quantization_config(quantization)
-    config = AutoConfig.from_pretrained(source.place, **arguments)
-    mapping: Any = AutoModelForCausalLM._model_mapping
+    _require_gguf(source)
+    quantized = quantization_config(quantization) or _dequantized(source)
+    with _one_line(source):
+        config = AutoConfig.from_pretrained(source.place, **arguments)
+    loader: Any = AutoModelForCausalLM  # its types leave out the report
+    mapping = loader._model_mapping
     if type(config) not in mapping:
         raise ValueError(
             f"{source.place} is of the family {config.model_type}, which transformers does not "
             "know as a causal language model; give a different model"
         )
     check_layers(config.get_text_config())
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        source.place,
-        **arguments,
-        dtype=dtype,
-        attn_implementation="sdpa" if mapping[type(config)]._supports_sdpa else "eager",
-        quantization_config=quantized,
-        use_safetensors=True,
-    )
+    with _no_progress_bar(), _one_line(source):
+        model, report = loader.from_pretrained(
+            source.place,
+            **arguments,
+            dtype=dtype,
+            attn_implementation="sdpa" if mapping[type(config)]._supports_sdpa else "eager",
+            quantization_config=quantized,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    # transformers itself only logs it, and draws the weights that are not there
+    absent = sorted(report["missing_keys"])
+    if absent:
+        raise ValueError(
+            f"{source.place}: {len(absent)} tensors are missing, such as {absent[0]}; copy the "
+            "model's whole folder again"
+        )
     keep_weights_as_stored(model)
-    return model
+    return cast("PreTrainedModel", model)
 
 
 def check_layers(config: Any) -> None:
@@ -116,6 +133,47 @@ def _has_tokenizer_json(source: ModelSource) -> bool:
         _raise_exceptions_for_missing_entries=False,
     )
     return found is not None
+
+
+def _dequantized(source: ModelSource) -> Any:
+    """Returns the option that unpacks the weights of a GGUF file, where transformers has it."""
+    import transformers
+
+    kind: Any = getattr(transformers, "GgufConfig", None)
+    return None if source.gguf_file is None or kind is None else kind(dequantize=True)
+
+
+@contextmanager
+def _one_line(source: ModelSource) -> Iterator[None]:
+    """Turns the errors of a model that can't be loaded into one line that names it.
+
+    Raises:
+        ValueError: names the model, the cause and what to do.
+    """
+    try:
+        yield
+    except LOADING_ERRORS as error:
+        cause = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        remedy = (
+            "copy the model's whole folder again"
+            if source.revision is None
+            else "run it once with a network, or give a folder that holds the model"
+        )
+        raise ValueError(f"{source.place} can't be loaded ({cause.strip()}); {remedy}") from error
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Turns off the progress bars of transformers during the block."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _require_gguf(source: ModelSource) -> None:

@@ -231,7 +231,7 @@ class TinyRecursiveDecoder(Decoder):
         positions = rotary_positions(attention_mask, position_ids, batch, queries)
         prefix = prefix_length if self.config.bidirectional_prefix else 0
         bias = additive(may_attend(attention_mask, positions, prefix), inputs_embeds.dtype)
-        rotation = torch.view_as_complex(self.rotary[positions])[:, :, None]  # (B, S, 1, head/2)
+        rotation = torch.view_as_complex(self.rotary[positions][:, :, None])  # (B, S, 1, head/2)
         answers = self._recurse(inputs_embeds, bias, rotation, memory)
         if memory is not None:
             memory.advance(queries)

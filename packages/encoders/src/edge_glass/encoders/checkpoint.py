@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from edge_glass.encoders.files import folder_lock, make_folder, sync, write_atomic
+from edge_glass.encoders.files import NO_CONTENT, folder_lock, make_folder, sync, write_atomic
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"
@@ -78,6 +78,10 @@ def load_checkpoint(
     folder = Path(folder)
     config_path, tensors_path = folder / CONFIG_FILE, folder / TENSORS_FILE
     if not tensors_path.is_file():
+        note = folder / NO_CONTENT
+        if note.is_file():
+            reason = note.read_text(encoding="utf-8").strip()
+            raise CheckpointError(f"{folder} holds no model, because {reason}: add some and train")
         raise CheckpointError(
             f"{tensors_path} does not exist: {folder} is not a checkpoint; "
             "run the stage that writes it"

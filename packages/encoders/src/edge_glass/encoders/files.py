@@ -29,6 +29,9 @@ NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_LOCKS = (
     errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF,
 )  # fmt: skip
+# In a folder that would hold results: one line, why there are none. It is a table without rows, so
+# that `dvc plots` reads it and draws nothing.
+NO_CONTENT = "nothing_to_do.tsv"
 # A temporary file from a different machine is an orphan if nothing was written to it for so long.
 ORPHAN_SECONDS = 24 * 3600
 

@@ -30,7 +30,8 @@ from edge_glass.encoders.towers.efficientnet_network import (
     LAYER_WIDTHS,
     EfficientNetLite0,
 )
-from edge_glass.encoders.towers.preprocessing import PadColor, image_transform
+from edge_glass.encoders.towers.pixels import PadColor
+from edge_glass.encoders.towers.preprocessing import image_transform
 from edge_glass.encoders.towers.pretrained import model_path
 from edge_glass.encoders.towers.square import Fit
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from edge_glass.encoders.base import TokenShape, VisionEncoder
 from edge_glass.encoders.limits import MAX_IMAGE_SIZE, MAX_LAYERS, check_between, check_path
 from edge_glass.encoders.towers.image_processor import ImageProcessorValues, read_image_processor
-from edge_glass.encoders.towers.preprocessing import ImageTransform, PadColor
+from edge_glass.encoders.towers.pixels import PadColor
+from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.encoders.towers.pretrained import (
     copy_model,
     local_config,

@@ -190,18 +190,25 @@ def search(
 @app.command()
 def export(
     format_name: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="sentence-transformers; see docs/export.md.")
+        str,
+        typer.Argument(metavar="FORMAT", help="onnx, sentence-transformers; see docs/export.md."),
     ],
     model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
     out: Annotated[Path, typer.Argument(help="A new folder.")],
+    data: Annotated[
+        Path, typer.Option(help="Prepared data that the exported model is compared on.")
+    ] = Path("artifacts/prepared"),
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp32 or int8 (onnx); both by default.")
+    ] = None,
 ) -> None:
     """Write a model in a format that other tools read.
 
-    Example: edge-glass export sentence-transformers models/align exported
+    Example: edge-glass export onnx models/align exported
     """
-    from edge_glass.fusion.export.formats import export_model
+    from edge_glass.fusion.export.formats import PRECISIONS, export_model
 
-    export_model(format_name, model, out)
+    export_model(format_name, model, out, data=data, precisions=precision or PRECISIONS)
     typer.echo(f"{out}: {format_name}")
 
 

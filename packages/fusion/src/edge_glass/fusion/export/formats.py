@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_glass.encoders.components import nearest, shown
 from edge_glass.encoders.files import output_folder
+
+PREPARED = Path("artifacts/prepared")
+PRECISIONS = ("fp32", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +23,14 @@ class Format:
             model and an empty folder, and writes the files.
         reads: the kind of model, for errors and help.
         extra: the extra of edge-glass-fusion that installs what the writer imports, if any.
+        has_parity_check: whether the writer compares what it wrote on held-out data; it then takes
+            `data` and `precisions` too.
     """
 
     writer: str
     reads: str
     extra: str | None = None
+    has_parity_check: bool = False
 
 
 # Each format has one file in this folder and one parity test in tests/export.
@@ -33,11 +39,27 @@ FORMATS: dict[str, Format] = {
         writer="edge_glass.fusion.export.sentence_transformers:write_folder",
         reads="dual encoder",
     ),
+    "onnx": Format(
+        writer="edge_glass.fusion.export.onnx:write_folder",
+        reads="dual encoder or a vision-language model",
+        extra="onnx",
+        has_parity_check=True,
+    ),
 }
 
 
-def export_model(name: str, model: Path, out: Path) -> None:
+def export_model(
+    name: str,
+    model: Path,
+    out: Path,
+    *,
+    data: Path = PREPARED,
+    precisions: Sequence[str] = PRECISIONS,
+) -> None:
     """Writes a model in the format of this name to a new folder, in one step.
+
+    A format with a parity check compares what it wrote on the validation splits of `data`, the
+    folder of the prepared data, and writes the given precisions.
 
     Raises:
         ValueError: if the format is unknown, its packages are not installed, the model is of a
@@ -57,9 +79,12 @@ def export_model(name: str, model: Path, out: Path) -> None:
         raise FileExistsError(f"{out} exists and is not empty; delete it, or name a new folder")
     module, _, function = FORMATS[name].writer.partition(":")
     try:
-        write: Callable[[Path, Path], None] = getattr(importlib.import_module(module), function)
+        write: Callable[..., None] = getattr(importlib.import_module(module), function)
         with output_folder(out) as work:
-            write(model, work)
+            if FORMATS[name].has_parity_check:
+                write(model, work, data=data, precisions=precisions)
+            else:
+                write(model, work)
     except ModuleNotFoundError as error:
         extra = FORMATS[name].extra
         target = f'"edge-glass-fusion[{extra}]"' if extra else "edge-glass-fusion"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-NOTE = "nothing_to_do.json"  # that a stage of the training package writes
+NOTE = "nothing_to_do.tsv"  # that a stage of the training package writes
 PARAMETERS = "parameters"  # the tag by which papermill finds the cell
 
 
@@ -87,10 +87,9 @@ def nothing_to_show(
     try:
         # the notebook's folder may not be there yet, and `resolve` goes up from it all the same
         path = folder.resolve().joinpath(*values, NOTE).resolve()
-        note = json.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
-    return str(note.get("nothing_to_do")) if isinstance(note, dict) else None
 
 
 def without_content(text: str, reason: str) -> str:

@@ -136,6 +136,9 @@ wrong = spread([n for n, value in enumerate(is_right) if not value], examples)
 
 # %%
 def show(places, title, columns=4):
+    if not places:
+        print(f"{title}: none")
+        return
     lines = -(-len(places) // columns)
     figure, axes = plt.subplots(
         lines, columns, figsize=(11, 3.3 * lines), squeeze=False, layout="constrained"

@@ -30,6 +30,10 @@ def import_(
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="Use images outside the source folder too.")
     ] = False,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(help="A text file with an image per line that is left out; * is allowed."),
+    ] = None,
     encoding: Annotated[
         str, typer.Option(help="Of texts without a byte order mark, such as cp1252.")
     ] = "utf-8",
@@ -61,6 +65,7 @@ def import_(
     from edge_glass.training.ingest import project
     from edge_glass.training.ingest.next_steps import next_steps
     from edge_glass.training.ingest.reading.columns import parse_columns
+    from edge_glass.training.ingest.reading.exclusion import Exclusion
     from edge_glass.training.ingest.reading.source import Source
     from edge_glass.training.ingest.session import ImportConfig, import_data, places_of
     from edge_glass.training.runtime.progress import say
@@ -82,6 +87,7 @@ def import_(
         allow_outside=allow_outside,
         encoding=encoding,
         leave_out=(out, places.out, places.staging),
+        exclude=None if exclude is None else Exclusion(exclude),
     )
     try:
         report = import_data(read, out, config, project.read_view(params))

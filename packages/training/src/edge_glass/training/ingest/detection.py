@@ -9,11 +9,16 @@ from typing import Any
 from edge_glass.encoders.file_names import IMAGE_SUFFIXES
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.readers.coco import json_kind, read_coco, read_karpathy
-from edge_glass.training.ingest.readers.conversation import LISTS, read_conversations
+from edge_glass.training.ingest.readers.conversation import LISTS, PAIRS, read_conversations
 from edge_glass.training.ingest.readers.pairs import TEXTS, read_pairs
 from edge_glass.training.ingest.readers.parquet import read_parquet
 from edge_glass.training.ingest.readers.svg import SVGS, read_svg
-from edge_glass.training.ingest.readers.table import TABLES, read_imagefolder, read_table
+from edge_glass.training.ingest.readers.table import (
+    TABLES,
+    caption_lists,
+    read_imagefolder,
+    read_table,
+)
 from edge_glass.training.ingest.readers.vqa import read_vqa
 from edge_glass.training.ingest.readers.webdataset import TARS, read_webdataset
 from edge_glass.training.ingest.reading.json_stream import json_rows
@@ -52,6 +57,8 @@ def find_format(source: Source) -> tuple[str, list[str]]:
         listed = ", ".join(
             f"{count} {ascii(name)[1:-1]}" for name, count in suffixes.most_common(8)
         )
+        if source.files(".arrow"):
+            listed += "; write what `save_to_disk` wrote with `Dataset.to_parquet`"
         raise DataError(
             f"{source.path}: found no captions and no questions in {listed or 'an empty folder'}; "
             f"expected one of the formats of docs/your-own-data.md; choose one with --format "
@@ -68,6 +75,8 @@ def _formats(source: Source) -> Iterator[str]:
         yield "imagefolder"
     if any(stem in _named("captions", TABLES) for stem in stems):
         yield _lines_kind(source, source.files("captions.jsonl")) or "table"
+    if caption_lists(source):
+        yield "table"
     for name in source.files(".json"):
         if kind := json_kind(source, name):
             yield {"vqa_questions": "vqa", "vqa_annotations": "vqa"}.get(kind, kind)
@@ -118,5 +127,7 @@ def _row_kind(row: Any) -> str:
     if "conversations" in row:
         return "llava"
     if any(key in row for key in LISTS) or {"prompt", "completion"} <= set(row):
+        return "messages"
+    if "images" in row and any({question, answer} <= set(row) for question, answer in PAIRS):
         return "messages"
     return ""

@@ -127,6 +127,10 @@ def _import(source: Source, places: Places, config: ImportConfig, view: View) ->
         report.notes.append(
             f"Also found: {', '.join(others)}; --format chooses. Only {name} was read."
         )
+    if source.exclude is not None and (unused := source.exclude.unused()):
+        report.notes.append(
+            f"--exclude: {len(unused)} of its lines name no image, such as {unused[0]!a}"
+        )
     if not plan.records:
         raise DataError(_nothing(source, name, report, plan_drops(places.work)))
     if _is_complete(places.out, plan):
@@ -140,7 +144,8 @@ def _import(source: Source, places: Places, config: ImportConfig, view: View) ->
 
 
 def _rows(source: Source, name: str) -> Iterator[Record | Drop]:
-    return chain(source.listing.drops, READERS[name](source))
+    found = chain(source.listing.drops, READERS[name](source))
+    return found if source.exclude is None else source.exclude.apply(found)
 
 
 def _tasks(source: Source, places: Places, plan: Plan, config: ImportConfig) -> list[ShardTask]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from edge_glass.encoders.file_names import is_hidden
 from edge_glass.encoders.files import DataError
 
 Integers = NDArray[np.int64]
@@ -78,7 +79,9 @@ class RowGroups:
 
 def parquet_files(path: Path) -> list[Path]:
     """Returns the Parquet files of a data set in a fixed order."""
-    files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
+    # some systems leave `._x.parquet` beside x.parquet, which is no Parquet file
+    found = (each for each in path.glob("*.parquet") if not is_hidden(each.name))
+    files = [path] if path.is_file() else sorted(each for each in found if each.is_file())
     if not files:
         raise DataError(
             f"{path}: found no Parquet file: get the data first (`dvc pull`), or choose a "

@@ -60,9 +60,9 @@ class RowReader:
                 stop = first + batch.num_rows
                 low, high = np.searchsorted(rows, (first, stop))
                 if low < high:
-                    yield from _to_rows(batch.take(pa.array(rows[low:high] - first)))
+                    yield from _to_rows(_selected(batch, rows[low:high] - first))
                 first = stop
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             row = int(self._row_groups.first[group]) + first
             raise DataError(
                 f"{path}: can't be read from row {row} on ({error}); get it again"
@@ -80,30 +80,37 @@ def is_utf8(value: Any) -> bool:
     return True
 
 
-def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+def _selected(batch: pa.RecordBatch, rows: Integers) -> pa.Table:
+    """Returns rows of a batch; Arrow's `take` does not know all types, such as string views."""
+    if rows[-1] - rows[0] + 1 == len(rows):
+        return pa.Table.from_batches([batch.slice(int(rows[0]), len(rows))])
+    return pa.Table.from_batches([batch.slice(row, 1) for row in rows.tolist()])
+
+
+def _to_rows(batch: pa.Table) -> list[dict[str, Any]]:
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
     except UnicodeDecodeError:
         names = batch.schema.names
         return [
-            {name: _to_python(batch.column(name)[row]) for name in names}
+            {name: to_python(batch.column(name)[row]) for name in names}
             for row in range(batch.num_rows)
         ]
     return rows
 
 
-def _to_python(scalar: Any) -> Any:
+def to_python(scalar: Any) -> Any:
     """Returns an Arrow value as Python's, with surrogate escapes for invalid UTF-8."""
     if not scalar.is_valid:
         return None
     if isinstance(scalar, pa.DictionaryScalar):
-        return _to_python(scalar.value)
+        return to_python(scalar.value)
     if isinstance(scalar, pa.StringScalar):  # large strings and string views are subclasses
         return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
     if isinstance(scalar, pa.StructScalar):
-        return {name: _to_python(scalar[name]) for name in scalar}
+        return {name: to_python(scalar[name]) for name in scalar}
     if isinstance(scalar, pa.ListScalar):  # large and fixed-size lists are subclasses
-        return [_to_python(item) for item in scalar.values]
+        return [to_python(item) for item in scalar.values]
     return scalar.as_py()
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.limits import check_at_least
+from edge_glass.training.parquet.visible_text import is_invisible
 from edge_glass.training.prepare.perceptual_hash import perceptual_hash
 from edge_glass.training.prepare.splits import check_shares
 
@@ -60,11 +61,19 @@ class PrepareConfig:
 
 
 def text_problem(name: str, text: str | None, max_length: int) -> str | None:
-    """Returns why a text is dropped ("empty_NAME", "whitespace_NAME", "long_NAME"), or None."""
+    """Returns why a text is dropped, or None.
+
+    The reasons are "empty_NAME", "whitespace_NAME", "nul_character", "invisible_NAME" and
+    "long_NAME".
+    """
     if not text:
         return f"empty_{name}"
     if not text.strip():
         return f"whitespace_{name}"
+    if "\0" in text:
+        return "nul_character"
+    if is_invisible(text):
+        return f"invisible_{name}"
     if len(text) > max_length:
         return f"long_{name}"
     return None

@@ -22,12 +22,14 @@ from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.parquet.schemas import IMAGE_BYTES
 from edge_glass.training.prepare.filters import PrepareConfig, image_hash
-from edge_glass.training.prepare.splits import SPLIT_NAME, image_id, named_split, split_of
+from edge_glass.training.prepare.split_column import check_split_column
+from edge_glass.training.prepare.splits import image_id, named_split, split_of
 from edge_glass.training.prepare.texts import (
     WRITTEN_IF_FOUND,
     Text,
     columns_to_read,
     find_subset,
+    labels_as_text,
     texts_of,
 )
 from edge_glass.training.runtime.canonical_caption import caption_number
@@ -61,7 +63,8 @@ class Partition:
         names = [*self.columns, *([IMAGE_BYTES] if images else [])]
         # not mapped, because the pages of a mapped file count as memory of the process
         reader = RowReader(self.group, names, memory_map=False, read_rows=READ_ROWS)
-        for number, row in enumerate(reader.read(0, np.arange(self.group.num_rows))):
+        rows = reader.read(0, np.arange(self.group.num_rows))
+        for number, row in enumerate(labels_as_text(self.kind, row) for row in rows):
             texts = texts_of(
                 self.subset,
                 row,
@@ -83,6 +86,7 @@ class Inspection:
         digests: (m, 16) uint8, the identities in the order of their first rows.
         hashes: (m,) uint64, perceptual; 0 for images that can't be used.
         names: the names that `problems` and `splits` index; the first is "".
+        rows: (n,) int32, the row of the text, counted in the row group.
         images: (n,) int32, indices into `digests`.
         problems: (n,) int16, why the text is dropped; 0 if it is not.
         splits: (n,) int16.
@@ -94,6 +98,7 @@ class Inspection:
     digests: NDArray[np.uint8] = field(repr=False)
     hashes: NDArray[np.uint64] = field(repr=False)
     names: tuple[str, ...]
+    rows: NDArray[np.int32] = field(repr=False)
     images: NDArray[np.int32] = field(repr=False)
     problems: NDArray[np.int16] = field(repr=False)
     splits: NDArray[np.int16] = field(repr=False)
@@ -108,7 +113,7 @@ def inspect(partition: Partition) -> Inspection:
     hashes: list[int] = []
     image_problems: list[str] = []
     drawn_splits: list[str] = []
-    texts: list[tuple[int, int, int]] = []
+    texts: list[tuple[int, int, int, int]] = []
     captions: list[int] = []
     found: set[str] = set()
     num_rows = 0
@@ -125,29 +130,40 @@ def inspect(partition: Partition) -> Inspection:
         split = names.setdefault(named or drawn_splits[image], len(names))
         for text in row_texts:
             code = names.setdefault(image_problems[image] or text.problem, len(names))
-            texts.append((image, code, split))
+            texts.append((image, code, split, num_rows - 1))
             caption = text.columns.get("canonical_caption")
             captions.append(caption_number(caption) if caption and not code else 0)
             if code == 0:
                 found.update(WRITTEN_IF_FOUND[partition.kind].keys() & text.columns.keys())
-    columns = np.array(texts, dtype=np.int64).reshape(-1, 3)
-    for split in np.unique(columns[columns[:, 1] == 0, 2]).tolist():
-        if not SPLIT_NAME.fullmatch(name := list(names)[split]):
-            raise DataError(
-                f"{partition.group.path(0)}: the split {name!r} can't be a file name; expected "
-                "letters, digits, '_', '.' and '-'"
-            )
+    columns = np.array(texts, dtype=np.int64).reshape(-1, 4)
     return Inspection(
         num_rows=num_rows,
         digests=to_digests(list(numbers)),
         hashes=np.array(hashes, dtype=np.uint64),
         names=tuple(names),
+        rows=columns[:, 3].astype(np.int32),
         images=columns[:, 0].astype(np.int32),
         problems=columns[:, 1].astype(np.int16),
         splits=columns[:, 2].astype(np.int16),
         captions=np.array(captions, dtype=np.uint64),
         found=frozenset(found),
     )
+
+
+def _subset_and_columns(kind: str, path: Path) -> tuple[str, tuple[str, ...]]:
+    """Returns the sub-set of a file and the columns to read; refuses what can't be used."""
+    try:
+        schema = pq.read_schema(path)
+        repeated = {name for name in schema.names if schema.names.count(name) > 1}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: its columns can't be read ({error}); get it again") from error
+    if repeated:
+        raise DataError(f"{path}: the column {min(repeated)!r} appears twice; rename one")
+    subset = find_subset(kind, schema, where=path)
+    columns = columns_to_read(kind, subset, schema, where=path)
+    if "split" in columns:
+        check_split_column(path)
+    return subset, columns
 
 
 def to_digests(identities: Sequence[str]) -> NDArray[np.uint8]:
@@ -174,9 +190,7 @@ def plan_partitions(
         for number in range(len(index.rows)):
             path = index.path(number)
             if path not in known:
-                schema = pq.read_schema(path)
-                subset = find_subset(kind, schema, where=path)
-                known[path] = subset, columns_to_read(kind, subset, schema, where=path)
+                known[path] = _subset_and_columns(kind, path)
             subset, columns = known[path]
             yield Partition(
                 kind=kind,

@@ -36,7 +36,8 @@ class GroupPlan:
         image_rows: (n,) int64, the row of the text's image in its file; -1 if the text is dropped.
         first: (n,) whether it is the first text of its image; the image is written with it.
         digests: (m, 16) uint8, as in the inspection.
-        images: (n,) int32, as in the inspection.
+        images, rows: (n,) int32, as in the inspection.
+        problems: (n,) int16, indices into `names`: why the text is dropped; 0 if it is not.
         found: names of the columns that the files of this kind have beyond the fixed ones.
     """
 
@@ -46,6 +47,8 @@ class GroupPlan:
     first: NDArray[np.bool_] = field(repr=False)
     digests: NDArray[np.uint8] = field(repr=False)
     images: NDArray[np.int32] = field(repr=False)
+    rows: NDArray[np.int32] = field(repr=False)
+    problems: NDArray[np.int16] = field(repr=False)
     found: frozenset[str] = frozenset()
 
 
@@ -154,6 +157,8 @@ def _number_images(
             first=is_first[stop - size : stop],
             digests=result.digests,
             images=result.images,
+            rows=result.rows,
+            problems=problems[stop - size : stop],
             found=found[kind],
         )
         for result, kind, size, stop in zip(results, kinds, sizes, stops, strict=True)

@@ -9,6 +9,12 @@ from collections.abc import Mapping
 from edge_glass.training.runtime.split_names import TRAIN
 
 SPLIT_NAME = re.compile(r"\w[\w.-]*")  # the name of a file, without a folder
+MAX_NAME = 200  # bytes; a file system allows 255, with the endings of the files
+
+
+def is_split_name(name: str) -> bool:
+    """Returns whether a split's name can name files."""
+    return bool(SPLIT_NAME.fullmatch(name)) and len(name.encode()) <= MAX_NAME
 
 
 def image_id(data: bytes) -> str:
@@ -27,7 +33,7 @@ def check_shares(shares: Mapping[str, float]) -> None:
     total = sum(shares.values())
     if not abs(total - 1) <= 1e-9 or min(shares.values()) < 0:  # NaN is refused too
         raise ValueError(f"shares are {dict(shares)}, expected none below 0 and a sum of 1")
-    odd = [name for name in shares if not SPLIT_NAME.fullmatch(name)]
+    odd = [name for name in shares if not is_split_name(name)]
     if odd:
         raise ValueError(
             f"shares name the splits {odd}, expected letters, digits, '_', '.' and '-'"

@@ -11,6 +11,7 @@ import pyarrow as pa
 from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.row_reader import is_utf8
 from edge_glass.training.parquet.schemas import SUBSETS, TEXT, TEXTS, check_schema, fits, subset_of
+from edge_glass.training.parquet.visible_text import is_invisible
 from edge_glass.training.prepare.filters import text_problem
 from edge_glass.training.prepare.templates import RowError, question_answers
 
@@ -91,12 +92,23 @@ def columns_to_read(kind: str, subset: str, schema: pa.Schema, *, where: object)
     optional = [name for name in OPTIONAL[kind] if name in schema.names]
     for name in optional:
         expected = OPTIONAL[kind][name]
-        if not fits(schema.field(name).type, expected):
+        found = schema.field(name).type
+        number = found.value_type if pa.types.is_dictionary(found) else found
+        # classes are often numbered, and `labels_as_text` makes them text; no number names `train`
+        numbered = expected == TEXT and name != "split" and pa.types.is_integer(number)
+        if not (numbered or fits(found, expected)):
             raise DataError(
-                f"{where}: column {name!r} is {schema.field(name).type}, expected {expected}: cast "
-                "or rename it"
+                f"{where}: column {name!r} is {found}, expected {expected}: cast or rename it"
             )
     return (*(name for name in COLUMNS[subset] if name in schema.names), *optional)
+
+
+def labels_as_text(kind: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Returns the row with integers of optional text columns, such as classes, as text."""
+    return {
+        name: str(value) if isinstance(value, int) and OPTIONAL[kind].get(name) == TEXT else value
+        for name, value in row.items()
+    }
 
 
 def texts_of(
@@ -147,7 +159,11 @@ def _caption(row: Mapping[str, Any], max_length: int) -> Text:
     return Text(
         columns={
             "caption": caption,
-            "transcripts": [text for text in row.get("transcripts") or [] if text and text.strip()],
+            "transcripts": [
+                text
+                for text in row.get("transcripts") or []
+                if text and not is_invisible(text) and "\0" not in text
+            ],
             # images of one group show the same concept: they are not negatives of each other
             "group": row.get("concept"),
             "canonical_caption": row.get("canonical_caption") or caption,

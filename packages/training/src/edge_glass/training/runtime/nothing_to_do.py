@@ -6,14 +6,10 @@ reason, because git and DVC keep no empty folders; later stages find it there.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from edge_glass.encoders.files import output_folder, write_json
+from edge_glass.encoders.files import NO_CONTENT, output_folder, write_atomic, write_json
 from edge_glass.training.runtime.progress import say
-
-NOTE = "nothing_to_do.json"  # DVC reads a JSON file among plots, and draws nothing of it
-KEY = "nothing_to_do"
 
 
 def nothing_to_do(stage: str, reason: str, *folders: Path, metrics: Path | None = None) -> None:
@@ -28,10 +24,15 @@ def nothing_to_do(stage: str, reason: str, *folders: Path, metrics: Path | None 
 
 def write_note(folder: Path, reason: str) -> None:
     """Writes why a folder has no content."""
-    write_json(folder / NOTE, {KEY: reason})
+    write_atomic(folder / NO_CONTENT, f"{reason}\n".encode())
 
 
 def read_note(folder: Path) -> str | None:
     """Returns why a folder has no content, None if it has some."""
-    path = folder / NOTE
-    return str(json.loads(path.read_text())[KEY]) if path.is_file() else None
+    path = folder / NO_CONTENT
+    return path.read_text().strip() if path.is_file() else None
+
+
+def remove_note(folder: Path) -> None:
+    """Removes the note of an earlier run from a folder that gets content now."""
+    (folder / NO_CONTENT).unlink(missing_ok=True)

@@ -48,7 +48,7 @@ from edge_glass.training.loop.optim import (
 from edge_glass.training.loop.run import Run
 from edge_glass.training.loop.state import StateSaver
 from edge_glass.training.runtime.fingerprint import fingerprint
-from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
+from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note, remove_note
 from edge_glass.training.runtime.progress import say
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def run(params: Params) -> None:
         absent = read_note(PREPARED / "captions")
         if absent is None:
             train(params, processes)
+            remove_note(ALIGNED)
         elif processes.main:
             nothing_to_do("align", absent, ALIGNED, Path("plots/align"))
 

@@ -1,7 +1,8 @@
 """Stage `prepare`: PixMo files in; clean, split, deduplicated Parquet out, with counts of drops.
 
 It writes two files per kind and split: `SPLIT.images.parquet` (each image once) and
-`SPLIT.rows.parquet` (its captions or questions, with `image`, the row of their image). Worker
+`SPLIT.rows.parquet` (its captions or questions, with `image`, the row of their image); and
+`drops.jsonl`, with file, row and reason of each text that is left out. Worker
 processes inspect the row groups one by one; then one process plans what is kept; then the row
 groups are read again in order and written. Memory holds a few bytes per image, and few images.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_glass.encoders.files import DataError, output_folder, write_json
 from edge_glass.training.folders import PREPARED
+from edge_glass.training.prepare.drops import DROPS_FILE, drops, write_drops
 from edge_glass.training.prepare.inspection import Partition, inspect, plan_partitions
 from edge_glass.training.prepare.leaks import count_leaks, hash_again, image_groups
 from edge_glass.training.prepare.plan import GroupPlan, make_plan
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
     from edge_glass.training.params import Params
 
 METRICS = Path("metrics/prepare.json")
+MISSING = (
+    ". A missing_image has no bytes in the file: `edge-glass import` reads images from paths, "
+    "`edge-glass fetch` from links"
+)
 
 
 def run(params: Params, executor: Executor | None = None) -> None:
@@ -55,10 +61,15 @@ def run(params: Params, executor: Executor | None = None) -> None:
         results = list(progress(inspections, "prepare: inspect", total=len(partitions)))
         plan = make_plan(results, [partition.kind for partition in partitions], params.prepare)
         del results
+        folder = project / params.data_folder
         for kind, report in plan.reports.items():
-            _print_report(params, kind, report)
+            dropped = (
+                each for each in drops(partitions, plan.groups, folder) if each["kind"] == kind
+            )
+            _print_report(params, kind, report, next(dropped, None))
         with output_folder(PREPARED) as work:
             write(partitions, plan.groups, work)
+            write_drops(work / DROPS_FILE, partitions, plan.groups, folder)
             write_absent(params, work)
             written = image_groups(project / work)
             digests = ordered_map(hash_again, [group for _, group in written], executor)
@@ -139,20 +150,26 @@ def write_absent(params: Params, work: Path) -> None:
             say(f"prepare {kind}: nothing to do: data set {params.data_name} has none")
 
 
-def _print_report(params: Params, kind: str, report: dict[str, Any]) -> None:
+def _print_report(
+    params: Params, kind: str, report: dict[str, Any], drop: dict[str, str | int] | None
+) -> None:
     read, kept, dropped = report["rows_read"], report["rows_kept"], report["dropped"]
     if not kept.get("train"):
         names = (f"{params.data_folder}/{name}" for name in params.data.sources(kind))
         sources = ", ".join(names)
         splits = ", ".join(f"{name} {number}" for name, number in kept.items()) or "no split"
         reasons = ", ".join(f"{number} {name}" for name, number in dropped.items()) or "none"
+        if drop is not None:
+            reasons += f" (the first: {drop['file']}, row {drop['row']}: {drop['reason']})"
         raise DataError(
             f"{sources}: of {read} rows, split train received none; kept: {splits}; dropped: "
             f"{reasons}. Give more rows, name a split train in the column split, or check "
             f"prepare.{params.scale} in params.yaml: its limits, and its shares if the files name "
-            "no split"
+            f"no split{MISSING if dropped.get('missing_image') else ''}"
         )
     say(f"prepare {kind}: read {read}, kept {sum(kept.values())}, dropped {dropped}")
+    if dropped:
+        say(f"prepare {kind}: each dropped row is listed in {PREPARED / DROPS_FILE}")
     say(f"prepare {kind}: {_roles(kept)}")
     if shared := report.get("captions_of_several_images"):
         say(

@@ -38,7 +38,7 @@ from edge_glass.training.loop.optim import build_adamw, learning_rate_factor, se
 from edge_glass.training.loop.run import Run
 from edge_glass.training.loop.speed import peak_memory
 from edge_glass.training.runtime.fingerprint import fingerprint
-from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
+from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note, remove_note
 from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
@@ -74,11 +74,13 @@ def run(params: Params) -> None:
             max_grad_norm=config.optim.max_grad_norm,
         ) as launch:
             train(params, processes, launch)
+        remove_note(VLM)
 
 
 def fitted_config(config: VlmQaConfig) -> VlmQaConfig:
     """Returns the config with a batch that the training images can fill."""
-    number = len(vision_features("questions", "train"))
+    kinds = ("questions", "captions") if config.uses_captions else ("questions",)
+    number = min(len(vision_features(kind, "train")) for kind in kinds)
     size = fitted_batch_size(config.batch_size, config.num_microbatches, number, "vlm_qa")
     if size < config.batch_size:
         say(

@@ -93,15 +93,15 @@ def pack_questions(
     return packed, skipped
 
 
-def longest_question(samples: Sequence[PackedQuestions]) -> int:
-    """Returns the number of tokens of the longest question with its answer."""
+def longest_conversation(samples: Sequence[PackedQuestions]) -> int:
+    """Returns the number of tokens of the longest conversation, often a question and an answer."""
     return max(max(Counter(sample.segment_ids).values()) for sample in samples)
 
 
-def tokens_per_question(samples: Sequence[PackedQuestions]) -> float:
-    """Returns the mean number of tokens of a question with its answer."""
-    questions = sum(len(set(sample.segment_ids)) for sample in samples)
-    return sum(len(sample.input_ids) for sample in samples) / questions
+def tokens_per_conversation(samples: Sequence[PackedQuestions]) -> float:
+    """Returns the mean number of tokens of a conversation, often a question and an answer."""
+    conversations = sum(len(set(sample.segment_ids)) for sample in samples)
+    return sum(len(sample.input_ids) for sample in samples) / conversations
 
 
 def _packed(image: int, examples: list[tuple[list[int], list[int]]]) -> PackedQuestions:

@@ -11,8 +11,8 @@ from edge_glass.fusion.prompt import prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.vlm_qa.packing import (
     PackedQuestions,
-    longest_question,
-    tokens_per_question,
+    longest_conversation,
+    tokens_per_conversation,
 )
 
 
@@ -25,19 +25,20 @@ def starting_lines(
     """Yields what a person should know before a run: the cost of the texts, and slow settings.
 
     Raises:
-        ValueError: if the longest question does not fit into the decoder's context.
+        ValueError: if the longest conversation does not fit into the decoder's context.
     """
-    tokens = tokens_per_question(samples)
+    kind = "conversation" if model.config.conversations else "question with its answer"
+    tokens = tokens_per_conversation(samples)
     template = len(prompt_ids(model.tokenizer, ""))
     per_image = sum(len(sample.input_ids) for sample in samples) / len(samples)
     yield (
-        f"{tokens:.1f} tokens per question with its answer, {template} of them of the chat "
-        f"template; {per_image:.1f} per image behind {num_visual} visual tokens"
+        f"{tokens:.1f} tokens per {kind}, {template} of them for a turn of "
+        f"the chat template; {per_image:.1f} per image behind {num_visual} visual tokens"
     )
-    limit, longest = model.decoder.max_positions, longest_question(samples)
+    limit, longest = model.decoder.max_positions, longest_conversation(samples)
     if limit is not None and num_visual + longest > limit:
         raise ValueError(
-            f"the longest question with its answer has {longest} tokens behind {num_visual} visual "
+            f"the longest {kind} has {longest} tokens behind {num_visual} visual "
             f"tokens, but the decoder accepts {limit} positions; set vlm_qa.max_length to at most "
             f"{limit - num_visual}, or choose a decoder with a longer context"
         )

@@ -6,6 +6,7 @@ ms-swift, LLaMA-Factory and TRL read the second; ShareGPT files mix the two.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from edge_glass.encoders.file_names import shown
@@ -17,6 +18,8 @@ from edge_glass.training.ingest.reading.source import Source, folder_of, splits_
 from edge_glass.training.ingest.reading.texts import text_of
 
 LISTS = ("conversations", "messages", "conversation")
+PAIRS = (("query", "response"), ("instruction", "output"))
+HEAD = 4096  # bytes
 FILES = (".json", ".jsonl", ".ndjson")
 
 
@@ -29,6 +32,10 @@ def read_conversations(source: Source) -> Iterator[Record | Drop]:
     files = source.files(*FILES)
     splits = splits_of_paths(files)
     for name in files:
+        if len(files) > 1 and is_settings(source.root / name):
+            detail = "a JSON object and no list of rows"
+            yield Drop(file=shown(name), line=None, reason="no_conversation", detail=detail)
+            continue
         for line, row in json_rows(source.root / name, source.encoding):
             try:
                 if isinstance(row, RowProblem):
@@ -36,6 +43,16 @@ def read_conversations(source: Source) -> Iterator[Record | Drop]:
                 yield _record(source, name, line, row, splits[name])
             except RowProblem as fault:
                 yield Drop(file=shown(name), line=line, reason=fault.reason, detail=fault.detail)
+
+
+def is_settings(path: Path) -> bool:
+    """Returns whether a file is one JSON object over several lines, as `dataset_info.json` is."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD).lstrip(b"\xef\xbb\xbf \t\r\n").split(b"\n")
+    except OSError:
+        return False  # whoever reads it reports it
+    return path.suffix.lower() == ".json" and head[0].strip() == b"{"
 
 
 def _record(source: Source, name: str, line: int, row: Any, split: str) -> Record:
@@ -58,8 +75,17 @@ def _record(source: Source, name: str, line: int, row: Any, split: str) -> Recor
 
 
 def _prompted(row: dict[str, Any]) -> list[Any]:
-    """TRL's `prompt` and `completion`, texts or lists of messages."""
+    """TRL's `prompt` and `completion`; `query` and `response`; `instruction` and `output`.
+
+    The first two may be lists of messages. The others, of ms-swift 2 and LLaMA-Factory's Alpaca
+    format, are texts, with earlier turns in `history` as pairs.
+    """
     prompt, completion = row.get("prompt"), row.get("completion")
+    for question, answer in PAIRS:
+        if prompt is None and question in row and answer in row:
+            more = row.get("input") if question == "instruction" else None
+            prompt = f"{row[question]}\n{more}" if more else row[question]
+            completion = row[answer]
     if prompt is None or completion is None:
         found = ", ".join(ascii(each)[:40] for each in list(row)[:10])
         raise RowProblem(
@@ -67,4 +93,12 @@ def _prompted(row: dict[str, Any]) -> list[Any]:
         )
     first = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
     last = completion if isinstance(completion, list) else None
-    return [*first, *(last or [{"role": "assistant", "content": completion}])]
+    history = row.get("history")
+    before = history if isinstance(history, list) else []
+    said = [
+        {"role": role, "content": text}
+        for pair in before
+        if isinstance(pair, list)
+        for role, text in zip(("user", "assistant"), pair, strict=False)
+    ]
+    return [*said, *first, *(last or [{"role": "assistant", "content": completion}])]

@@ -82,13 +82,12 @@ class _Reader:
             self._columns = Columns(image=columns.image, split=columns.split, type=columns.type)
         else:
             self._columns = find_columns(names, source.columns, where=where)
-        self._list, self._part = False, ""
+        self._part = ""
         kind = _plain(schema.field(self._columns.image).type)
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            raise DataError(
-                f"{where}: column {self._columns.image!r} is {kind}: several images per row are "
-                "not read; name a column of one image with --columns image=NAME"
-            )
+        # `images` of a conversation; the workers see how many there are
+        self._list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        if self._list:
+            kind = _plain(kind.value_type)
         if pa.types.is_struct(kind):
             inner = [each.name for each in kind]
             if "bytes" not in inner and "path" not in inner:
@@ -96,9 +95,11 @@ class _Reader:
                     f"{where}: column {self._columns.image!r} is {kind}; expected an image: a "
                     "struct with 'bytes' and 'path', bytes, or a path"
                 )
-            self._part = "path" if "path" in inner else ""
+            self._part = "path" if "path" in inner and not self._list else ""
         self._struct = pa.types.is_struct(kind)
-        self._bytes = _is_binary(kind) or (self._struct and "bytes" in [e.name for e in kind])
+        self._bytes = (
+            self._list or _is_binary(kind) or (self._struct and "bytes" in [e.name for e in kind])
+        )
         if not (self._struct or _is_binary(kind) or _is_text(kind)):
             raise DataError(
                 f"{where}: column {self._columns.image!r} is {kind}; expected an image: a struct "
@@ -161,7 +162,15 @@ class _Reader:
 
 
 def image_in_row(value: Any) -> bytes | str | None:
-    """Returns the bytes of a cell of an image column; its path, if it has no bytes."""
+    """Returns the bytes of a cell of an image column; its path, if it has no bytes.
+
+    Raises:
+        RowProblem: "several_images", if the cell is a list of more than one.
+    """
+    if isinstance(value, list):
+        if len(value) > 1:
+            raise RowProblem("several_images", f"{len(value)} images; one image per row is read")
+        value = value[0] if value else None
     if isinstance(value, dict):
         return value.get("bytes") or value.get("path")
     return value if isinstance(value, bytes | str) else None

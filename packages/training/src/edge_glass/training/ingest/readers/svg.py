@@ -1,10 +1,12 @@
 """SVG drawings that hold their own title, description and keywords (RDF, or `<title>`, `<desc>`).
 
 Each drawing gives up to three captions: the title, the description, and the keywords with commas.
+"Clipart by NAME - " is removed from a title, and addresses such as `HASH(0x9371fbc)` are no texts.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from edge_glass.training.ingest.reading.texts import text_of
 
 SVGS = (".svg", ".svgz")
 NO_TITLES = ("untitled", "unknown", "title", "untitled document", "svg")
+# what programs of the Open Clip Art Library left in titles and keywords
+AUTHOR = re.compile(r"clip ?art by [^-]+ - ", re.IGNORECASE)
+ADDRESS = re.compile(r"hash(\(0x[0-9a-f]+\))?|0x[0-9a-f]+", re.IGNORECASE)
 
 
 def read_svg(source: Source) -> Iterator[Record | Drop]:
@@ -68,10 +73,13 @@ def _captions(data: bytes) -> tuple[str, ...]:
         found = _Metadata()
         found.parse(data)
     texts: list[str] = []
-    for text in (found.title, found.description, ", ".join(found.keywords)):
+    keywords = [word for word in found.keywords if not ADDRESS.fullmatch(word)]
+    for text in (AUTHOR.sub("", found.title), found.description, ", ".join(keywords)):
         try:
             clean = " ".join(text_of(text, "caption").split())
         except RowProblem:
+            continue
+        if ADDRESS.fullmatch(clean):
             continue
         if clean.lower() not in (*NO_TITLES, *(each.lower() for each in texts)):
             texts.append(clean)

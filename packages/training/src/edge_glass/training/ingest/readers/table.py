@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edge_glass.encoders.file_names import shown
+from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.readers.parquet import parquet_records
 from edge_glass.training.ingest.reading.columns import Columns, find_columns
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
@@ -27,8 +28,22 @@ def read_table(source: Source) -> Iterator[Record | Drop]:
         DataError: naming file and column, if a table can't be used.
     """
     files = source.files(*TABLES, *([".json"] if source.path.is_file() else []))
+    files += caption_lists(source)
     named = [name for name in files if _stem(name) in ("captions", "caption")]
     yield from _read(source, named or files)
+
+
+def caption_lists(source: Source) -> list[str]:
+    """Returns the files `captions.txt` that are tables, as Flickr8k has one."""
+    found = []
+    for name in source.files("captions.txt"):
+        try:
+            table = open_table(source.root / name, source.encoding)
+            find_columns(table.names, source.columns, where=shown(name))
+        except DataError:
+            continue
+        found.append(name)
+    return found
 
 
 def read_imagefolder(source: Source) -> Iterator[Record | Drop]:

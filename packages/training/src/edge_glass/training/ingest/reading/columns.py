@@ -28,6 +28,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "split": ("split",),
     **{name: (name,) for name in LABELS},
 }
+FILE_NAMES = ("filename", "filenames")
 EXAMPLE = "--columns image=file,caption=title"
 
 
@@ -104,6 +105,10 @@ def find_columns(
             continue
         plain = {_plain(name): name for name in reversed(listed)}
         found[role] = tuple(plain[each] for each in map(_plain, known) if each in plain)[:1]
+        if role == "image" and not found[role]:
+            # `imagefolder` reads any column `*_file_name`, or `*_file_names` with a list
+            named = [name for key, name in plain.items() if key.endswith(FILE_NAMES)]
+            found[role] = tuple(named) if len(named) == 1 else ()
     columns = Columns(
         image=_one(found["image"]),
         captions=found["caption"],

@@ -80,7 +80,7 @@ class Locator:
     def _bases(self, folder: str, more: tuple[str, ...]) -> list[str]:
         if self._images is not None:
             return [self._images]
-        below = [folder, *more, os.path.join(folder, "images"), "", "images"]  # noqa: PTH118
+        below = [folder, *more, os.path.join(folder, "images"), "", "images", "Images"]  # noqa: PTH118
         return [os.path.join(self._root, each) for each in dict.fromkeys(below)]  # noqa: PTH118
 
     def _checked(self, name: str, full: str, status: os.stat_result) -> ImageRef:

@@ -85,10 +85,10 @@ def _questions(row: Mapping[str, Any], columns: Columns) -> Iterator[Question]:
         return
     answers: tuple[str, ...] = ()
     if columns.answers and row.get(columns.answers) is not None:
-        answers = tuple(texts_of(row[columns.answers], "answer")[0])
+        answers = tuple(texts_of(_answers(row[columns.answers]), "answer")[0])
     if isinstance(answered, list):
         if not answers:
-            answers = tuple(texts_of(answered, "answer")[0])
+            answers = tuple(texts_of(_answers(answered), "answer")[0])
         answered = most_common(answers)
     turns = marked_turns(text_of(asked, "question"), text_of(answered, "answer"))
     if len(turns) > 1:
@@ -101,6 +101,13 @@ def _questions(row: Mapping[str, Any], columns: Columns) -> Iterator[Question]:
 def _question(asked: Any, answered: Any, answers: tuple[str, ...], kind: str) -> Question:
     question, answer = text_of(asked, "question"), text_of(answered, "answer")
     return Question(question=question, answer=answer, answers=answers, type=kind)
+
+
+def _answers(value: Any) -> Any:
+    # VQAv2 writes {"answer": "2", "answer_confidence": "yes", "answer_id": 1}
+    if not isinstance(value, list):
+        return value
+    return [each.get("answer") if isinstance(each, Mapping) else each for each in value]
 
 
 def most_common(answers: tuple[str, ...]) -> str | None:

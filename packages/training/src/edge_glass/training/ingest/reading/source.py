@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from edge_glass.training.ingest.reading.exclusion import Exclusion
 from edge_glass.training.ingest.reading.locate import Locator
 from edge_glass.training.ingest.reading.scan import Listing, scan, with_suffix
 
@@ -22,6 +23,7 @@ class Source:
         allow_outside: whether an image may lie outside the source folder.
         encoding: of texts without a byte order mark.
         leave_out: folders that are not read, such as the output.
+        exclude: images that are left out.
     """
 
     path: Path
@@ -30,6 +32,7 @@ class Source:
     allow_outside: bool = False
     encoding: str = "utf-8"
     leave_out: tuple[Path, ...] = ()
+    exclude: Exclusion | None = None
 
     @cached_property
     def root(self) -> Path:

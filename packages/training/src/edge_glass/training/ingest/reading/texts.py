@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any
 
 from edge_glass.training.ingest.reading.records import RowProblem
+from edge_glass.training.parquet.visible_text import is_invisible
 
 MAX_TEXT = 100_000  # characters; `prepare` has its own, smaller limit
-INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs", "Mn")  # categories that show nothing alone
-BLANKS = "\u115f\u1160\u3164\uffa0\u2800"  # letters that show nothing
 
 
 def text_of(value: Any, name: str) -> str:
@@ -60,13 +58,6 @@ def _number(value: float, name: str) -> str:
         return str(value)
     except ValueError:  # an integer of more digits than Python writes
         raise RowProblem("wrong_type", f"{name} is a number of thousands of digits") from None
-
-
-def is_invisible(text: str) -> bool:
-    """Returns whether a text has no character that shows."""
-    return all(
-        character in BLANKS or unicodedata.category(character) in INVISIBLE for character in text
-    )
 
 
 def texts_of(value: Any, name: str) -> tuple[list[str], list[RowProblem]]:

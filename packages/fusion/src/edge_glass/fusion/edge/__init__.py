@@ -1,0 +1,1 @@
+"""Runs exported models with numpy, Pillow, tokenizers and onnxruntime: no torch is imported."""

@@ -1,0 +1,106 @@
+"""An exported vision-language model: questions about images, without torch.
+
+    pixels -> vision -> features -> prefix -> visual tokens and visual positions
+    visual, prompt -> prefill -> logits and cache; visual, word, cache -> decode -> logits and cache
+
+Questions run one by one, as in `VisionLanguageModel.answer`. The answers are greedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge_glass.encoders.towers.pixels import PixelTransform
+from edge_glass.fusion.edge.folder import VLM, Arrays, ExportedFolder
+
+PAST, PRESENT = "past_", "present_"  # the decode graph's inputs and outputs: one per cached tensor
+
+
+class EdgeVlm:
+    """Answers questions about images with the graphs of an exported model."""
+
+    def __init__(self, folder: str | Path, *, precision: str | None = None) -> None:
+        """Opens a folder that `edge-glass export onnx` wrote; see `ExportedFolder`."""
+        self.folder = ExportedFolder(Path(folder), kind=VLM, precision=precision)
+        config = self.folder.config
+        self.transform = PixelTransform.from_data(config["image"])
+        self.text: dict[str, Any] = config["text"]
+        self.max_positions: int | None = config["max_positions"]
+        self.vision, self.prefix = self.folder.graph("vision"), self.folder.graph("prefix")
+        self.prefill, self.decode = self.folder.graph("prefill"), self.folder.graph("decode")
+        self.tokenizer = self.folder.tokenizer()
+
+    def answer(self, images: Sequence[Image.Image], questions: Sequence[str]) -> list[str]:
+        """Answers one question per image; an image that comes again in succession is encoded once.
+
+        Raises:
+            ValueError: if the counts differ, or a question is empty or longer than the decoder's
+                context.
+        """
+        if len(images) != len(questions):
+            raise ValueError(
+                f"found {len(images)} images and {len(questions)} questions; give one image "
+                "per question"
+            )
+        for number, question in enumerate(questions, start=1):
+            if not question.strip():
+                raise ValueError(
+                    f"question {number} of {len(questions)} is empty; write a question"
+                )
+        answers: list[str] = []
+        visual: Arrays = {}
+        for number, (image, question) in enumerate(zip(images, questions, strict=True)):
+            if number == 0 or image is not images[number - 1]:
+                visual = self.encode(image)
+            answers.append(self.finish(self.first_logits(visual, question), visual))
+        return answers
+
+    def encode(self, image: Image.Image) -> Arrays:
+        """Returns what the decoder's graphs read of an image."""
+        return self.prefix(self.vision({"pixel_values": self.transform.pixels(image)[None]}))
+
+    def prompt(self, question: str) -> NDArray[np.int64]:
+        """Returns the ids (1, T) of a question in the model's chat template."""
+        asked = question.strip() if self.text["strip"] else question
+        text = self.text["before_question"] + asked + self.text["after_question"]
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return np.array([ids], np.int64)
+
+    def first_logits(self, visual: Arrays, question: str) -> Arrays:
+        """Runs the prompt; returns the logits (1, V) of the first word, and the cache."""
+        ids = self.prompt(question)
+        self._check_positions(self.folder.config["num_prefix_positions"] + ids.shape[1])
+        return self.prefill({**visual, "input_ids": ids})
+
+    def finish(self, found: Arrays, visual: Arrays) -> str:
+        """Continues greedily from the result of `first_logits`; returns the answer."""
+        words: list[int] = []
+        while True:
+            word = int(found["logits"][0].argmax())
+            if word in self.text["stop_ids"]:
+                break
+            words.append(word)
+            if len(words) == self.text["max_new_tokens"]:
+                break
+            past = {
+                PAST + name.removeprefix(PRESENT): value
+                for name, value in found.items()
+                if name.startswith(PRESENT)
+            }
+            num_cached = next(iter(past.values())).shape[self.text["cache_axis"]]
+            self._check_positions(num_cached + 1)
+            found = self.decode({**visual, **past, "input_ids": np.array([[word]], np.int64)})
+        text: str = self.tokenizer.decode(words, skip_special_tokens=True)
+        return text.strip()
+
+    def _check_positions(self, needed: int) -> None:
+        if self.max_positions is not None and needed > self.max_positions:
+            raise ValueError(
+                f"{needed} positions, but the model has {self.max_positions}; shorten the question"
+            )

@@ -1,0 +1,123 @@
+"""Images, captions and questions that an exported model is compared on.
+
+They come from the validation splits of the prepared data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from edge_glass.encoders.images import decode_image, to_rgb
+
+MAX_IMAGES, NUM_QUESTIONS = 500, 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionedImages:
+    """Images with the caption of their group.
+
+    Attributes:
+        images: content of the files.
+        groups: one per image: the number of its caption.
+        captions: one per group.
+    """
+
+    images: list[bytes]
+    groups: list[int]
+    captions: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedImages:
+    """Questions, each about one image.
+
+    Attributes:
+        images: content of the files, one per question.
+        questions: as many.
+    """
+
+    images: list[bytes]
+    questions: list[str]
+
+
+def open_image(content: bytes) -> Image.Image:
+    """Decodes an image of the prepared data to upright RGB."""
+    return to_rgb(decode_image(content))
+
+
+def captioned_images(data: Path) -> CaptionedImages:
+    """Reads at most `MAX_IMAGES` images of the validation splits, spread over all of them."""
+    numbers: dict[str, int] = {}
+    captions: list[str] = []
+    found: list[tuple[bytes, int]] = []
+    for split in _held_out(data, "captions"):
+        rows = pq.read_table(_rows(data, "captions", split)).to_pylist()
+        contents = pq.read_table(_images(data, "captions", split))["bytes"]
+        for row in rows:
+            name = f"{split} {row['group']}"
+            if name not in numbers:
+                numbers[name] = len(numbers)
+                captions.append(row["canonical_caption"])
+            found.append((contents[row["image"]].as_py(), numbers[name]))
+    chosen = spread(found, MAX_IMAGES)
+    return CaptionedImages(
+        images=[content for content, _ in chosen],
+        groups=[group for _, group in chosen],
+        captions=captions,
+    )
+
+
+def asked_images(data: Path) -> AskedImages:
+    """Reads `NUM_QUESTIONS` questions of the validation splits.
+
+    All questions about an image are taken, of images that are spread over the splits.
+    """
+    images: list[bytes] = []
+    questions: list[str] = []
+    splits = _held_out(data, "questions")
+    for number, split in enumerate(splits, start=1):
+        contents = pq.read_table(_images(data, "questions", split))["bytes"]
+        by_image: dict[int, list[str]] = {}
+        for row in pq.read_table(_rows(data, "questions", split)).to_pylist():
+            by_image.setdefault(row["image"], []).append(row["question"])
+        wanted = NUM_QUESTIONS * number // len(splits)
+        mean = sum(map(len, by_image.values())) / max(1, len(by_image))
+        for image in spread(list(by_image), math.ceil((wanted - len(questions)) / mean)):
+            asked = by_image[image][: wanted - len(questions)]
+            images += [contents[image].as_py()] * len(asked)
+            questions += asked
+    return AskedImages(images=images, questions=questions)
+
+
+def spread(items: Sequence[Any], number: int) -> list[Any]:
+    """Returns at most `number` of the items, evenly spaced."""
+    if len(items) <= number:
+        return list(items)
+    return [items[at * len(items) // number] for at in range(number)]
+
+
+REMEDY = "run the stage prepare, or give the folder that it wrote with --data"
+
+
+def _held_out(data: Path, subset: str) -> list[str]:
+    names = sorted(path.name for path in (data / subset).glob("val*.rows.parquet"))
+    if not names:
+        raise FileNotFoundError(
+            f"{data / subset} holds no validation split to compare the exported model on; {REMEDY}"
+        )
+    return [name.removesuffix(".rows.parquet") for name in names]
+
+
+def _rows(data: Path, subset: str, split: str) -> Path:
+    return data / subset / f"{split}.rows.parquet"
+
+
+def _images(data: Path, subset: str, split: str) -> Path:
+    return data / subset / f"{split}.images.parquet"
