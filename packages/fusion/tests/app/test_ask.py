@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,14 @@ import torch
 from PIL import Image
 
 from edge_glass.decoders.sampling import Sampling
-from edge_glass.fusion.app.ask import Chat, ask_image, load_model, read_image, run_chat
+from edge_glass.fusion.app.ask import (
+    Chat,
+    ask_image,
+    describe_image,
+    load_model,
+    read_image,
+    run_chat,
+)
 from edge_glass.fusion.generation import stream_answer
 
 QUESTIONS = ["how many dogs are there?", "where is the cat?", "what colour is it?", "what?"]
@@ -109,6 +119,23 @@ def test_an_answer_ends_at_its_limits(vlm_folder: Path, tmp_path: Path) -> None:
     assert max(len(each.split()) for each in longer) > 6  # the limit in the model's config
     word = whole[0].split()[2]
     assert answers(stop=(word,)) == [each.split(word)[0].strip() for each in whole]
+
+
+def test_a_model_that_learned_to_describe_describes(vlm_folder: Path, tmp_path: Path) -> None:
+    image = noise(tmp_path / "1.png", 1)
+    with pytest.raises(ValueError, match="did not learn to describe images; train it with"):
+        list(describe_image(image, vlm_folder))
+    folder = tmp_path / "model"
+    shutil.copytree(vlm_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["max_description_tokens"] = 20
+    (folder / "config.json").write_text(json.dumps(config))
+    sampling = Sampling(temperature=2.0)
+    text, other = ("".join(describe_image(image, folder, words, sampling)) for words in (None, 12))
+    model = load_model(folder)
+    longer = replace(sampling, max_new_tokens=20)
+    expected = model.answer([read_image(image)], ["Describe this image."], sampling=longer)
+    assert text == expected[0] != other
 
 
 def test_an_image_is_read_upright_as_rgb(tmp_path: Path) -> None:

@@ -43,6 +43,15 @@ PUBLISHED = {
             ("collection_method", pa.string()),
         ]
     ),
+    "pixmo-points-eval": pa.schema(
+        [
+            ("image_url", pa.string()),
+            ("image_sha256", pa.string()),
+            ("points", pa.list_(POINT)),
+            ("label", pa.string()),
+            ("masks", pa.list_(pa.list_(pa.list_(pa.bool_())))),
+        ]
+    ),
     "pixmo-count": pa.schema(
         [
             ("image_url", pa.string()),

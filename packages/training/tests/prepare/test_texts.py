@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from edge_glass.encoders.files import DataError
 from edge_glass.training.parquet.schemas import IMAGE, SUBSETS
@@ -19,11 +22,13 @@ from edge_glass.training.prepare.texts import (
 )
 
 POINTS = [{"x": 10.0, "y": 20.0}]
+MASK = [[True, False, False], [True, True, False]]
 ROWS: dict[str, dict[str, Any]] = {
     "pixmo-cap": {"caption": " a cat ", "transcripts": ["cat", " ", None]},
     "pixmo-cap-qa": {"question": "[USER] what? [ASSISTANT] a cat [USER] sure?", "answer": " yes "},
     "pixmo-ask-model-anything": {"question": "what?", "answer": "a cat"},
     "pixmo-points": {"points": POINTS, "count": 1, "label": "cat"},
+    "pixmo-points-eval": {"points": POINTS, "label": "cat", "masks": [MASK]},
     "pixmo-count": {"count": 3, "label": "cats"},
     "pixmo-docs": {"questions": {"question": ["q1", "q2"], "answer": ["a1", ""]}},
 }
@@ -51,7 +56,18 @@ def test_files_are_known_by_their_columns(subset: str) -> None:
     read = columns_to_read(kind, subset, schema, where="f")
     assert set(ROWS[subset]) | {"split"} == set(read)
     columns, _ = texts(subset)[0]
-    assert list(columns) == SCHEMAS[kind].names[1:]
+    more = ["masks"] if "masks" in ROWS[subset] else []
+    assert list(columns) == [*SCHEMAS[kind].names[1:], *more]
+
+
+def test_masks_are_small_images() -> None:
+    (columns, problem), = texts("pixmo-points-eval")  # fmt: skip
+    assert (columns["type"], problem) == ("point", "")
+    with Image.open(io.BytesIO(columns["masks"][0])) as image:
+        assert (image.mode, np.array(image).tolist()) == ("1", MASK)
+    for wrong in ([[True], [True, False]], [[]], [], None):
+        assert texts("pixmo-points-eval", masks=[wrong]) == [({}, "bad_mask")]
+    assert "masks" not in texts("pixmo-points-eval", masks=None)[0][0]
 
 
 def test_for_a_file_of_no_kind_the_error_names_the_missing_column() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,9 +14,10 @@ import torch
 from edge_glass.encoders.checkpoint import load_checkpoint
 from edge_glass.encoders.components import ConfigError
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.training.features.cache import vision_features
 from edge_glass.training.loop.run import Run
 from edge_glass.training.params import Params
-from edge_glass.training.stages import vlm_qa
+from edge_glass.training.stages import evaluate_vlm_qa, vlm_qa
 
 Configure = Callable[..., Params]
 StopAt = Callable[[int], AbstractContextManager[None]]
@@ -83,6 +85,24 @@ def test_captions_change_what_follows_and_none_change_nothing(configure: Configu
         assert (model.config.max_description_tokens is not None) == trained
     assert torch.equal(found[0], found[1])
     assert not any(torch.equal(found[0], other) for other in found[2:])
+
+
+def test_a_model_that_learned_to_describe_is_scored(configure: Configure) -> None:
+    params = configure(steps=3, mixture={"captions": 1.0}, validation_steps=0)
+    vlm_qa.run(params)
+    evaluate_vlm_qa.run(params)
+    (scores,) = json.loads(evaluate_vlm_qa.DESCRIPTIONS.read_text()).values()
+    words = {"bleu", "rouge_l", "agreement", "agreement_of_captions", "agreement_shuffled"}
+    assert words <= set(scores)
+    assert all(-1 <= scores[name] <= 1 for name in words)
+    lines = Path("predictions/vlm_qa/descriptions_val.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    assert first["captions"][0].startswith("a ")
+    assert len(lines) == len(vision_features("captions", "val"))
+    vlm_qa.run(configure(steps=3, mixture={}, validation_steps=0))
+    evaluate_vlm_qa.run(params)
+    assert json.loads(evaluate_vlm_qa.DESCRIPTIONS.read_text()) == {}
+    assert not Path("predictions/vlm_qa/descriptions_val.jsonl").exists()
 
 
 def test_captions_that_are_not_there_are_refused(configure: Configure) -> None:

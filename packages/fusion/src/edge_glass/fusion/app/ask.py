@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +12,7 @@ from torch import Tensor
 from edge_glass.decoders.sampling import Sampling
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.fusion.describing import describing_instruction
 from edge_glass.fusion.generation import stream_answer
 from edge_glass.fusion.prompt import check_questions
 from edge_glass.fusion.vlm import VisionLanguageModel
@@ -29,6 +31,29 @@ def ask_image(
     features = model.encode([image])
     for number, question in enumerate(questions):
         yield stream_answer(model, features, question, sampling=sampling, example=number)
+
+
+def describe_image(
+    path: Path, model_folder: Path, words: int | None = None, sampling: Sampling | None = None
+) -> Iterator[str]:
+    """Yields a description of an image in pieces; `words` is its wanted length.
+
+    Raises:
+        ValueError: if the model did not learn to describe images.
+    """
+    image = read_image(path)
+    model = load_model(model_folder)
+    limit = model.config.max_description_tokens
+    if limit is None:
+        raise ValueError(
+            f"{model_folder} did not learn to describe images; train it with "
+            "vlm_qa.mixture.captions above 0, or ask it a question"
+        )
+    sampling = sampling or Sampling()
+    sampling = replace(sampling, max_new_tokens=sampling.max_new_tokens or limit)
+    yield from stream_answer(
+        model, model.encode([image]), describing_instruction(words), sampling=sampling
+    )
 
 
 def read_image(path: Path) -> Image.Image:

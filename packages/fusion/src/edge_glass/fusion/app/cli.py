@@ -12,12 +12,19 @@ import os
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from edge_glass.decoders.sampling import Sampling
+from edge_glass.fusion.app.options import (
+    MaxNewTokens,
+    Seed,
+    Stop,
+    Temperature,
+    TopP,
+    check_png,
+    make_sampling,
+)
 
 COMMANDS_GROUP = "edge_glass.commands"
 MAX_NAMED = 10  # images left out that are listed one by one
@@ -30,21 +37,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-Temperature = Annotated[
-    float, typer.Option(help="Draw words at random; higher varies more. 0 is greedy.")
-]
-TopP = Annotated[
-    float, typer.Option(help="Draw from the most probable words of this total probability.")
-]
-Seed = Annotated[int, typer.Option(help="Seed of the draws; the same seed gives the same text.")]
-MaxNewTokens = Annotated[
-    int | None, typer.Option(help="Longest answer, in tokens; default: as the model was trained.")
-]
-Stop = Annotated[
-    list[str] | None, typer.Option(help="End an answer before this text. May be repeated.")
-]
 
 
 @app.callback()
@@ -62,26 +54,71 @@ def ask(
     seed: Seed = 0,
     max_new_tokens: MaxNewTokens = None,
     stop: Stop = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="Also draw the answers, with the points that they name, into this PNG."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """Answer questions about an image, each independent of the others.
 
     Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
     """
-    from edge_glass.fusion.app.ask import ask_image
+    check_png(sheet)
+    from edge_glass.fusion.app.ask import ask_image, read_image
     from edge_glass.fusion.app.terminal import json_line, write_piece
 
     sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
-    answers = ask_image(image, questions, model, sampling)
-    for question, pieces in zip(questions, answers, strict=True):
+    answered: list[tuple[str, str]] = []
+    for question, pieces in zip(
+        questions, ask_image(image, questions, model, sampling), strict=True
+    ):
         if as_json:
             answer = "".join(pieces)
             typer.echo(json_line(image=str(image), question=question, answer=answer))
-            continue
-        write_piece(f"{question} ")
-        for piece in pieces:
-            write_piece(piece)
-        typer.echo()
+        else:
+            write_piece(f"{question} ")
+            answer = ""
+            for piece in pieces:
+                write_piece(piece)
+                answer += piece
+            typer.echo()
+        answered.append((question, answer))
+    if sheet is not None:
+        from edge_glass.fusion.sheets.answer_sheet import answer_sheet
+
+        answer_sheet(sheet, read_image(image), answered)
+
+
+@app.command()
+def describe(
+    image: Annotated[Path, typer.Argument(help="An image file.")],
+    model: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("models/vlm_qa"),
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Wanted length, in words; the model aims at it.")
+    ] = None,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = 0,
+    max_new_tokens: MaxNewTokens = None,
+    stop: Stop = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line.")] = False,
+) -> None:
+    """Describe an image, with a model that learned from captions.
+
+    Example: edge-glass describe scene.png --length 40
+    """
+    from edge_glass.fusion.app.ask import describe_image
+    from edge_glass.fusion.app.terminal import json_line, write_piece
+
+    sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
+    pieces = describe_image(image, model, length, sampling)
+    if as_json:
+        typer.echo(json_line(image=str(image), description="".join(pieces)))
+        return
+    for piece in pieces:
+        write_piece(piece)
+    typer.echo()
 
 
 @app.command()
@@ -156,8 +193,7 @@ def search(
 
     Example: edge-glass search "a red car" images --top 10 --sheet found.png
     """
-    if sheet is not None and sheet.suffix.lower() != ".png":
-        raise ValueError(f"--sheet is {sheet}, expected a name that ends in .png")
+    check_png(sheet)
     from edge_glass.encoders.file_names import shown
     from edge_glass.fusion.app.terminal import json_line
     from edge_glass.fusion.search.query import draw_search, search_folder
@@ -212,23 +248,26 @@ def export(
     typer.echo(f"{out}: {format_name}")
 
 
-def make_sampling(
-    temperature: float,
-    top_p: float,
-    seed: int,
-    max_new_tokens: int | None,
-    stop: list[str] | None,
-) -> Sampling:
-    """Returns the options of generation; wrong ones are refused before a model is loaded."""
-    from edge_glass.decoders.sampling import Sampling
+@app.command()
+def push(
+    model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
+    repo: Annotated[str, typer.Argument(help="Its id on the Hugging Face Hub: owner/name.")],
+    license_name: Annotated[
+        str | None, typer.Option("--license", help="Of the trained weights, such as apache-2.0.")
+    ] = None,
+    private: Annotated[bool, typer.Option(help="A new repository is private.")] = False,
+    project: Annotated[
+        Path, typer.Option(help="Folder with dvc.lock and metrics/, for the model card.")
+    ] = Path(),
+) -> None:
+    """Publish a model on the Hugging Face Hub, with a card of its figures and hashes.
 
-    return Sampling(
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        stop=tuple(stop or ()),
-    )
+    Example: edge-glass push models/align me/my-encoder --license apache-2.0
+    """
+    from edge_glass.fusion.export.push import push_model
+
+    commit = push_model(model, repo, project=project, license_name=license_name, private=private)
+    typer.echo(f"{repo} {commit}")
 
 
 def main() -> None:

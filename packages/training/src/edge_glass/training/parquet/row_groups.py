@@ -112,13 +112,19 @@ def open_row_groups(source: Path) -> RowGroups:
     )
 
 
+def one_line(error: Exception) -> str:
+    """Returns the message of an error; Arrow's may have several lines."""
+    return " ".join(str(error).split())
+
+
 def _group_rows(path: Path) -> Integers:
     """Returns the number of rows of each row group of one file, from its footer."""
     try:
         footer = pq.read_metadata(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{path}: not a complete Parquet file ({error}); get it again (`dvc checkout --force`)"
+            f"{path}: not a complete Parquet file ({one_line(error)}); get it again "
+            "(`dvc checkout --force`)"
         ) from error
-    sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
     return np.array(sizes, dtype=np.int64)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.parquet.row_groups import Integers, RowGroups
+from edge_glass.training.parquet.row_groups import Integers, RowGroups, one_line
 
 OPEN_FILES = 8
 READ_ROWS = 256
@@ -65,7 +65,7 @@ class RowReader:
         except (pa.ArrowException, OSError) as error:
             row = int(self._row_groups.first[group]) + first
             raise DataError(
-                f"{path}: can't be read from row {row} on ({error}); get it again"
+                f"{path}: can't be read from row {row} on ({one_line(error)}); get it again"
             ) from error
 
 
@@ -119,8 +119,8 @@ def _open_file(columns: list[str], memory_map: bool, path: Path) -> pq.ParquetFi
         # without a buffer, a stream reads the whole column of a row group before its first row
         buffer = 0 if memory_map else BUFFER_BYTES
         file = pq.ParquetFile(path, memory_map=memory_map, buffer_size=buffer)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: can't be opened ({error}); get it again") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: can't be opened ({one_line(error)}); get it again") from error
     existing = file.schema_arrow.names
     for column in columns:
         if column.split(".")[0] not in existing:

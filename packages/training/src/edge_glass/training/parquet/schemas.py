@@ -19,6 +19,8 @@ NUMBERS = pa.list_(pa.float64())
 # 0 to 100, of width and height; some files store the same as a struct of two lists
 POINTS = pa.list_(pa.struct([("x", pa.float64()), ("y", pa.float64())]))
 POINT_LISTS = pa.struct([("x", NUMBERS), ("y", NUMBERS)])
+# one per thing that is pointed to: rows of pixels, True inside
+MASKS = pa.list_(pa.list_(pa.list_(pa.bool_())))
 QUESTIONS = pa.struct([("question", TEXTS), ("answer", TEXTS)])
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", TEXT)])
 IMAGE_BYTES = "image.bytes"  # the name that reads only this part of the struct
@@ -70,6 +72,15 @@ SUBSETS = {
             },
         ),
         Subset(
+            name="pixmo-points-eval",
+            columns={
+                **_HASHED_URL,
+                "points": (POINTS, POINT_LISTS),
+                "label": (TEXT,),
+                "masks": (MASKS,),
+            },
+        ),
+        Subset(
             name="pixmo-count",
             columns={
                 **_HASHED_URL,
@@ -108,6 +119,7 @@ def fits(found: pa.DataType, expected: pa.DataType) -> bool:
         (kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view),
         (kinds.is_integer,),
         (kinds.is_floating,),
+        (kinds.is_boolean,),
     )
     return any(
         any(is_kind(expected) for is_kind in group) and any(is_kind(found) for is_kind in group)

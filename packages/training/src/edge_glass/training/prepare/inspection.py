@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge_glass.encoders.files import DataError
 from edge_glass.encoders.images import BadImageError
-from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
+from edge_glass.training.parquet.row_groups import RowGroups, one_line, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 from edge_glass.training.parquet.schemas import IMAGE_BYTES
 from edge_glass.training.prepare.filters import PrepareConfig, image_hash
@@ -156,7 +156,9 @@ def _subset_and_columns(kind: str, path: Path) -> tuple[str, tuple[str, ...]]:
         schema = pq.read_schema(path)
         repeated = {name for name in schema.names if schema.names.count(name) > 1}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: its columns can't be read ({error}); get it again") from error
+        raise DataError(
+            f"{path}: its columns can't be read ({one_line(error)}); get it again"
+        ) from error
     if repeated:
         raise DataError(f"{path}: the column {min(repeated)!r} appears twice; rename one")
     subset = find_subset(kind, schema, where=path)

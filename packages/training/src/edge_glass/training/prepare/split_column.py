@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edge_glass.encoders.files import DataError
+from edge_glass.training.parquet.row_groups import one_line
 from edge_glass.training.parquet.row_reader import is_utf8, to_python
 from edge_glass.training.prepare.splits import MAX_NAME, is_split_name, named_split
 
@@ -37,7 +38,9 @@ def check_split_column(path: Path) -> None:
                         raise DataError(f"{path}, row {row}: column 'split' {_fault(split)}")
                 first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: column 'split' can't be read ({error}); get it again") from error
+        raise DataError(
+            f"{path}: column 'split' can't be read ({one_line(error)}); get it again"
+        ) from error
 
 
 def _fault(split: str) -> str:

@@ -80,11 +80,11 @@ def question_answers(
         label, points = _label(row), point_list(row["points"])
         if row["count"] is not None and row["count"] != len(points):
             raise RowError("count_mismatch", f"count is {row['count']}, points are {len(points)}")
-        template = POINT_TEMPLATES[draw(seed, index, "point", len(POINT_TEMPLATES))]
-        pointing = QuestionAnswer(
-            question=template.format(label=label), answer=point_answer(label, points), type="point"
-        )
+        pointing = _pointing(label, points, seed, index)
         return [pointing, _counting(label, len(points), seed, index)]
+    if subset == "pixmo-points-eval":
+        label, points = _label(row), point_list(row["points"])
+        return [_pointing(label, points, seed, index)]
     if subset == "pixmo-count":
         return [_counting(_label(row), row["count"], seed, index)]
     if subset == "pixmo-docs":
@@ -195,6 +195,15 @@ def draw(seed: int, index: int, purpose: str, choices: int) -> int:
     """Draws a number below `choices`, a function of the arguments."""
     digest = hashlib.sha256(f"{seed}:{index}:{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % choices
+
+
+def _pointing(
+    label: str, points: list[tuple[float, float]], seed: int, index: int
+) -> QuestionAnswer:
+    template = POINT_TEMPLATES[draw(seed, index, "point", len(POINT_TEMPLATES))]
+    return QuestionAnswer(
+        question=template.format(label=label), answer=point_answer(label, points), type="point"
+    )
 
 
 def _counting(label: str, count: int | None, seed: int, index: int) -> QuestionAnswer:

@@ -13,6 +13,7 @@ from edge_glass.training.parquet.row_reader import is_utf8
 from edge_glass.training.parquet.schemas import SUBSETS, TEXT, TEXTS, check_schema, fits, subset_of
 from edge_glass.training.parquet.visible_text import is_invisible
 from edge_glass.training.prepare.filters import text_problem
+from edge_glass.training.prepare.masks import mask_image
 from edge_glass.training.prepare.templates import RowError, question_answers
 
 CAPTIONS = "pixmo-cap"
@@ -22,6 +23,7 @@ COLUMNS = {
     "pixmo-cap-qa": ("question", "answer"),
     "pixmo-ask-model-anything": ("question", "answer"),
     "pixmo-points": ("points", "count", "label"),
+    "pixmo-points-eval": ("points", "label", "masks"),
     "pixmo-count": ("count", "label"),
     "pixmo-docs": ("questions",),
 }
@@ -30,7 +32,11 @@ OPTIONAL = {
     "questions": {"split": TEXT, "type": TEXT, "answers": TEXTS, "messages": TEXTS},
 }
 # columns that `prepare` writes only if a text of the data set has them, in this order
-WRITTEN_IF_FOUND = {"captions": {}, "questions": {"answers": TEXTS, "history": TEXTS}}
+PNGS = pa.list_(pa.binary())  # one bit per pixel
+WRITTEN_IF_FOUND = {
+    "captions": {},
+    "questions": {"answers": TEXTS, "history": TEXTS, "masks": PNGS},
+}
 SCHEMAS = {
     "captions": pa.schema(
         [
@@ -149,6 +155,11 @@ def texts_of(
     answers = [answer.strip() for answer in row.get("answers") or [] if (answer or "").strip()]
     if answers and len(texts) == 1 and not texts[0].problem:
         texts = [replace(texts[0], columns={**texts[0].columns, "answers": answers})]
+    if row.get("masks") and len(texts) == 1 and not texts[0].problem:
+        masks = [mask_image(mask) for mask in row["masks"]]
+        if not all(masks):
+            return [Text(columns={}, problem="bad_mask")]
+        texts = [replace(texts[0], columns={**texts[0].columns, "masks": masks})]
     return texts or [Text(columns={}, problem="no_question")]
 
 

@@ -14,12 +14,20 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from edge_glass.encoders.device import place_model
+from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import output_folder, rounded, write_atomic, write_json
 from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.determinism import make_deterministic
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
+from edge_glass.training.evaluation.answers.descriptions import (
+    agreement_metrics,
+    captions_by_image,
+    describe_all,
+    word_metrics,
+)
 from edge_glass.training.evaluation.answers.long_answers import long_answer_metrics
+from edge_glass.training.evaluation.answers.points import point_metrics
 from edge_glass.training.evaluation.answers.scores import (
     exact_match,
     majority_answers,
@@ -32,7 +40,7 @@ from edge_glass.training.evaluation.figures.plots import accuracy_figure, write_
 from edge_glass.training.evaluation.figures.sheets import Answered, answers_sheet, spread
 from edge_glass.training.evaluation.rules.question_scores import rule_metrics
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
-from edge_glass.training.folders import PREPARED, VLM
+from edge_glass.training.folders import ALIGNED, PREPARED, VLM
 from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import say
 from edge_glass.training.runtime.split_names import held_out_splits, is_validation
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
     from edge_glass.training.params import Params
 
 METRICS = Path("metrics/evaluate_vlm_qa.json")
+DESCRIPTIONS = Path("metrics/evaluate_descriptions.json")  # empty if the model learned none
 PLOTS = Path("plots/evaluate_vlm_qa")
 PREDICTIONS = Path("predictions/vlm_qa")
 NO_SPLIT = "the questions have only the split train, so no split is held out to score"
@@ -53,6 +62,7 @@ def run(params: Params) -> None:
     reason = read_note(PREPARED / "questions") or (None if names else NO_SPLIT)
     if reason is not None:
         nothing_to_do("evaluate_vlm_qa", reason, PLOTS, PREDICTIONS, metrics=METRICS)
+        write_json(DESCRIPTIONS, {})
         return
     make_deterministic(params.num_threads, params.reproducibility)
     model = place_model(
@@ -77,6 +87,39 @@ def run(params: Params) -> None:
                 f"majority {metrics[split]['majority']:.3f}"
             )
         write_json(METRICS, rounded(metrics))
+        described = score_descriptions(model, config.batch_size, predictions)
+        write_json(DESCRIPTIONS, rounded(described))
+
+
+def score_descriptions(
+    model: VisionLanguageModel, batch_size: int, folder: Path
+) -> dict[str, dict[str, float]]:
+    """Describes the images of the held-out caption splits, if the model learned to describe.
+
+    It writes one JSON line per image into `folder`, and returns the scores by split.
+    """
+    metrics: dict[str, dict[str, float]] = {}
+    if model.config.max_description_tokens is None:
+        return metrics
+    dual = DualEncoder.from_pretrained(ALIGNED, load_encoders=False).to(model.device)
+    dual.add_encoders(text=True)
+    for split in held_out_splits(read_index().splits.get("captions", [])):
+        features = vision_features("captions", split)
+        captions = captions_by_image(prepared_rows("captions", split, PREPARED), len(features))
+        given = describe_all(model, features, batch_size, split)
+        metrics[split] = {
+            **word_metrics(given, captions),
+            **agreement_metrics(dual, features, given, captions, batch_size),
+        }
+        lines = [
+            json.dumps({"image": image, "description": text, "captions": captions[image]},
+                       ensure_ascii=False)
+            for image, text in enumerate(given)
+        ]  # fmt: skip
+        write_atomic(folder / f"descriptions_{split}.jsonl", ("\n".join(lines) + "\n").encode())
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in metrics[split].items())
+        say(f"evaluate_vlm_qa {split}: descriptions: {scores}")
+    return metrics
 
 
 def score(
@@ -106,6 +149,7 @@ def score(
         "f1_by_type": scores["model"]["f1_by_type"],
         "blind_by_type": scores["blind"]["by_type"],
         **turn_metrics(answers["model"], truths, turns),
+        **point_metrics(answers["model"], rows),
         **long_answer_metrics(answers["model"], truths),
         **rule_metrics(answers["model"], rows, rules),
     }

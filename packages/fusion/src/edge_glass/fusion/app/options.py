@@ -1,0 +1,50 @@
+"""Options that several commands share, and their checks before a model is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edge_glass.decoders.sampling import Sampling
+
+Temperature = Annotated[
+    float, typer.Option(help="Draw words at random; higher varies more. 0 is greedy.")
+]
+TopP = Annotated[
+    float, typer.Option(help="Draw from the most probable words of this total probability.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the draws; the same seed gives the same text.")]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(help="Longest answer, in tokens; default: as the model was trained.")
+]
+Stop = Annotated[
+    list[str] | None, typer.Option(help="End an answer before this text. May be repeated.")
+]
+
+
+def check_png(sheet: Path | None) -> None:
+    """Refuses a name of a sheet that is not that of a PNG file, before any work."""
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise ValueError(f"--sheet is {sheet}, expected a name that ends in .png")
+
+
+def make_sampling(
+    temperature: float,
+    top_p: float,
+    seed: int,
+    max_new_tokens: int | None,
+    stop: list[str] | None,
+) -> Sampling:
+    """Returns the options of generation; wrong ones are refused before a model is loaded."""
+    from edge_glass.decoders.sampling import Sampling
+
+    return Sampling(
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        stop=tuple(stop or ()),
+    )
