@@ -46,9 +46,6 @@ app = typer.Typer(
 )
 
 
-app.add_typer(index_app, name="index")
-
-
 @app.callback()
 def root() -> None:
     """Keeps `edge-glass` a group of subcommands, even if only one is installed."""
@@ -255,6 +252,7 @@ def search(
 
 
 app.command()(export)
+app.add_typer(index_app, name="index")
 
 
 @app.command()
