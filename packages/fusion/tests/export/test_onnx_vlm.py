@@ -102,7 +102,7 @@ def test_the_folder_answers_as_the_model(
     edge, image = EdgeVlm(out), Image.new("RGB", (60, 40), "red")
     assert edge.answer([image] * 3, QUESTIONS) == model.answer([image] * 3, QUESTIONS)
     with pytest.raises(ValueError, match="but the model has 64; shorten the question"):
-        edge.answer([image], ["dogs " * 60])
+        edge.answer([image], ["dogs " * 90])
     with pytest.raises(ValueError, match="question 1 of 1 is empty"):
         edge.answer([image], [" "])
     # a graph whose weights have changed is refused

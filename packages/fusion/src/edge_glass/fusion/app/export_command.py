@@ -11,7 +11,9 @@ import typer
 def export(
     format_name: Annotated[
         str,
-        typer.Argument(metavar="FORMAT", help="onnx, sentence-transformers; see docs/export.md."),
+        typer.Argument(
+            metavar="FORMAT", help="onnx, peft, sentence-transformers; see docs/export.md."
+        ),
     ],
     model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
     out: Annotated[Path, typer.Argument(help="A new folder.")],
