@@ -15,6 +15,7 @@ from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.describing import describing_instruction
 from edge_glass.fusion.generation import stream_answer
 from edge_glass.fusion.prompt import check_questions
+from edge_glass.fusion.search.files import read_fault
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 
@@ -67,6 +68,8 @@ def read_image(path: Path) -> Image.Image:
         return to_rgb(decode_image(path.read_bytes()))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such image; give the path of an image file") from None
+    except OSError as error:
+        raise OSError(f"{path}: {read_fault(error)}") from None
     except BadImageError as error:
         raise ValueError(f"{path}: not a readable image ({error.detail})") from None
 
