@@ -18,9 +18,9 @@ from edge_glass.fusion.app.ask import (
     ask_image,
     describe_image,
     load_model,
-    read_image,
     run_chat,
 )
+from edge_glass.fusion.app.image_file import read_image
 from edge_glass.fusion.generation import stream_answer
 
 QUESTIONS = ["how many dogs are there?", "where is the cat?", "what colour is it?", "what?"]

@@ -13,8 +13,10 @@ batches of one size.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -26,6 +28,7 @@ from torch import Tensor, nn
 from edge_glass.encoders.base import TextEncoder, VisionEncoder
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint, save_checkpoint
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
+from edge_glass.encoders.hub import find_model_folder, publish_folder
 from edge_glass.encoders.matryoshka import truncate
 
 DualEncoderT = TypeVar("DualEncoderT", bound="DualEncoder")
@@ -177,20 +180,35 @@ class DualEncoder(nn.Module):
         """Writes config.json and model.safetensors; equal models give equal bytes."""
         save_checkpoint(folder, self.config.to_dict(), self.saved_state())
 
+    def push_to_hub(self, repo_id: str, *, card: str = "", private: bool = False) -> str:
+        """Publishes the model on the Hugging Face Hub, and returns the commit.
+
+        `edge-glass push` also writes a card with figures and hashes.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return publish_folder(Path(folder), repo_id, card=card, private=private)
+
     @classmethod
     def from_pretrained(
-        cls: type[DualEncoderT], folder: str | os.PathLike[str], *, load_encoders: bool = True
+        cls: type[DualEncoderT],
+        folder: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        load_encoders: bool = True,
     ) -> DualEncoderT:
         """Loads what `save_pretrained` wrote, in evaluation mode.
 
-        `load_encoders` also builds the frozen encoders, which `encode_image` and `encode_text`
-        need. Without them the model takes features, and `add_encoders` builds one later.
+        `folder` may be a hub id, with its commit as `revision`. `load_encoders` also builds the
+        frozen encoders, which `encode_image` and `encode_text` need. Without them the model takes
+        features, and `add_encoders` builds one later.
 
         Raises:
             CheckpointError: if a file is missing or broken, or names or shapes don't agree.
             ConfigError: if the config is not that of a dual encoder.
             ValueError: if an encoder has a different dim or grid than the config.
         """
+        folder = find_model_folder(folder, revision)
         values, tensors = load_checkpoint(folder)
         config = DualEncoderConfig.from_dict(values, where=f"{folder}/config.json")
         vision, text = config.build_encoders() if load_encoders else (None, None)

@@ -8,6 +8,7 @@ different order for a different number of rows, and padding changes sums too.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from edge_glass.decoders.sampling import Sampling, generate
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.checkpoint import check_tensors
+from edge_glass.encoders.hub import find_model_folder, publish_folder
 from edge_glass.fusion.base import FusedInputs, VlmOutput
 from edge_glass.fusion.checkpoint import load_vlm, save_vlm
 from edge_glass.fusion.compute import autocast
@@ -251,22 +253,30 @@ class VisionLanguageModel(nn.Module):
         """Writes config.json, model.safetensors and the tokenizer; see `checkpoint.save_vlm`."""
         save_vlm(Path(folder), self.config, self.tokenizer, self.saved_state())
 
+    def push_to_hub(self, repo_id: str, *, card: str = "", private: bool = False) -> str:
+        """Publishes the model on the Hugging Face Hub; see `DualEncoder.push_to_hub`."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return publish_folder(Path(folder), repo_id, card=card, private=private)
+
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, load_vision_encoder: bool = True
+        cls, folder: str | Path, *, revision: str | None = None, load_vision_encoder: bool = True
     ) -> VisionLanguageModel:
         """Loads a folder written by `save_pretrained`, strictly, in evaluation mode.
 
-        `load_vision_encoder` also builds the frozen encoder, which `answer` needs.
+        `folder` may be a hub id, with its commit as `revision`. `load_vision_encoder` also builds
+        the frozen encoder, which `answer` needs.
 
         Raises:
             ValueError: if the folder holds no vision-language model, or a broken one.
         """
-        config, tokenizer, tensors = load_vlm(Path(folder))
+        folder = find_model_folder(folder, revision)
+        config, tokenizer, tensors = load_vlm(folder)
         # Fresh weights are drawn and then overwritten: the caller's generator stays untouched.
         with torch.random.fork_rng(devices=[]):
             model = cls(config, tokenizer)
-        model.load_saved_state(tensors, where=str(Path(folder) / "model.safetensors"))
+        model.load_saved_state(tensors, where=str(folder / "model.safetensors"))
         if load_vision_encoder:
             model.add_vision_encoder()
         return model.eval()
