@@ -12,6 +12,7 @@ import pytest
 
 import tiny_sources
 from edge_glass.training.ingest.project import View
+from edge_glass.training.ingest.reading.columns import parse_columns
 from edge_glass.training.ingest.reading.records import RowProblem
 from edge_glass.training.ingest.reading.source import Source
 from edge_glass.training.ingest.reading.texts import text_of
@@ -62,3 +63,16 @@ def test_an_empty_cell_of_a_label_drops_no_row(tmp_path: Path) -> None:
     source = Source(path=tmp_path / "source")
     report = import_data(source, tmp_path / "out", ImportConfig(), View(size=32))
     assert (report.rows["captions"], dict(report.dropped)) == (4, {})
+
+
+def test_a_row_whose_caption_columns_are_all_empty_is_counted(tmp_path: Path) -> None:
+    tiny_sources.write_images(tmp_path / "source")
+    lines = "image,caption,title\nred.png,a,\nblue.png,,b\ngreen.png,,\n"
+    (tmp_path / "source/captions.csv").write_text(lines)
+    source = Source(
+        path=tmp_path / "source", columns=parse_columns("caption=caption,caption=title")
+    )
+    report = import_data(source, tmp_path / "out", ImportConfig(), View(size=32))
+    assert (report.rows["captions"], dict(report.dropped)) == (2, {"empty_caption": 1})
+    (drop,) = report.examples["empty_caption"]
+    assert (drop.file, drop.line, drop.detail) == ("captions.csv", 4, "nothing in caption, title")

@@ -38,7 +38,7 @@ def row_record(
     captions: list[str] = []
     for name in columns.captions:
         value = row.get(name)
-        if is_missing(value) and len(columns.captions) > 1:
+        if (is_missing(value) or value == "") and len(columns.captions) > 1:
             continue  # of several columns, not every one is filled in each row
         kept, problems = texts_of(value, "caption")
         captions += kept
@@ -49,6 +49,8 @@ def row_record(
             questions = list(_questions(row, columns))
         except RowProblem as fault:
             faults.append(fault)
+    if not (captions or questions or faults):
+        faults.append(RowProblem("empty_caption", f"nothing in {', '.join(columns.captions)}"))
     own = row.get(columns.split) if columns.split else None
     if not is_missing(own) and own != "":
         split = split_name(text_of(own, "split"))
