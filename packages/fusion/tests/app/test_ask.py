@@ -155,6 +155,17 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
             read_image(tmp_path / name)
 
 
+def test_a_path_that_cannot_be_read_is_one_line_in_words(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("a.png")
+    for name, reason in (
+        ("a.png", "a link that leads back to itself"),
+        ("x" * 300, r"can't be read \(File name too long\)"),
+        (".", r"can't be read \(Is a directory\)"),
+    ):
+        with pytest.raises(OSError, match=f": {reason}$"):
+            read_image(tmp_path / name)
+
+
 def test_what_is_asked_is_checked_before_the_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="question 2 of 2 is empty"):
         asked(tmp_path / "nowhere.png", ["what?", " "], tmp_path)

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.fusion.app.export_command import export
 from edge_glass.fusion.app.index_command import index_app
 from edge_glass.fusion.app.options import (
@@ -295,5 +296,14 @@ def main() -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("EDGE_GLASS_TRACEBACK") == "1":
             raise
-        typer.echo(f"edge-glass: {error}", err=True)
+        typer.echo(f"edge-glass: {_in_words(error)}", err=True)
         raise SystemExit(1) from error
+
+
+def _in_words(error: ValueError | OSError) -> str:
+    """Returns the message of an error; of one by the system, without its number."""
+    if not isinstance(error, OSError) or error.errno is None or not error.strerror:
+        return str(error)
+    name = error.filename
+    where = f"{shown(os.fsdecode(name))}: " if isinstance(name, str | bytes) else ""
+    return f"{where}{error.strerror}"

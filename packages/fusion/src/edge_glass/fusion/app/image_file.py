@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from edge_glass.encoders.file_names import read_fault
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 
 
@@ -20,5 +21,7 @@ def read_image(path: Path) -> Image.Image:
         return to_rgb(decode_image(path.read_bytes()))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such image; give the path of an image file") from None
+    except OSError as error:
+        raise OSError(f"{path}: {read_fault(error)}") from None
     except BadImageError as error:
         raise ValueError(f"{path}: not a readable image ({error.detail})") from None

@@ -6,7 +6,6 @@ content decides.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_glass.encoders.checkpoint import CONFIG_FILE, TENSORS_FILE
-from edge_glass.encoders.file_names import IMAGE_SUFFIXES, is_hidden
+from edge_glass.encoders.file_names import IMAGE_SUFFIXES, is_hidden, read_fault
 from edge_glass.encoders.files import sha256_of
 from edge_glass.encoders.towers.pretrained import PACKAGE, package_folder
 
@@ -99,15 +98,6 @@ def folder_images(folder: Path) -> FolderImages:
                 if stat.S_ISREG(status.st_mode):
                     found[name] = status
     return FolderImages(found=dict(sorted(found.items())), left_out=left_out)
-
-
-def read_fault(error: OSError) -> str:
-    """Returns in words why a file could not be read."""
-    if error.errno == errno.ELOOP:
-        return "a link that leads back to itself"
-    if error.errno == errno.ENOENT:
-        return "a link to a file that does not exist, or a file that was just deleted"
-    return f"can't be read ({error.strerror})"
 
 
 def is_image_name(name: str) -> bool:

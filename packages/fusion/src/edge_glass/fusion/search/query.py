@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_glass.encoders.checkpoint import CheckpointError
-from edge_glass.encoders.file_names import shown
+from edge_glass.encoders.file_names import read_fault, shown
 from edge_glass.encoders.files import write_atomic
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.search.codes import (
@@ -26,7 +26,7 @@ from edge_glass.fusion.search.codes import (
     nearest_rows,
 )
 from edge_glass.fusion.search.embedder import Embedder, load_embedder
-from edge_glass.fusion.search.files import is_image_name, read_fault, same_model
+from edge_glass.fusion.search.files import is_image_name, same_model
 from edge_glass.fusion.search.index import ImageIndex
 from edge_glass.fusion.search.location import index_location
 from edge_glass.fusion.search.update import IndexUpdater

@@ -18,10 +18,11 @@ from threading import Lock
 
 from PIL import Image
 
+from edge_glass.encoders.file_names import read_fault
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.processors import num_cpus
 from edge_glass.fusion.search.embedder import Embedder
-from edge_glass.fusion.search.files import FileStamp, folder_images, read_fault
+from edge_glass.fusion.search.files import FileStamp, folder_images
 from edge_glass.fusion.search.index import ImageIndex, IndexedImage, Vector
 from edge_glass.fusion.sheets.contact_sheet import is_sheet
 
