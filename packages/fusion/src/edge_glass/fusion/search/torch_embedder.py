@@ -12,8 +12,8 @@ from PIL import Image
 
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.fusion.search.embedder import Vectors
 from edge_glass.fusion.search.files import model_stamp
+from edge_glass.fusion.search.index import Vector
 
 _GPU_BATCH = 16
 
@@ -38,15 +38,15 @@ class TorchEmbedder:
         """Builds the frozen vision encoder."""
         self.model.add_encoders(vision=True)
 
-    def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
+    def embed_images(self, images: Sequence[Image.Image]) -> Vector:
         self.prepare_images()
         size = None if self._device == "cpu" else _GPU_BATCH
-        vectors: Vectors = self.model.encode_image(images, batch_size=size).numpy()
+        vectors: Vector = self.model.encode_image(images, batch_size=size).numpy()
         return vectors
 
-    def embed_text(self, text: str) -> Vectors:
+    def embed_text(self, text: str) -> Vector:
         self.model.add_encoders(text=True)
-        vector: Vectors = self.model.encode_text([text])[0].numpy()
+        vector: Vector = self.model.encode_text([text])[0].numpy()
         return vector
 
     def one_thread(self) -> AbstractContextManager[None]:
