@@ -32,6 +32,7 @@ ALLOWED = {
     r"edge_glass\.training\.stages\.\w+\.run": "runtime/run_stage.py finds it by the stage's name",
     r"edge_glass\.training\.stream\.parquet_dataset\.loader": "for programs such as that of "
     "docs/loading.md; no stage reads Parquet while it trains",
+    r"edge_glass\.fusion\.evaluators\..*": "lmms-eval and CLIP_benchmark call them",
     r"edge_glass\..*\.push_to_hub": "for programs; `edge-glass push` uploads a saved folder",
     r"edge_glass\.tools\.create\.\w+\.NAME": "the file name of the notebook",
 }

@@ -84,7 +84,11 @@ def foreign_imports(path: Path) -> set[str]:
 def distributions_of(module: str) -> set[str]:
     """Returns the canonical names of the distributions that have the module."""
     # extras that the environment lacks; most distributions have the name of their module
-    not_installed = {"pillow_heif": ["pillow-heif"], "pillow_jxl": ["pillow-jxl-plugin"]}
+    not_installed = {
+        "faiss": ["faiss-cpu"],
+        "pillow_heif": ["pillow-heif"],
+        "pillow_jxl": ["pillow-jxl-plugin"],
+    }
     found = distributions_of_modules().get(module) or not_installed.get(module, [module])
     return set(map(canonicalize_name, found))
 

@@ -18,9 +18,9 @@ from edge_glass.fusion.app.ask import (
     ask_image,
     describe_image,
     load_model,
-    read_image,
     run_chat,
 )
+from edge_glass.fusion.app.image_file import read_image
 from edge_glass.fusion.generation import stream_answer
 
 QUESTIONS = ["how many dogs are there?", "where is the cat?", "what colour is it?", "what?"]
@@ -152,6 +152,17 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
     for name, content in (("cut.png", whole[:500]), ("empty.png", b""), ("page.png", b"<html>")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"{name}: not a readable image"):
+            read_image(tmp_path / name)
+
+
+def test_a_path_that_cannot_be_read_is_one_line_in_words(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("a.png")
+    for name, reason in (
+        ("a.png", "a link that leads back to itself"),
+        ("x" * 300, r"can't be read \(File name too long\)"),
+        (".", r"can't be read \(Is a directory\)"),
+    ):
+        with pytest.raises(OSError, match=f": {reason}$"):
             read_image(tmp_path / name)
 
 

@@ -49,6 +49,14 @@ def test_a_missing_image_is_one_line() -> None:
     )
 
 
+def test_a_fault_of_the_system_has_a_name_and_no_number(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text("{}")
+    done = run("search", "a dog", str(tmp_path / ("x" * 300)))
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("File name too long")
+    assert "Errno" not in done.stderr
+
+
 def test_a_broken_image_is_one_line(tmp_path: Path) -> None:
     image = tmp_path / "page.png"
     image.write_text("<html>not found</html>")

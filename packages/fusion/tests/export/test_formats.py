@@ -42,8 +42,10 @@ def test_a_folder_with_content_is_left_alone(dual_folder: Path, tmp_path: Path) 
 
 
 def test_every_writer_can_be_imported() -> None:
-    import importlib
+    import importlib.util
 
     for name, each in FORMATS.items():
         module, _, function = each.writer.partition(":")
+        if each.extra == "onnx" and importlib.util.find_spec("onnxruntime") is None:
+            continue  # CI installs the extra
         assert callable(getattr(importlib.import_module(module), function)), name

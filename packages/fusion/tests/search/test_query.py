@@ -19,7 +19,7 @@ from edge_glass.fusion.search.query import (
     search_folder,
     update_folder,
 )
-from edge_glass.fusion.search.update import one_torch_thread
+from edge_glass.fusion.search.torch_embedder import TorchEmbedder, one_torch_thread
 
 
 def names(result: SearchResult) -> list[str]:
@@ -67,7 +67,7 @@ def test_an_image_finds_itself_first(image_folder: Path, dual_folder: Path) -> N
 def test_a_text_query_builds_no_vision_encoder(image_folder: Path, dual_folder: Path) -> None:
     search_folder("a dog", image_folder, model_folder=dual_folder)
     model = DualEncoder.from_pretrained(dual_folder, load_encoders=False)
-    index, updater = update_folder(image_folder, model, dual_folder)
+    index, updater = update_folder(image_folder, TorchEmbedder(dual_folder, model))
     assert model.vision is None
     assert updater.num_encoded == 0
     assert len(index.paths()) == 8
@@ -155,7 +155,7 @@ def test_a_link_to_itself_is_named(image_folder: Path) -> None:
         ({"top": 0}, "top is 0, expected at least 1"),
         ({"dim": 5}, r"dim is 5, expected one that the model was trained at: \[24, 8, 4\]"),
         ({"folder": Path("nowhere")}, "nowhere: no such folder"),
-        ({"model_folder": Path("nowhere")}, "nowhere is not a checkpoint"),
+        ({"model_folder": Path("nowhere")}, "so it is not a checkpoint"),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(
@@ -282,3 +282,30 @@ def test_two_searches_at_once_both_answer(image_folder: Path, dual_folder: Path)
     assert [complaints for _, complaints in done] == ["", ""]
     again = search_folder("a red car", image_folder, model_folder=dual_folder)
     assert again.num_encoded == 0
+
+
+@pytest.mark.parametrize("precision", ["int8", "1bit"])
+def test_a_search_with_codes_finds_the_same(
+    image_folder: Path, dual_folder: Path, precision: str
+) -> None:
+    plain = search_folder("a red thing", image_folder, model_folder=dual_folder, top=3)
+    for _ in range(2):  # codes that are new, and codes of the index
+        found = search_folder(
+            "a red thing", image_folder, model_folder=dual_folder, top=3, dim=8, precision=precision
+        )
+        assert found.found == plain.found
+    # an image that comes later has codes too
+    Image.new("RGB", (30, 40), "orange").save(image_folder / "orange.png")
+    query = str(image_folder / "orange.png")
+    result = search_folder(
+        query, image_folder, model_folder=dual_folder, dim=8, precision=precision, top=1
+    )
+    assert names(result) == ["orange.png"]
+    assert result.num_images == 9
+
+
+def test_an_unknown_runtime_or_precision_is_refused(image_folder: Path, dual_folder: Path) -> None:
+    with pytest.raises(ValueError, match="runtime is tvm, expected one of torch, onnx"):
+        search_folder("a", image_folder, model_folder=dual_folder, runtime="tvm")
+    with pytest.raises(ValueError, match="precision is int4, expected one of"):
+        search_folder("a", image_folder, model_folder=dual_folder, precision="int4")

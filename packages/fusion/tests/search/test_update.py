@@ -14,7 +14,8 @@ from PIL import Image
 
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.fusion.search.index import ImageIndex
-from edge_glass.fusion.search.update import IndexUpdater, one_torch_thread
+from edge_glass.fusion.search.torch_embedder import TorchEmbedder, one_torch_thread
+from edge_glass.fusion.search.update import IndexUpdater
 
 
 def update(
@@ -22,7 +23,11 @@ def update(
 ) -> tuple[ImageIndex, IndexUpdater]:
     index = ImageIndex.load(place) or ImageIndex(model={"device": "cpu", "files": {}})
     updater = IndexUpdater(
-        index, image_folder, model, lambda changed: changed.save(place), num_workers=num_workers
+        index,
+        image_folder,
+        TorchEmbedder(place, model),
+        lambda changed: changed.save(place),
+        num_workers=num_workers,
     )
     updater.run()
     return index, updater
@@ -122,6 +127,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.fusion.search.torch_embedder import TorchEmbedder
 from edge_glass.fusion.search.update import IndexUpdater
 from edge_glass.fusion.search.index import ImageIndex
 model, image_folder, place = map(Path, sys.argv[1:])
@@ -132,7 +138,8 @@ def save(index):
 
 index = ImageIndex(model={"device": "cpu", "files": {}})
 dual = DualEncoder.from_pretrained(model, load_encoders=False)
-IndexUpdater(index, image_folder, dual, save, save_seconds=0.0, num_workers=1).run()
+embedder = TorchEmbedder(model, dual)
+IndexUpdater(index, image_folder, embedder, save, save_seconds=0.0, num_workers=1).run()
 """
 
 

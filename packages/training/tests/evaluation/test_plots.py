@@ -52,6 +52,12 @@ def draw_accuracy(path: Path) -> None:
     accuracy_figure(path, {"model": {"count": 0.7, "where": 0.5}, "blind": {"count": 0.3}}, "VQA")
 
 
+def test_a_caption_with_dollars_is_no_formula(tmp_path: Path) -> None:
+    names = [r"from $\frac to $5 {", "$x^2$", "costs $5"]
+    similarity_figure(tmp_path / "plot.png", IMAGE[:3] @ TEXT[:3].T, names)
+    tsne_figure(tmp_path / "map.png", IMAGE, TEXT, [names[place % 3] for place in range(20)])
+
+
 FIGURES = [draw_recall, draw_similarity, draw_tsne, draw_accuracy]
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import tiny_sources
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.detection import READERS, find_format
 from edge_glass.training.ingest.image_reader import ImageReader
@@ -142,3 +143,28 @@ def test_excluded_images_are_counted_with_their_line(tmp_path: Path) -> None:
     listed.write_text("# nothing\n")
     with pytest.raises(DataError, match="has no line"):
         Exclusion(listed)
+
+
+def test_a_name_in_a_tar_may_have_more_dots(tmp_path: Path) -> None:
+    members = [
+        ("a.2020.png", picture("red", 0)),
+        ("a.2020.txt", b"a red disc"),
+        ("b.png", picture("blue", 0)),
+        ("b.other.txt", b"not this"),
+        ("b.txt", b"a blue disc"),
+    ]
+    tiny_sources.write_tar(tmp_path / "source/a.tar", members, "w")
+    records, drops = read(tmp_path / "source")
+    assert ([each.captions for each in records], drops) == (
+        [("a red disc",), ("a blue disc",)],
+        [],
+    )
+
+
+def test_vqa_may_name_its_part_behind_the_questions(tmp_path: Path) -> None:
+    tiny_sources.vqa(tmp_path)
+    path = tmp_path / "v2_OpenEnded_mscoco_train2014_questions.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({key: whole[key] for key in ("questions", "data_subtype")}))
+    records, drops = read(tmp_path)
+    assert (len(records), drops) == (16, [])

@@ -74,11 +74,12 @@ def reason(path: str) -> str:
 @pytest.mark.slow
 def test_captions_alone(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_source({"caption": "a {colour} disc."})
-    params = import_source()
+    params = import_source(evaluate_align={"zero_shot": {"class_names": "group", "data": "tiny"}})
     for stage in STAGES:
         stage.run(params)
     printed = capfd.readouterr()
     said = printed.out + printed.err
+    assert "zero_shot is for the data set tiny and is left out; the data set is mine" in said
     for name in ("vlm_qa", "evaluate_vlm_qa"):
         assert said.count(f"{name}: nothing to do: the data set has no questions") == (
             2 if name == "vlm_qa" else 1
@@ -93,6 +94,7 @@ def test_captions_alone(folder: Path, capfd: pytest.CaptureFixture[str]) -> None
         assert reason(path) == "the data set has no questions"
     retrieval = json.loads(Path("metrics/evaluate_align.json").read_text())
     assert set(retrieval) == {"val"}
+    assert "zero_shot" not in retrieval["val"]
     assert Path("plots/align/plots/metrics/recall_val.tsv").is_file()
     page = results_page(folder)
     assert "  the data set has no questions" in page

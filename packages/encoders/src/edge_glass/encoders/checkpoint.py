@@ -5,7 +5,7 @@ new one. What is unusual: model.safetensors carries the config a second time. A 
 the old config.json, then replaces model.safetensors, then writes the new config.json; while there
 is no config.json, the inner copy counts. A kill at any moment thus leaves the old checkpoint or the
 new one, never a mixture. A lock keeps two writers of the same folder apart. Equal input gives equal
-bytes.
+bytes. Arrays are written and read without torch.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from edge_glass.encoders.files import NO_CONTENT, folder_lock, make_folder, sync, write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CONFIG_FILE = "config.json"
 TENSORS_FILE = "model.safetensors"
@@ -34,7 +37,7 @@ class CheckpointError(ValueError):
 def save_checkpoint(
     folder: str | os.PathLike[str],
     config: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor] | Mapping[str, NDArray[Any]],
     files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Writes a checkpoint; other files in the folder are left alone.
@@ -42,7 +45,7 @@ def save_checkpoint(
     Args:
         folder: made if it does not exist.
         config: what JSON can hold.
-        tensors: name to tensor, on any device.
+        tensors: name to tensor, on any device, or name to array.
         files: further files, name to content, such as those of a tokenizer.
 
     Raises:
@@ -54,9 +57,7 @@ def save_checkpoint(
     if taken:
         raise ValueError(f"files names {sorted(taken)}, which the checkpoint writes itself")
     text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    ordered = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    # One metadata key only: safetensors writes several in no fixed order.
-    packed = save(ordered, {METADATA_KEY: text})
+    packed = _packed(tensors, text)
     make_folder(folder)
     with folder_lock(folder):
         for name in sorted(files):
@@ -75,7 +76,33 @@ def load_checkpoint(
     Raises:
         CheckpointError: if a file is missing or broken.
     """
-    folder = Path(folder)
+    return _load(Path(folder), "pt")
+
+
+def load_arrays(
+    folder: str | os.PathLike[str],
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Reads what `save_checkpoint` wrote: the config, and the tensors as arrays.
+
+    Raises:
+        CheckpointError: if a file is missing or broken.
+    """
+    return _load(Path(folder), "np")
+
+
+def _packed(tensors: Mapping[str, Any], text: str) -> bytes:
+    # One metadata key only: safetensors writes several in no fixed order.
+    metadata, names = {METADATA_KEY: text}, sorted(tensors)
+    if any(isinstance(each, np.ndarray) for each in tensors.values()):
+        from safetensors.numpy import save as save_arrays
+
+        return save_arrays({name: np.ascontiguousarray(tensors[name]) for name in names}, metadata)
+    from safetensors.torch import save
+
+    return save({name: tensors[name].detach().cpu().contiguous() for name in names}, metadata)
+
+
+def _load(folder: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
     config_path, tensors_path = folder / CONFIG_FILE, folder / TENSORS_FILE
     if not tensors_path.is_file():
         note = folder / NO_CONTENT
@@ -88,7 +115,7 @@ def load_checkpoint(
         )
     try:
         with folder_lock(folder, shared=True):
-            with safe_open(tensors_path, framework="pt") as file:
+            with safe_open(tensors_path, framework=framework) as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if config_path.is_file():

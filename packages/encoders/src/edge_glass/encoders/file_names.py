@@ -1,10 +1,11 @@
-"""Names of files: which are images, which are left behind by other programs, how they are printed.
+"""Names of files: which are images, which other programs left behind, how they are printed.
 
 A name that is not UTF-8 is a `str` with lone surrogates, as Python's `os.fsdecode` returns it.
 """
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 
 IMAGE_SUFFIXES = (
@@ -27,6 +28,15 @@ def is_hidden(name: str) -> bool:
     """Returns whether a file or folder is left out because of its name, without its folder."""
     lower = name.lower()
     return lower.startswith(".") or lower in HIDDEN or lower.endswith(UNFINISHED)
+
+
+def read_fault(error: OSError) -> str:
+    """Returns in words why a file could not be read."""
+    if error.errno == errno.ELOOP:
+        return "a link that leads back to itself"
+    if error.errno == errno.ENOENT:
+        return "a link to a file that does not exist, or a file that was just deleted"
+    return f"can't be read ({error.strerror})"
 
 
 def shown(name: str) -> str:

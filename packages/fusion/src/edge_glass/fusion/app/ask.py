@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
 from torch import Tensor
 
 from edge_glass.decoders.sampling import Sampling
 from edge_glass.encoders.device import place_model
-from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
+from edge_glass.fusion.app.image_file import read_image
 from edge_glass.fusion.describing import describing_instruction
 from edge_glass.fusion.generation import stream_answer
 from edge_glass.fusion.prompt import check_questions
@@ -54,21 +53,6 @@ def describe_image(
     yield from stream_answer(
         model, model.encode([image]), describing_instruction(words), sampling=sampling
     )
-
-
-def read_image(path: Path) -> Image.Image:
-    """Reads an image file completely, as upright RGB.
-
-    Raises:
-        OSError: if the file does not exist or can't be read.
-        ValueError: if the file is not an image, or a broken one.
-    """
-    try:
-        return to_rgb(decode_image(path.read_bytes()))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such image; give the path of an image file") from None
-    except BadImageError as error:
-        raise ValueError(f"{path}: not a readable image ({error.detail})") from None
 
 
 def load_model(folder: Path) -> VisionLanguageModel:

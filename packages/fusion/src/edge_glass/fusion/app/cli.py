@@ -10,19 +10,27 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from edge_glass.encoders.file_names import shown
+from edge_glass.fusion.app.export_command import export
+from edge_glass.fusion.app.index_command import index_app
 from edge_glass.fusion.app.options import (
     MaxNewTokens,
+    Precision,
+    Runtime,
     Seed,
     Stop,
     Temperature,
     TopP,
+    check_greedy,
     check_png,
+    check_runtime,
     make_sampling,
 )
 
@@ -54,6 +62,7 @@ def ask(
     seed: Seed = 0,
     max_new_tokens: MaxNewTokens = None,
     stop: Stop = None,
+    runtime: Runtime = "torch",
     sheet: Annotated[
         Path | None,
         typer.Option(help="Also draw the answers, with the points that they name, into this PNG."),
@@ -65,14 +74,22 @@ def ask(
     Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
     """
     check_png(sheet)
-    from edge_glass.fusion.app.ask import ask_image, read_image
     from edge_glass.fusion.app.terminal import json_line, write_piece
 
-    sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
+    answers: Iterable[Iterable[str]]
+    if runtime == "onnx":
+        from edge_glass.fusion.app.ask_onnx import ask_exported
+
+        check_greedy(temperature, top_p, seed, max_new_tokens, stop)
+        answers = ask_exported(image, questions, model)
+    else:
+        from edge_glass.fusion.app.ask import ask_image
+
+        check_runtime(runtime)
+        sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
+        answers = ask_image(image, questions, model, sampling)
     answered: list[tuple[str, str]] = []
-    for question, pieces in zip(
-        questions, ask_image(image, questions, model, sampling), strict=True
-    ):
+    for question, pieces in zip(questions, answers, strict=True):
         if as_json:
             answer = "".join(pieces)
             typer.echo(json_line(image=str(image), question=question, answer=answer))
@@ -85,6 +102,7 @@ def ask(
             typer.echo()
         answered.append((question, answer))
     if sheet is not None:
+        from edge_glass.fusion.app.image_file import read_image
         from edge_glass.fusion.sheets.answer_sheet import answer_sheet
 
         answer_sheet(sheet, read_image(image), answered)
@@ -146,7 +164,8 @@ def chat(
 
     Example: edge-glass chat scene.png
     """
-    from edge_glass.fusion.app.ask import Chat, load_model, read_image, run_chat
+    from edge_glass.fusion.app.ask import Chat, load_model, run_chat
+    from edge_glass.fusion.app.image_file import read_image
     from edge_glass.fusion.app.terminal import typed_lines, write_piece
 
     read_image(image)  # report a wrong path before the model takes time to load
@@ -185,6 +204,8 @@ def search(
     index: Annotated[
         Path | None, typer.Option(help="Folder of the index; default FOLDER/.edge_glass_index.")
     ] = None,
+    runtime: Runtime = "torch",
+    precision: Precision = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """Find the images of a folder that are most like a text or an image.
@@ -202,7 +223,15 @@ def search(
         typer.echo(f"edge-glass: {message}", err=True)
 
     result = search_folder(
-        query, folder, model_folder=model, dim=dim, top=top, index_folder=index, notify=notify
+        query,
+        folder,
+        model_folder=model,
+        dim=dim,
+        top=top,
+        index_folder=index,
+        runtime=runtime,
+        precision=precision,
+        notify=notify,
     )
     if result.left_out:
         notify(f"images left out: {len(result.left_out)}")
@@ -223,29 +252,8 @@ def search(
         draw_search(sheet, query, folder, result)
 
 
-@app.command()
-def export(
-    format_name: Annotated[
-        str,
-        typer.Argument(metavar="FORMAT", help="onnx, sentence-transformers; see docs/export.md."),
-    ],
-    model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
-    out: Annotated[Path, typer.Argument(help="A new folder.")],
-    data: Annotated[
-        Path, typer.Option(help="Prepared data that the exported model is compared on.")
-    ] = Path("artifacts/prepared"),
-    precision: Annotated[
-        list[str] | None, typer.Option(help="fp32 or int8 (onnx); both by default.")
-    ] = None,
-) -> None:
-    """Write a model in a format that other tools read.
-
-    Example: edge-glass export onnx models/align exported
-    """
-    from edge_glass.fusion.export.formats import PRECISIONS, export_model
-
-    export_model(format_name, model, out, data=data, precisions=precision or PRECISIONS)
-    typer.echo(f"{out}: {format_name}")
+app.command()(export)
+app.add_typer(index_app, name="index")
 
 
 @app.command()
@@ -288,5 +296,14 @@ def main() -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("EDGE_GLASS_TRACEBACK") == "1":
             raise
-        typer.echo(f"edge-glass: {error}", err=True)
+        typer.echo(f"edge-glass: {_in_words(error)}", err=True)
         raise SystemExit(1) from error
+
+
+def _in_words(error: ValueError | OSError) -> str:
+    """Returns the message of an error; of one by the system, without its number."""
+    if not isinstance(error, OSError) or error.errno is None or not error.strerror:
+        return str(error)
+    name = error.filename
+    where = f"{shown(os.fsdecode(name))}: " if isinstance(name, str | bytes) else ""
+    return f"{where}{error.strerror}"

@@ -10,6 +10,15 @@ import typer
 if TYPE_CHECKING:
     from edge_glass.decoders.sampling import Sampling
 
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32, int8 or 1bit: the numbers that choose candidates; full vectors rank."
+    ),
+]
+Runtime = Annotated[
+    str, typer.Option(help="torch, or onnx for a folder that `edge-glass export onnx` wrote.")
+]
 Temperature = Annotated[
     float, typer.Option(help="Draw words at random; higher varies more. 0 is greedy.")
 ]
@@ -48,3 +57,15 @@ def make_sampling(
         max_new_tokens=max_new_tokens,
         stop=tuple(stop or ()),
     )
+
+
+def check_runtime(runtime: str) -> None:
+    """Refuses an unknown runtime."""
+    if runtime not in ("torch", "onnx"):
+        raise ValueError(f"runtime is {runtime}, expected torch or onnx")
+
+
+def check_greedy(*options: object) -> None:
+    """Refuses options of sampling that are not the defaults: exported models answer greedily."""
+    if options != (0.0, 1.0, 0, None, None):
+        raise ValueError("--runtime onnx answers greedily: leave out the options of sampling")

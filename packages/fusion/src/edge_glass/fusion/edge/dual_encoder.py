@@ -58,6 +58,16 @@ class EdgeDualEncoder:
         ids = np.array([self._tokenizer.encode(text).ids], np.int64)
         return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
+    @property
+    def vision_file(self) -> str:
+        """The file of the vision graph in the folder."""
+        name: str = self.folder.config["graphs"][self.folder.precision]["vision_model"]
+        return name
+
+    def load_vision(self) -> None:
+        """Loads the vision graph, unless it is loaded."""
+        _ = self._vision
+
     def _check_dim(self, dim: int | None) -> None:
         if dim is not None and not 1 <= dim <= self.dims[0]:
             raise ValueError(

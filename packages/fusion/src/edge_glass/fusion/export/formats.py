@@ -45,6 +45,11 @@ FORMATS: dict[str, Format] = {
         extra="onnx",
         has_parity_check=True,
     ),
+    "peft": Format(
+        writer="edge_glass.fusion.export.peft:write_folder",
+        reads="vision-language model",
+        extra="lora",
+    ),
 }
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from edge_glass.encoders.images import decode_image, to_rgb
 
-MAX_IMAGES, NUM_QUESTIONS = 500, 300
+MAX_IMAGES, NUM_QUESTIONS = 1000, 300
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,20 +6,21 @@ content decides.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_glass.encoders.checkpoint import CONFIG_FILE, TENSORS_FILE
-from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
-from edge_glass.encoders.file_names import IMAGE_SUFFIXES, is_hidden
+from edge_glass.encoders.file_names import IMAGE_SUFFIXES, is_hidden, read_fault
 from edge_glass.encoders.files import sha256_of
 from edge_glass.encoders.towers.pretrained import PACKAGE, package_folder
+
+if TYPE_CHECKING:
+    from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 
 # A drawing is listed as left out, with the reason.
 SEARCHED_SUFFIXES = (*IMAGE_SUFFIXES, ".svg")
@@ -99,15 +100,6 @@ def folder_images(folder: Path) -> FolderImages:
     return FolderImages(found=dict(sorted(found.items())), left_out=left_out)
 
 
-def read_fault(error: OSError) -> str:
-    """Returns in words why a file could not be read."""
-    if error.errno == errno.ELOOP:
-        return "a link that leads back to itself"
-    if error.errno == errno.ENOENT:
-        return "a link to a file that does not exist, or a file that was just deleted"
-    return f"can't be read ({error.strerror})"
-
-
 def is_image_name(name: str) -> bool:
     """Returns whether a name has an image's suffix."""
     return name.lower().endswith(SEARCHED_SUFFIXES)
@@ -123,17 +115,22 @@ def model_stamp(
     """
     files = {name: folder / name for name in (CONFIG_FILE, TENSORS_FILE)}
     files |= _vision_files(config)
+    return {
+        "device": device,
+        "encoders": version("edge-glass-encoders"),
+        "files": stamp_files(files, known),
+    }
+
+
+def stamp_files(files: Mapping[str, Path], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Stamps the files that exist, by name; `known` is a model's earlier stamp, or {}."""
     before = known.get("files", {})
     stamps = {
         name: stamp_file(path, FileStamp(**before[name]) if name in before else None)
         for name, path in sorted(files.items())
         if path.is_file()
     }
-    return {
-        "device": device,
-        "encoders": version("edge-glass-encoders"),
-        "files": {name: asdict(stamp) for name, stamp in stamps.items()},
-    }
+    return {name: asdict(stamp) for name, stamp in stamps.items()}
 
 
 def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edge_glass.encoders.checkpoint import (
     TENSORS_FILE,
     CheckpointError,
-    load_checkpoint,
+    load_arrays,
     save_checkpoint,
 )
+from edge_glass.fusion.search.codes import encode_rows, parse_name
 from edge_glass.fusion.search.files import FileStamp
 
 KIND = "edge-glass-image-index/"
@@ -50,11 +50,14 @@ class ImageIndex:
         images: by path in the folder; those with a fault have no embedding.
         vectors: normalised embeddings at the full width, by content (sha256), so that a file that
             was moved or copied needs no encoding.
+        codes: small copies of the vectors for quick searches, by name, see `codes.py`; they are
+            computed again when the index is saved.
     """
 
     model: dict[str, Any]
     images: dict[str, IndexedImage] = field(default_factory=dict)
     vectors: dict[str, Vector] = field(default_factory=dict)
+    codes: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def paths(self) -> list[str]:
         """Returns the paths of the images that have an embedding, in order."""
@@ -72,7 +75,7 @@ class ImageIndex:
         """
         target = query[:dim].astype(np.float64)
         square = np.square(target).sum()
-        rows = self._rows()
+        rows = self.rows()
         scores = np.empty(len(rows))
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK, :dim].astype(np.float64)
@@ -93,7 +96,9 @@ class ImageIndex:
             for path, each in sorted(self.images.items())
         }
         config = {"format": FORMAT, "model": self.model, "images": images}
-        save_checkpoint(folder, config, {"embeddings": torch.from_numpy(self._rows())})
+        rows = self.rows()
+        codes = {name: encode_rows(rows, *parse_name(name)) for name in self.codes}
+        save_checkpoint(folder, config, {"embeddings": rows, **codes})
 
     @classmethod
     def load(cls, folder: Path) -> ImageIndex | None:
@@ -105,27 +110,31 @@ class ImageIndex:
         """
         if not (folder / TENSORS_FILE).exists():
             return None
-        config, tensors = load_checkpoint(folder)
+        config, tensors = load_arrays(folder)
         found = str(config.get("format"))
         if not found.startswith((KIND, FORMER_KIND)):
             raise ValueError(
                 f"{folder} is not an image index; choose a different folder with --index"
             )
-        if found != FORMAT or set(tensors) != {"embeddings"}:
+        if found != FORMAT or "embeddings" not in tensors:
             raise CheckpointError(f"{folder} has format {found}, expected {FORMAT}")
         try:
             images = {_path(name): _image(values) for name, values in config["images"].items()}
             index = cls(model=dict(config["model"]), images=images)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder} holds a broken image index ({error!r})") from error
-        paths, rows = index.paths(), tensors["embeddings"].numpy()
+        paths, rows = index.paths(), tensors["embeddings"]
         if len(rows) != len(paths):
             raise CheckpointError(f"{folder} has {len(rows)} rows for {len(paths)} images")
         for path, row in zip(paths, rows, strict=True):
             index.vectors[images[path].stamp.sha256] = row
+        for name, codes in tensors.items():
+            if name != "embeddings" and len(codes) == len(rows):
+                index.codes[name] = codes
         return index
 
-    def _rows(self) -> NDArray[np.float32]:
+    def rows(self) -> NDArray[np.float32]:
+        """Returns the embeddings (n, E) in the order of `paths`."""
         vectors = [self.vectors[self.images[path].stamp.sha256] for path in self.paths()]
         return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
 

@@ -8,20 +8,28 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from edge_glass.encoders.checkpoint import CheckpointError
-from edge_glass.encoders.device import place_model
-from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.encoders.file_names import shown
+from edge_glass.encoders.file_names import read_fault, shown
 from edge_glass.encoders.files import write_atomic
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
-from edge_glass.fusion.search.files import is_image_name, model_stamp, read_fault, same_model
-from edge_glass.fusion.search.index import ImageIndex, Vector
+from edge_glass.fusion.search.codes import (
+    CANDIDATES,
+    check_precision,
+    code_name,
+    encode_rows,
+    nearest_rows,
+)
+from edge_glass.fusion.search.embedder import Embedder, load_embedder
+from edge_glass.fusion.search.files import is_image_name, same_model
+from edge_glass.fusion.search.index import ImageIndex
 from edge_glass.fusion.search.location import index_location
-from edge_glass.fusion.search.update import IndexUpdater, one_torch_thread
+from edge_glass.fusion.search.update import IndexUpdater
 from edge_glass.fusion.sheets.contact_sheet import FoundImage, search_sheet
 
 LEFT_OUT_FILE = "left_out.jsonl"
@@ -71,34 +79,45 @@ def search_folder(
     dim: int | None = None,
     top: int = 5,
     index_folder: Path | None = None,
+    runtime: str = "torch",
+    precision: str = "float32",
     notify: Callable[[str], None] = lambda _message: None,
 ) -> SearchResult:
     """Ranks the images of a folder by their likeness to a query; encodes what the index lacks.
 
     The query is a text, or the path of an image. `dim` is how many numbers of an embedding are
-    compared, one of the model's Matryoshka dims; None compares all. If `index_folder` is None, the
-    index is in `folder`, or in the user's cache. `notify` receives messages for people.
+    compared, one of the model's Matryoshka dims; None compares all. With a `precision` of int8 or
+    1bit these numbers choose candidates, which are ranked by their full vectors. If `index_folder`
+    is None, the index is in `folder`, or in the user's cache. `runtime` is torch, or onnx for the
+    folder of an exported model. `notify` receives messages for people.
     """
     image = _query_image(query)
     if top < 1:
         raise ValueError(f"top is {top}, expected at least 1 image")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder; give a folder of images")
-    model = DualEncoder.from_pretrained(model_folder, load_encoders=False)
-    dims = model.config.matryoshka_dims
-    if dim is not None and dim not in dims:
-        raise ValueError(f"dim is {dim}, expected one that the model was trained at: {list(dims)}")
-    place_model(model)
-    index, updater = update_folder(
-        folder, model, model_folder, index_folder=index_folder, notify=notify
-    )
-    with one_torch_thread():
-        vector = _encode(query if image is None else image, model)
-    paths, scores = index.paths(), index.scores(vector, dim)
+    check_precision(precision)
+    model = load_embedder(model_folder, runtime)
+    if dim is not None and dim not in model.dims:
+        raise ValueError(
+            f"dim is {dim}, expected one that the model was trained at: {list(model.dims)}"
+        )
+    index, updater = update_folder(folder, model, index_folder=index_folder, notify=notify)
+    with model.one_thread():
+        vector = model.embed_text(query) if image is None else model.embed_images([image])[0]
+    paths = index.paths()
+    if precision == "float32":
+        scores = index.scores(vector, dim)
+        order = np.argsort(-scores, kind="stable")
+    else:
+        scores = index.scores(vector)
+        codes = _codes(index, dim or model.dims[0], precision, updater.save)
+        candidates = nearest_rows(codes, vector[:dim], precision, top * CANDIDATES)
+        order = candidates[np.argsort(-scores[candidates], kind="stable")]
     contents = [index.images[path].stamp.sha256 for path in paths]
     copies = Counter(contents)
     best: dict[str, int] = {}  # from a content to the first row with it
-    for row in np.argsort(-scores, kind="stable").tolist():
+    for row in order.tolist():
         best.setdefault(contents[row], row)
         if len(best) == top:
             break
@@ -140,8 +159,7 @@ def write_left_out(folder: Path, left_out: Mapping[str, str]) -> Path | None:
 
 def update_folder(
     folder: Path,
-    model: DualEncoder,
-    model_folder: Path,
+    model: Embedder,
     *,
     index_folder: Path | None = None,
     notify: Callable[[str], None] = lambda _message: None,
@@ -157,8 +175,7 @@ def update_folder(
     except CheckpointError as error:
         notify(f"the index is built again: {error}")
         index = None
-    device = model.logit_scale.device.type
-    stamp = model_stamp(model_folder, model.config, device, index.model if index else {})
+    stamp = model.stamp(index.model if index else {})
     if index is None or not same_model(index.model, stamp):
         if index is not None:
             notify("the index is of a different model: all images are encoded again")
@@ -248,12 +265,12 @@ def _query_image(query: str) -> Image.Image | None:
         raise ValueError(f"{path}: {read_fault(error)}") from None
 
 
-def _encode(query: str | Image.Image, model: DualEncoder) -> Vector:
-    if isinstance(query, str):
-        model.add_encoders(text=True)
-        embeddings = model.encode_text([query])
-    else:
-        model.add_encoders(vision=True)
-        embeddings = model.encode_image([query])
-    vector: Vector = embeddings[0].numpy()
-    return vector
+def _codes(
+    index: ImageIndex, dim: int, precision: str, save: Callable[[ImageIndex], None]
+) -> NDArray[Any]:
+    """Returns the codes of an index; codes that are new are saved with it."""
+    name = code_name(dim, precision)
+    if name not in index.codes or len(index.codes[name]) != len(index.paths()):
+        index.codes[name] = encode_rows(index.rows(), dim, precision)
+        save(index)
+    return index.codes[name]

@@ -16,18 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-import torch
 from PIL import Image
 
-from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.encoders.file_names import read_fault
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.processors import num_cpus
-from edge_glass.fusion.search.files import FileStamp, folder_images, read_fault
+from edge_glass.fusion.search.embedder import Embedder
+from edge_glass.fusion.search.files import FileStamp, folder_images
 from edge_glass.fusion.search.index import ImageIndex, IndexedImage, Vector
 from edge_glass.fusion.sheets.contact_sheet import is_sheet
 
 SAVE_SECONDS = 5.0
-_GPU_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ class IndexUpdater:
         self,
         index: ImageIndex,
         folder: Path,
-        model: DualEncoder,
+        model: Embedder,
         save: Callable[[ImageIndex], None],
         *,
         save_seconds: float = SAVE_SECONDS,
@@ -101,10 +100,10 @@ class IndexUpdater:
         self.left_out |= self.index.faults()
 
     def _encode_all(self, waiting: list[str]) -> None:
-        size = 1 if self.model.logit_scale.device.type == "cpu" else _GPU_BATCH
+        size = self.model.batch_size
         chunks = [waiting[start : start + size] for start in range(0, len(waiting), size)]
         with (
-            one_torch_thread(),
+            self.model.one_thread(),
             _progress(len(waiting)) as advance,
             ThreadPoolExecutor(self.num_workers) as pool,
         ):
@@ -169,23 +168,11 @@ class IndexUpdater:
             done.append(Encoded(path=path, image=IndexedImage(stamp=stamp, fault=fault)))
         if images:
             with self._building:
-                self.model.add_encoders(vision=True)
-            size = _GPU_BATCH if self.model.logit_scale.device.type != "cpu" else None
-            vectors = self.model.encode_image(images, batch_size=size).numpy()
+                self.model.prepare_images()
+            vectors = self.model.embed_images(images)
             for (path, stamp), vector in zip(encoding, vectors, strict=True):
                 done.append(Encoded(path=path, image=IndexedImage(stamp=stamp), vector=vector))
         return done
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Limits torch to one thread in the block, because a different number may give other bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -173,8 +173,9 @@ similarity = image[first] @ text[shown].T
 names = [captions[c].split(".")[0][:28] for c in shown]
 plt.figure(figsize=(9, 7), layout="constrained")
 plt.imshow(similarity, cmap="viridis")
-plt.xticks(range(len(shown)), names, rotation=90, fontsize=7)
-plt.yticks(range(len(shown)), names, fontsize=7)
+plain = {"fontsize": 7, "parse_math": False}  # a caption with $ is no formula
+plt.xticks(range(len(shown)), names, rotation=90, **plain)
+plt.yticks(range(len(shown)), names, **plain)
 plt.colorbar(label="cosine similarity", shrink=0.7)
 plt.show()
 
@@ -203,7 +204,7 @@ def show(queries, title):
     figure, axes = plt.subplots(len(queries), 5, figsize=size, squeeze=False, gridspec_kw=space)
     figure.suptitle(title)
     for line, query in zip(axes, queries.tolist()):
-        line[0].set_title(captions[query][:90], loc="left", fontsize=8)
+        line[0].set_title(captions[query][:90], loc="left", fontsize=8, parse_math=False)
         for axis, found in zip(line, scores[query].topk(5).indices.tolist()):
             stored = image_bytes[int(embedded.rows.images[found])].as_py()
             axis.imshow(to_rgb(decode_image(stored)))

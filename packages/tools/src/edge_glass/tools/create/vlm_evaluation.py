@@ -110,7 +110,8 @@ colors = {"model": "tab:blue", "shuffled": "0.5", "blind": "0.65", "majority": "
 for offset, (name, color) in enumerate(colors.items()):
     heights = [100 * scored[name]["by_type"][kind] for kind in kinds]
     plt.barh([n + 0.2 * offset for n in range(len(kinds))], heights, 0.19, color=color, label=name)
-plt.yticks([n + 0.3 for n in range(len(kinds))], [f"{k} ({types.count(k)})" for k in kinds])
+names = [f"{k} ({types.count(k)})" for k in kinds]
+plt.yticks([n + 0.3 for n in range(len(kinds))], names, parse_math=False)
 plt.gca().invert_yaxis()
 plt.xlim(0, 100)
 plt.xlabel("exact match in %")
@@ -148,7 +149,8 @@ def show(places, title, columns=4):
         axis.axis("off")
     for axis, n in zip(axes.flat, places):
         axis.imshow(to_rgb(decode_image(image_bytes[rows[n]["image"]].as_py())))
-        axis.set_title(f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})", fontsize=8)
+        text = f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})"
+        axis.set_title(text, fontsize=8, parse_math=False)  # $ begins no formula
     plt.show()
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from edge_glass.encoders.image_plugins import plugin_format
 from edge_glass.encoders.images import BadImageError, check_mode, decode_image, guarded
+from edge_glass.fusion.sheets.contact_sheet import is_sheet
 from edge_glass.training.ingest.reading.drawing import is_svg, unpacked
 from edge_glass.training.ingest.reading.records import RowProblem
 from edge_glass.training.ingest.structure import whole_image
@@ -49,8 +50,11 @@ def check_image(data: bytes) -> Checked:
     A JPEG or PNG is judged by its structure, any other image is decoded.
 
     Raises:
-        RowProblem: with a reason of `encoders.images`, or "needs_plugin" or "broken_svg".
+        RowProblem: with a reason of `encoders.images`, or "own_sheet", "needs_plugin" or
+            "broken_svg".
     """
+    if is_sheet(data):
+        raise RowProblem("own_sheet", "a contact sheet of edge-glass")
     if is_svg(data):
         data = render(data)
     try:

@@ -84,7 +84,12 @@ def run(params: Params) -> None:
             f"{best['t2i']['R@1']:.3f} text to image; {dims[-1]} dims keep {kept['i2t']:.0%} and "
             f"{kept['t2i']:.0%} of it"
         )
-    if config.zero_shot is not None:
+    if config.zero_shot is not None and config.zero_shot.data not in (None, params.data_name):
+        say(
+            f"evaluate_align: zero_shot is for the data set {config.zero_shot.data} and is left "
+            f"out; the data set is {params.data_name}"
+        )
+    elif config.zero_shot is not None:
         model.add_encoders(text=True)
         for name, scores in classify_splits(model, splits, train, config.zero_shot).items():
             metrics[name]["zero_shot"] = scores

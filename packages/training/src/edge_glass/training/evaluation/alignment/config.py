@@ -19,10 +19,13 @@ class ZeroShotConfig:
             "caption" (its canonical caption), "first_sentence" (of that caption), or a table from
             groups to names. Groups that a table lacks are left out.
         templates: prompts; "{}" stands for the class name. Their embeddings are averaged.
+        data: the data set that names and templates are made for; others are not classified. None
+            classifies any.
     """
 
     class_names: Literal["group", "caption", "first_sentence"] | dict[str, str]
     templates: tuple[str, ...] = (PLACE,)
+    data: str | None = None
 
     def __post_init__(self) -> None:
         check_templates(self.templates)

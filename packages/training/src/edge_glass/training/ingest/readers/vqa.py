@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,8 @@ from edge_glass.training.ingest.reading.source import Source, folder_of, splits_
 from edge_glass.training.ingest.reading.texts import text_of
 
 Answers = tuple[str, str, tuple[str, ...]]  # the answer that is learned, its type, all answers
+
+SUBTYPE = re.compile(r"(train|val|test)\d{4}")
 
 
 def read_vqa(source: Source) -> Iterator[Record | Drop]:
@@ -52,7 +55,8 @@ def read_vqa(source: Source) -> Iterator[Record | Drop]:
 def _questions(
     source: Source, name: str, answers: dict[Any, Answers], split: str
 ) -> Iterator[Record | Drop]:
-    subtype = ""
+    found = SUBTYPE.search(name)  # the field `data_subtype` may stand behind the questions
+    subtype = found.group() if found else ""
     known: tuple[Any, ImageRef | RowProblem] | None = None  # questions of an image stand together
     for key, line, element in json_lists(source.root / name, source.encoding):
         if key == "data_subtype" and isinstance(element, str):

@@ -83,7 +83,8 @@ class _Sample:
         *,
         compressed: bool,
     ) -> None:
-        if f".{extension.rpartition('.')[2]}" in IMAGE_SUFFIXES:
+        kind = extension.rpartition(".")[2]  # a name may have more dots: IMG.2020.jpg, IMG.2020.txt
+        if f".{kind}" in IMAGE_SUFFIXES:
             if member.size > MAX_BYTES:
                 self._fault = RowProblem("large_file", f"{shown(member.name)}: {member.size} bytes")
             elif self._image is None:
@@ -94,12 +95,12 @@ class _Sample:
                     offset=number if compressed else member.offset_data,
                     length=member.size,
                 )
-        elif extension in (*CAPTIONS, "json") and extension not in self._texts:
+        elif kind in (*CAPTIONS, "json") and (kind == extension or kind not in self._texts):
             if member.size > MAX_MEMBER:
                 self._fault = RowProblem("long_text", f"{shown(member.name)}: {member.size} bytes")
                 return
             opened = tar.extractfile(member)
-            self._texts[extension] = b"" if opened is None else opened.read()
+            self._texts[kind] = b"" if opened is None else opened.read()
 
     def finish(self) -> Iterator[Record | Drop]:
         if not self.key:

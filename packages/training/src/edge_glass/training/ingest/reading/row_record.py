@@ -15,7 +15,7 @@ from edge_glass.training.ingest.reading.records import (
     RowProblem,
     split_name,
 )
-from edge_glass.training.ingest.reading.texts import text_of, texts_of
+from edge_glass.training.ingest.reading.texts import is_missing, text_of, texts_of
 
 
 def row_record(
@@ -38,24 +38,26 @@ def row_record(
     captions: list[str] = []
     for name in columns.captions:
         value = row.get(name)
-        if value is None and len(columns.captions) > 1:
+        if (is_missing(value) or value == "") and len(columns.captions) > 1:
             continue  # of several columns, not every one is filled in each row
         kept, problems = texts_of(value, "caption")
         captions += kept
         faults += problems
     questions: list[Question] = []
-    if columns.question and not (columns.captions and row.get(columns.question) is None):
+    if columns.question and not (columns.captions and is_missing(row.get(columns.question))):
         try:
             questions = list(_questions(row, columns))
         except RowProblem as fault:
             faults.append(fault)
+    if not (captions or questions or faults):
+        faults.append(RowProblem("empty_caption", f"nothing in {', '.join(columns.captions)}"))
     own = row.get(columns.split) if columns.split else None
-    if own is not None and own != "":
+    if not is_missing(own) and own != "":
         split = split_name(text_of(own, "split"))
     labels: dict[str, str] = {}
     for label, name in columns.labels.items():
-        if row.get(name) is not None:
-            labels[label] = text_of(row[name], label)
+        if not is_missing(value := row.get(name)) and value != "":
+            labels[label] = text_of(value, label)
     for each in faults:
         yield Drop(file=file, line=line, reason=each.reason, detail=each.detail)
     if captions or questions:
@@ -73,7 +75,7 @@ def row_record(
 def _questions(row: Mapping[str, Any], columns: Columns) -> Iterator[Question]:
     asked, answered = row.get(columns.question), row.get(columns.answer or columns.answers)
     kind = row.get(columns.type) if columns.type else None
-    kind = "" if kind is None or kind == "" else text_of(kind, "type")
+    kind = "" if is_missing(kind) or kind == "" else text_of(kind, "type")
     if isinstance(asked, list):
         replies = answered if isinstance(answered, list) else [answered]
         if len(asked) != len(replies):

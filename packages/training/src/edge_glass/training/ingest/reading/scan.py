@@ -48,9 +48,8 @@ def scan(root: Path, *, allow_outside: bool, leave_out: tuple[Path, ...] = ()) -
                 found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
             reason = "locked_folder" if isinstance(error, PermissionError) else "unreadable_folder"
-            drops.append(
-                Drop(file=shown(folder) or ".", line=None, reason=reason, detail=str(error))
-            )
+            detail = f"{error.strerror}"
+            drops.append(Drop(file=shown(folder) or ".", line=None, reason=reason, detail=detail))
             continue
         inner: list[str] = []
         for entry in found:
@@ -85,7 +84,7 @@ def _kind(entry: os.DirEntry[str]) -> str | Drop:
     try:
         mode = entry.stat().st_mode
     except OSError as error:
-        return Drop(file="", line=None, reason="broken_link", detail=str(error))
+        return Drop(file="", line=None, reason="broken_link", detail=f"{error.strerror}")
     if stat.S_ISDIR(mode):
         return "folder"
     return "file" if stat.S_ISREG(mode) else "other"

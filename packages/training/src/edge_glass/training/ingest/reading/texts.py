@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 from edge_glass.training.ingest.reading.records import RowProblem
@@ -11,7 +14,7 @@ MAX_TEXT = 100_000  # characters; `prepare` has its own, smaller limit
 
 
 def text_of(value: Any, name: str) -> str:
-    """Returns a value as clean text; numbers become text.
+    """Returns a value as clean text; numbers, truth values and dates become text.
 
     Args:
         value: from a cell or a JSON file.
@@ -21,18 +24,15 @@ def text_of(value: Any, name: str) -> str:
         RowProblem: "empty_NAME", "invisible_NAME", "not_utf8", "nul_character", "wrong_type" or
             "long_NAME".
     """
-    if value is None:
+    if is_missing(value):
         raise RowProblem(f"empty_{name}", f"no {name}")
     if isinstance(value, bytes):
         try:
             value = value.decode()
         except UnicodeDecodeError as error:
             raise RowProblem("not_utf8", f"{name} {value[:40]!r}: {error.reason}") from None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        found = type(value).__name__
-        raise RowProblem("wrong_type", f"{name} is {found}, expected a text")
     if not isinstance(value, str):
-        value = _number(value, name)
+        value = _written(value, name)
     # what can't be decoded arrives as lone surrogates; `\ud800` of a JSON file does as well
     if not value.isascii():
         try:
@@ -53,11 +53,25 @@ def text_of(value: Any, name: str) -> str:
     return text
 
 
-def _number(value: float, name: str) -> str:
-    try:
-        return str(value)
-    except ValueError:  # an integer of more digits than Python writes
-        raise RowProblem("wrong_type", f"{name} is a number of thousands of digits") from None
+def is_missing(value: Any) -> bool:
+    """Returns whether a cell is empty; tables of pandas have NaN in empty cells."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _written(value: Any, name: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas makes a column of integers with an empty cell floats
+    if isinstance(value, int) or (isinstance(value, float | Decimal) and math.isfinite(value)):
+        try:
+            return str(value)
+        except ValueError:  # an integer of more digits than Python writes
+            raise RowProblem("wrong_type", f"{name} is a number of thousands of digits") from None
+    if isinstance(value, date | time):
+        return value.isoformat()
+    found = str(value) if isinstance(value, float | Decimal) else type(value).__name__
+    raise RowProblem("wrong_type", f"{name} is {found}, expected a text")
 
 
 def texts_of(value: Any, name: str) -> tuple[list[str], list[RowProblem]]:

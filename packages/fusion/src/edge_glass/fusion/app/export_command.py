@@ -1,0 +1,34 @@
+"""The command `edge-glass export`: a model in a format that other tools read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    format_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="onnx, peft, sentence-transformers; see docs/export.md."
+        ),
+    ],
+    model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    data: Annotated[
+        Path, typer.Option(help="Prepared data that the exported model is compared on.")
+    ] = Path("artifacts/prepared"),
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp32 or int8 (onnx); both by default.")
+    ] = None,
+) -> None:
+    """Write a model in a format that other tools read.
+
+    Example: edge-glass export onnx models/align exported
+    """
+    from edge_glass.fusion.export.formats import PRECISIONS, export_model
+
+    export_model(format_name, model, out, data=data, precisions=precision or PRECISIONS)
+    typer.echo(f"{out}: {format_name}")

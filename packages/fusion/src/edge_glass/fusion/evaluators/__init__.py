@@ -1,0 +1,1 @@
+"""Adapters that let other people's evaluators score our models."""

@@ -1,0 +1,117 @@
+"""Small copies of embeddings for quick searches: the first numbers, in 8 bits or in 1 bit each.
+
+A search compares the query with all codes, and ranks the best candidates by their full vectors. The
+codes of 64 numbers in int8 take 64 bytes instead of 2,048.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PRECISIONS = ("float32", "int8", "1bit")
+CANDIDATES = 20  # per wanted image: full vectors that are compared after the codes
+
+_GROUP = 256  # values of which the largest is found first
+_BLOCK = 2048  # rows that are converted at once and stay in the cache of one core
+
+
+def check_precision(precision: str) -> None:
+    """Refuses an unknown precision."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision}, expected one of {', '.join(PRECISIONS)}")
+
+
+def code_name(dim: int, precision: str) -> str:
+    """Returns the name of codes in an index."""
+    return f"codes.{dim}.{precision}"
+
+
+def parse_name(name: str) -> tuple[int, str]:
+    """Returns the dim and the precision of a name that `code_name` made."""
+    _, dim, precision = name.split(".")
+    return int(dim), precision
+
+
+def encode_rows(rows: NDArray[np.float32], dim: int, precision: str) -> NDArray[Any]:
+    """Encodes embeddings (n, E): (n, dim) of float32 or int8, or (n, ceil(dim / 8)) bytes of bits.
+
+    The first `dim` numbers are normalised. int8 has one factor for all rows, which puts their
+    largest number at 127: products with a query are then proportional to cosines. Of 1 bit, only
+    the sign is kept.
+    """
+    check_precision(precision)
+    part = rows[:, :dim]
+    if precision == "1bit":
+        bits: NDArray[Any] = np.packbits(part > 0, axis=1)
+        return bits
+    lengths = np.linalg.norm(part, axis=1, keepdims=True)
+    unit: NDArray[Any] = (part / np.maximum(lengths, np.float32(1e-12))).astype(np.float32)
+    if precision == "float32":
+        return unit
+    largest = np.abs(unit).max(initial=1e-12)
+    whole: NDArray[Any] = np.rint(unit * (127 / largest)).astype(np.int8)
+    return whole
+
+
+def nearest_rows(
+    codes: NDArray[Any], query: NDArray[np.float32], precision: str, count: int
+) -> NDArray[np.int64]:
+    """Returns the rows of the `count` codes that are most like a query (dim,); the best first.
+
+    Of equal codes the first row comes first, so the result does not depend on the machine.
+    """
+    target = encode_rows(query[None], len(query), precision)[0]
+    if precision == "1bit":
+        likeness = -_hamming(codes, target)
+    elif precision == "int8":
+        likeness = int8_products(codes, target)
+    else:
+        likeness = codes @ target
+    return _largest(likeness, count)
+
+
+def int8_products(codes: NDArray[np.int8], target: NDArray[np.int8]) -> NDArray[Any]:
+    """Returns the products of int8 codes (n, dim) and a target (dim,): exact whole numbers.
+
+    simsimd, if it is installed, multiplies in int8. Otherwise blocks are converted to float32,
+    which is exact too: sums stay below 2**24 up to 1,040 dims.
+    """
+    if not len(codes):
+        return np.empty(0, np.float32)
+    try:
+        import simsimd
+    except ImportError:
+        found = np.empty(len(codes), np.float32)
+        right, buffer = target.astype(np.float32), np.empty((_BLOCK, codes.shape[1]), np.float32)
+        for start in range(0, len(codes), _BLOCK):
+            block = codes[start : start + _BLOCK]
+            np.copyto(buffer[: len(block)], block)
+            np.dot(buffer[: len(block)], right, out=found[start : start + _BLOCK])
+        return found
+    products: NDArray[Any] = np.asarray(simsimd.cdist(target[None], codes, "dot"))[0]
+    return products
+
+
+def _hamming(codes: NDArray[Any], target: NDArray[Any]) -> NDArray[np.int64]:
+    """Returns the number of different bits."""
+    if codes.shape[1] % 8 == 0:  # eight bytes at once
+        codes, target = codes.view(np.uint64), np.ascontiguousarray(target).view(np.uint64)
+    counted: NDArray[np.int64] = np.bitwise_count(codes ^ target).sum(axis=1, dtype=np.int64)
+    return counted
+
+
+def _largest(values: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """Returns the places of the `count` largest values, largest first; equal ones keep order."""
+    places = np.arange(len(values))
+    num_groups = len(values) // _GROUP
+    if count <= num_groups:
+        # Each of the `count` best groups holds a value that reaches the lowest of their maxima, so
+        # the largest values reach it too. This reads a million values once, without sorting them.
+        tops = values[: num_groups * _GROUP].reshape(num_groups, _GROUP).max(axis=1)
+        threshold = np.partition(tops, num_groups - count)[num_groups - count]
+        places = np.flatnonzero(values >= threshold)
+    best: NDArray[np.int64] = places[np.argsort(-values[places], kind="stable")][:count]
+    return best
