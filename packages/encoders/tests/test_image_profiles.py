@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 
 import numpy as np
 import pytest
@@ -52,6 +53,23 @@ def test_display_p3_and_adobe_rgb_are_shown_in_srgb(kind: str) -> None:
         assert np.abs(pixels(shown) - expected).max() <= LEVELS
         assert np.abs(pixels(COLOURS) - expected).max() > 20  # or the test would show nothing
         assert to_rgb(shown).tobytes() == shown.tobytes()  # not applied twice
+
+
+def test_a_profile_of_jpeg_2000_is_read_by_its_boxes() -> None:
+    # Pillow writes no profile: its box of the colour space is replaced
+    file = io.BytesIO()
+    COLOURS.save(file, "JPEG2000", irreversible=False)
+    data, profile = file.getvalue(), icc.rgb_profile(icc.DISPLAY_P3)
+    place = data.index(b"jp2h") - 4
+    old = data[place : place + int.from_bytes(data[place : place + 4], "big")]
+    start = old.index(b"colr") - 4
+    end = start + int.from_bytes(old[start : start + 4], "big")
+    box = struct.pack(">I4s3B", 11 + len(profile), b"colr", 2, 0, 0) + profile
+    new = old[8:start] + box + old[end:]
+    changed = data.replace(old, struct.pack(">I4s", 8 + len(new), b"jp2h") + new)
+    expected = by_definition(COLOURS, icc.DISPLAY_P3, None)
+    assert np.abs(pixels(to_rgb(decode_image(changed))) - expected).max() <= LEVELS
+    assert to_rgb(decode_image(data)).tobytes() == COLOURS.tobytes()
 
 
 def test_a_profile_in_a_lossy_file_palette_and_below_transparency() -> None:

@@ -94,6 +94,13 @@ def test_the_view_is_that_of_the_chosen_encoder(params: Path, tmp_path: Path) ->
     assert read_view(params) == View()
 
 
+def test_data_outside_the_project_are_not_added_to_dvc(params: Path, tmp_path: Path) -> None:
+    outside = tmp_path.parent / f"{tmp_path.name}-data"
+    lines = next_steps(outside / "mine", ("captions", "questions"), params, "mine")
+    assert lines[-3].startswith(f"{outside} is outside the project: `dvc repro` notices")
+    assert lines[-2:] == ["Next:", "  dvc repro"]
+
+
 def test_next_steps_warn_before_tracked_data_are_lost(params: Path, tmp_path: Path) -> None:
     (tmp_path / "data/mine").mkdir(parents=True)
     (tmp_path / "data.dvc").write_text("outs: []\n")

@@ -1,7 +1,8 @@
 """The orientation in the metadata of an image file, read even if Pillow rejects the metadata.
 
 The bytes are read and written here, so that one malformed tag does not hide the others.
-Sources: PNG (W3C, third edition), JPEG (ITU-T T.81), TIFF 6.0, EXIF 2.32 (CIPA DC-008).
+Sources: PNG (W3C, third edition), JPEG (ITU-T T.81), TIFF 6.0, EXIF 2.32 (CIPA DC-008), JP2
+(ITU-T T.800, annex I).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 
 ORIENTATION = 0x0112  # EXIF and TIFF tag
 PROFILE = 34675  # TIFF tag of the colour profile
@@ -112,3 +114,25 @@ def _tiff_entries(block: bytes) -> tuple[str, list[bytes]]:
     (count,) = struct.unpack(order + "H", block[start : start + 2].ljust(2, b"\0"))
     table = block[start + 2 : start + 2 + 12 * count]
     return order, [table[place : place + 12] for place in range(0, len(table) - 11, 12)]
+
+
+def jpeg2000_profile(data: bytes) -> bytes:
+    """Returns the colour profile of a JPEG 2000 file, which Pillow does not read; b"" if none."""
+    header = next(_boxes(data, b"jp2h"), b"")
+    # method, precedence and approximation, a byte each; method 2 is a profile
+    return next((box[3:] for box in _boxes(header, b"colr") if box[:1] == b"\2"), b"")
+
+
+def _boxes(data: bytes, kind: bytes) -> Iterator[bytes]:
+    """Yields the contents of the boxes of a kind: size (0 is the rest), kind, content."""
+    place = 0
+    while place + 8 <= len(data):
+        size, found = struct.unpack_from(">I4s", data, place)
+        begin, end = place + 8, place + size if size else len(data)
+        if size == 1 and place + 16 <= len(data):  # a size of 64 bits follows the kind
+            begin, end = place + 16, place + struct.unpack_from(">Q", data, place + 8)[0]
+        if end < begin:
+            return
+        if found == kind:
+            yield data[begin:end]
+        place = end

@@ -18,7 +18,12 @@ from typing import Any
 from PIL import Image, ImageFile, Jpeg2KImagePlugin, JpegImagePlugin, UnidentifiedImageError
 
 from edge_glass.encoders.image_faults import BadImageError, guarded
-from edge_glass.encoders.image_metadata import ORIENTATION, exif_orientation, reduce_metadata
+from edge_glass.encoders.image_metadata import (
+    ORIENTATION,
+    exif_orientation,
+    jpeg2000_profile,
+    reduce_metadata,
+)
 from edge_glass.encoders.image_modes import check_mode, on_white
 from edge_glass.encoders.image_plugins import missing_plugin
 
@@ -131,6 +136,8 @@ def _decode(data: bytes, max_pixels: int | None, draft: Draft | None) -> Image.I
         if draft is not None and image.format in ("JPEG", "MPO"):
             image.draft(None, draft(image.size))
     _load(image)
+    if image.format == "JPEG2000" and (profile := jpeg2000_profile(data)):
+        image.info["icc_profile"] = profile
     return image
 
 

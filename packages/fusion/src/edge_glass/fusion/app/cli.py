@@ -19,6 +19,7 @@ import typer
 
 from edge_glass.encoders.file_names import shown
 from edge_glass.fusion.app.export_command import export
+from edge_glass.fusion.app.import_command import import_adapters
 from edge_glass.fusion.app.index_command import index_app
 from edge_glass.fusion.app.options import (
     MaxNewTokens,
@@ -253,6 +254,7 @@ def search(
 
 
 app.command()(export)
+app.command()(import_adapters)
 app.add_typer(index_app, name="index")
 
 

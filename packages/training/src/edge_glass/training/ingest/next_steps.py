@@ -30,8 +30,15 @@ def next_steps(out: Path, kinds: tuple[str, ...], params: Path, add: str | None)
             f"    {entry.line}",
         ]
     lines += _missing(entry, params)
-    folder = shlex.quote(entry.data_folder)
-    return [*lines, "Next:", f"  dvc add {folder}", "  dvc repro", *_lacking(kinds)]
+    if Path(entry.data_folder).is_absolute():
+        lines += [
+            f"{entry.data_folder} is outside the project: `dvc repro` notices when it changes, and "
+            "`dvc push` does not store it",
+            "Next:",
+        ]
+    else:
+        lines += ["Next:", f"  dvc add {shlex.quote(entry.data_folder)}"]
+    return [*lines, "  dvc repro", *_lacking(kinds)]
 
 
 def _lacking(kinds: tuple[str, ...]) -> list[str]:
