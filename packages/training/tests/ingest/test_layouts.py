@@ -75,6 +75,15 @@ def test_parquet_with_a_list_of_images(tmp_path: Path) -> None:
             reader.read(record.image)
 
 
+def test_a_json_list_beside_images_is_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture("red", 0))
+    (tmp_path / "sizes.json").write_text("[1, 2]")
+    rows = [{"image": "a.png", "caption": ["a red disc", "a disc"], "image_id": "1"}]
+    (tmp_path / "train.json").write_text(json.dumps(rows))
+    ((record,), drops) = read(tmp_path)
+    assert (record.captions, drops) == (("a red disc", "a disc"), [])
+
+
 def test_parquet_with_turns_and_with_sentences_as_objects(tmp_path: Path) -> None:
     cell = {"bytes": picture("red", 0), "path": None}
     turns = [

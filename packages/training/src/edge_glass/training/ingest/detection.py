@@ -16,6 +16,7 @@ from edge_glass.training.ingest.readers.svg import SVGS, read_svg
 from edge_glass.training.ingest.readers.table import (
     TABLES,
     caption_lists,
+    json_tables,
     read_imagefolder,
     read_table,
 )
@@ -71,6 +72,7 @@ def _formats(source: Source) -> Iterator[str]:
     names = source.listing.files
     stems = [name.rpartition("/")[2].lower() for name in names]
     tables = source.files(*TABLES)
+    lists = json_tables(source)
     if any(stem in _named("metadata", (*TABLES, ".parquet")) for stem in stems):
         yield "imagefolder"
     if any(stem in _named("captions", TABLES) for stem in stems):
@@ -82,7 +84,7 @@ def _formats(source: Source) -> Iterator[str]:
             yield {"vqa_questions": "vqa", "vqa_annotations": "vqa"}.get(kind, kind)
         elif kind := _lines_kind(source, [name]):
             yield kind
-        elif source.path.is_file():
+        elif source.path.is_file() or name in lists:
             yield "table"
     if source.files(*TARS):
         yield "webdataset"
