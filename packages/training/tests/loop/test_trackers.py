@@ -119,9 +119,7 @@ def outputs() -> dict[str, bytes]:
 def test_tensorboard_gets_the_curves_and_no_byte_of_a_stage_changes(
     encoded: Path, params: dict[str, Any]
 ) -> None:
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    events_of = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     written = {}
     for names in ([], ["tensorboard"]):
         (encoded / "params.yaml").write_text(yaml.safe_dump({**params, "log_with": names}))
@@ -129,7 +127,7 @@ def test_tensorboard_gets_the_curves_and_no_byte_of_a_stage_changes(
         written[len(names)] = outputs()
     assert written[0] == written[1]
     (run,) = Path("logs/tensorboard").iterdir()
-    events = EventAccumulator(str(run))
+    events = events_of.EventAccumulator(str(run))
     events.Reload()
     assert {"loss", "learning_rate", "grad_norm", "samples_per_second"} <= set(
         events.Tags()["scalars"]
