@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LOG_WITH = "log_with"
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")  # names here, of modules and on PyPI
+# pip takes versions of years ago of these if it may not replace what constraints.txt pins
+UNPINNED = {"mlflow": "'mlflow>=3'", "trackio": "'trackio>=0.40'"}
 PROJECT = "edge-glass"
 
 
@@ -62,9 +64,10 @@ def check_packages(names: tuple[str, ...], where: str) -> None:
     for name in names:
         spec = find_spec(name)
         if spec is None or spec.origin is None:  # a folder `wandb` of logs is no package
+            package = UNPINNED.get(name, f"-c constraints.txt {name}")
             raise ConfigError(
                 f"{where}: {LOG_WITH} names {name}, which is not installed: run `python -m pip "
-                f"install -c constraints.txt {name}`, or remove it from {LOG_WITH}"
+                f"install {package}`, or remove it from {LOG_WITH}"
             )
 
 
