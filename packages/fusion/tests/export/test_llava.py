@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,63 @@ def test_logits_and_words_are_those_of_transformers(
     assert len(answers) == len(QUESTIONS)  # questions matter
     other = ours.visual_tokens(ours.encode([Image.new("RGB", (SIZE, SIZE))]))
     assert (other - ours.visual_tokens(features)).abs().max() > 0.01  # images matter
+
+
+@pytest.mark.parametrize(
+    ("fit", "size", "limit"),
+    [
+        ("pad", (SIZE, SIZE), 1e-5),  # the same sums in a different order
+        ("crop", (SIZE, SIZE), 1e-5),
+        # LLaVA resizes before it cuts, ours cuts before it resizes: 0.6 pixels at this small size
+        ("crop", (64, 48), None),
+        # LLaVA pads before it resizes, so its bars end half a pixel later
+        ("pad", (64, 48), None),
+    ],
+)
+def test_pixels_are_those_of_the_encoder(
+    tmp_path: Path, fit: str, size: tuple[int, int], limit: float | None
+) -> None:
+    pytest.importorskip("peft")
+    from transformers import AutoProcessor
+
+    folder = write_model(tmp_path, "Qwen2", fit=fit)
+    export_model("llava", folder, tmp_path / "out")
+    encoder = VisionLanguageModel.from_pretrained(folder).vision_encoder
+    assert encoder is not None
+    slope = Image.linear_gradient("L")
+    turned = slope.transpose(Image.Transpose.ROTATE_90)
+    image = Image.merge("RGB", [slope, turned, slope]).resize(size)
+    processor: Any = AutoProcessor.from_pretrained(tmp_path / "out")
+    found = processor.image_processor(image, return_tensors="pt")["pixel_values"]
+    differences = (found - encoder.preprocess([image])).abs()
+    if limit is None:
+        assert differences.mean() < 0.2, differences.mean()
+    else:
+        assert differences.max() <= limit
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"image_size": 14, "grid": [2, 2]},
+            "image size is 14, but LLaVA runs CLIP at its own",
+        ),
+        ({"grid": [2, 2]}, r"is not the CLIP tower with all its patches; .*encode\.pool: none"),
+    ],
+)
+def test_what_llava_can_not_express_is_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    pytest.importorskip("peft")
+    path = write_model(tmp_path, "Qwen2") / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message) as error:
+        export_model("llava", tmp_path / "model", tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_visual_tokens_of_a_different_kind_are_refused(vlm_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"kind is both; train it with kind: llava"):
+        export_model("llava", vlm_folder, tmp_path / "out")
