@@ -220,5 +220,5 @@ def test_input_errors(
     short(torch.randn(1, 17, WIDTH), kept(1, 17), position_ids=packed)
     with pytest.raises(TypeError, match="cache is a list, expected the CausalLmCache"):
         model(torch.randn(1, 1, WIDTH), kept(1, 5), cache=[], use_cache=True)
-    with pytest.raises(ValueError, match="the tokenizer has 20 entries, the model only 4 rows"):
+    with pytest.raises(ValueError, match="the tokenizer needs 20 entries, the model has only 4"):
         CausalLmConfig(config=sizes | {"vocab_size": 4}).build(tokenizer)

@@ -101,6 +101,19 @@ def test_a_base_model_gets_the_question_on_a_line(
     assert text(tokenizer, TALK, add_generation_prompt=True) == "how many?\nthree<eos>where?\n"
 
 
+def test_a_base_model_whose_texts_begin_with_a_start_token_gets_it(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    start = [("<unk>", tokenizer.unk_token_id)]
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = TemplateProcessing(single="<unk> $A", special_tokens=start)
+    tokenizer.chat_template = None
+    apply_template(tokenizer, None, where="test")
+    assert text(tokenizer, TALK[:1], add_generation_prompt=True) == "<unk>how many?\n"
+
+
 def test_a_jinja_text_replaces_the_models_own(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.chat_template = CHATML
     given = "{% for m in messages %}{{ m['content'] }}|{% endfor %}"
@@ -115,6 +128,9 @@ def test_a_jinja_text_replaces_the_models_own(tokenizer: PreTrainedTokenizerFast
         ("{{ messages[0]['content'] }}", "it needs a place for each, in this order"),
         ("{% for m in messages %}{{ m['content'] }}", "can't be rendered .*; give a Jinja text"),
         ("{{ raise_exception('never') }}", r"can't be rendered \(never\)"),
+        ("{{ 1 / 0 }}", r"can't be rendered \(division by zero\)"),
+        ("{{ range(10**9) | list }}", "can't be rendered .*; give a Jinja text"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "can't be rendered .*recursion"),
         (
             "{{ strftime_now('%d') }}{% for m in messages %}{{ m['content'] }}{% endfor %}",
             "writes today's date, .*; set chat_template: turn",

@@ -95,3 +95,8 @@ def test_errors(qwen_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         build(qwen_folder, tokenizer, lora=LoraOptions(target_modules=("query", "v_proj")))
     with pytest.raises(ValueError, match="rank is 0"):
         LoraOptions(rank=0)
+
+
+def test_a_single_name_of_a_layer_is_not_taken_letter_by_letter() -> None:
+    with pytest.raises(ValueError, match="target_modules is 'q_proj', expected all-linear or a li"):
+        LoraOptions(target_modules="q_proj")  # type: ignore[arg-type]

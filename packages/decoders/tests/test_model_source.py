@@ -48,6 +48,11 @@ def test_config_json_wins_over_a_gguf_file(tmp_path: Path) -> None:
 def test_missing_and_ambiguous_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="'no_such' of 'package:no_such' is not installed"):
         find_source("package:no_such", None)
+    for name in ("", "../x", "Two-words"):
+        with pytest.raises(FileNotFoundError, match="names no Python package; give the name that"):
+            find_source(f"package:{name}", None)
+    with pytest.raises(FileNotFoundError, match="is in no known home folder; give its path"):
+        find_source("~nobody-of-this-name/model", None)
     with pytest.raises(FileNotFoundError, match=r"holds no config\.json and no \.gguf file"):
         find_source(str(tmp_path), None)
     with pytest.raises(FileNotFoundError, match=r"absent\.gguf is not a folder or a \.gguf file"):
@@ -63,6 +68,7 @@ def test_missing_and_ambiguous_places_are_named(tmp_path: Path) -> None:
         ({"model": "org/model", "revision": "main"}, "revision of org/model is 'main'"),
         ({"model": "org/model", "revision": COMMIT[:7]}, "expected a commit of 40 hexadecimal"),
         ({"model": "org/model", "revision": COMMIT}, "license of org/model is missing; copy it"),
+        ({"model": "org/model", "revision": COMMIT, "license": " "}, "license of org/model is mis"),
         ({"model": "model"}, r"not a folder, a \.gguf file, package:NAME or a hub id"),
         ({"model": ""}, "model is '', expected a hub id, a folder"),
         (

@@ -53,6 +53,12 @@ def test_a_missing_tensor_is_refused_instead_of_drawn(copy: Path) -> None:
         ("model.safetensors", None),
         ("model.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "),
         ("model.safetensors", b"short"),
+        ("config.json", b"[]"),
+        ("config.json", b'{"model_type": ["llama"]}'),
+        ("config.json", b'{"model_type": "llama", "hidden_size": "wide"}'),
+        ("config.json", b'{"model_type": "llama", "hidden_size": 64, "num_attention_heads": 0}'),
+        ("config.json", b'{"model_type": "llama", "vocab_size": 9, "pad_token_id": 99}'),
+        ("config.json", b'{"model_type": "llama", "hidden_act": "none", "hidden_size": 64}'),
     ],
 )
 def test_a_broken_folder_is_named_on_one_line(copy: Path, name: str, content: bytes | None) -> None:
@@ -68,9 +74,64 @@ def test_a_broken_folder_is_named_on_one_line(copy: Path, name: str, content: by
 def test_sizes_that_do_not_fit_the_weights_are_refused(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "intermediate_size": 80}))
-    with pytest.raises(ValueError, match="copy can't be loaded") as caught:
+    with pytest.raises(
+        ValueError,
+        match=r"copy: .*down_proj.weight has shape .*64, 96.*, but config.json means .*64, 80",
+    ):
         load(copy)
-    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_would_be_read_wrongly_are_refused(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    quantized = {**config, "quantization_config": {"quant_method": "fp8"}}
+    (copy / "config.json").write_text(json.dumps(quantized))
+    with pytest.raises(ValueError, match="are quantised already; give the model's unquantised"):
+        load(copy)
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    with pytest.raises(
+        ValueError, match=r"only in pytorch_model\.bin, a pickle file, .*; give the"
+    ):
+        load(copy)
+
+
+def test_the_code_of_a_folder_is_never_run_nor_offered(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = {"model_type": "own", "auto_map": {"AutoConfig": "code.Config"}}
+    (copy / "config.json").write_text(json.dumps(code))
+    (copy / "code.py").write_text("raise SystemExit('it ran')")
+    with pytest.raises(ValueError, match="can't be loaded"):
+        load(copy)
+    assert "y/N" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [None, b"{}", b"[", b"\xff\xfe"])
+def test_a_tokenizer_that_cannot_be_read_has_its_own_remedy(
+    copy: Path, content: bytes | None
+) -> None:
+    (copy / "tokenizer.json").unlink()
+    if content is not None:
+        (copy / "tokenizer.json").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"^the tokenizer of .*; give a folder with the mod"
+    ) as got:
+        CausalLmConfig(model=str(copy)).build_tokenizer([])
+    assert "\n" not in str(got.value)
+
+
+def test_an_id_behind_a_gap_counts_as_an_entry(copy: Path) -> None:
+    tokenizer = CausalLmConfig(model=str(copy)).build_tokenizer([])
+    text = json.loads(tokenizer.backend_tokenizer.to_str())
+    tokenizer.save_pretrained(copy)
+    entry = next(
+        each for each in text["model"]["vocab"] if each not in tokenizer.all_special_tokens
+    )
+    text["model"]["vocab"][entry] = 5000
+    (copy / "tokenizer.json").write_text(json.dumps(text))
+    config = CausalLmConfig(model=str(copy))
+    with pytest.raises(ValueError, match="the tokenizer needs 5001 entries, the model has only"):
+        config.build(config.build_tokenizer([]))
 
 
 def test_a_hub_model_that_is_not_on_this_machine_has_a_remedy(
@@ -96,6 +157,8 @@ def test_a_model_without_a_pad_token_pads_with_its_end(copy: Path) -> None:
 
 
 def test_several_end_tokens_end_an_answer(copy: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    (copy / "generation_config.json").write_text(json.dumps({"eos_token_id": 5}))
+    assert CausalLmConfig(model=str(copy)).build(tokenizer).stop_ids == (5,)
     settings = {"eos_token_id": [5, 7]}
     (copy / "generation_config.json").write_text(json.dumps(settings))
     model = CausalLmConfig(model=str(copy)).build(tokenizer).eval()

@@ -10,8 +10,10 @@ from edge_glass.decoders.trm import TinyRecursiveConfig, TinyRecursiveDecoder
 VOCAB = 12
 
 
-def decoder() -> TinyRecursiveDecoder:
-    config = TinyRecursiveConfig(width=16, num_heads=2, intermediate_dim=32)
+def decoder(max_positions: int = 64) -> TinyRecursiveDecoder:
+    config = TinyRecursiveConfig(
+        width=16, num_heads=2, intermediate_dim=32, max_positions=max_positions
+    )
     return TinyRecursiveDecoder(config, VOCAB).eval()
 
 
@@ -45,6 +47,21 @@ def test_top_p_keeps_the_smallest_set_that_holds_it() -> None:
     for top_p, words in ((0.4, {0}), (0.6, {0, 1}), (0.9, {0, 1, 2}), (1.0, {0, 1, 2, 3})):
         chosen = choose(scores, Sampling(temperature=1.0, top_p=top_p), range(500), step=1)
         assert set(chosen.tolist()) == words
+
+
+def test_the_smallest_temperature_is_greedy() -> None:
+    scores = torch.tensor([[3.0, 5.0, 4.0], [-2e4, -3e4, -1e4]])
+    for temperature in (1e-4, 5e-324):
+        words = choose(scores, Sampling(temperature=temperature), range(2), step=0)
+        assert words.tolist() == [1, 2]
+
+
+def test_an_answer_ends_where_the_context_does() -> None:
+    model = decoder(max_positions=8)
+    x, mask = torch.randn(1, 6, 16), torch.ones(1, 6, dtype=torch.long)
+    long = generate(decoder(), x, mask, model.embed, 3, VOCAB)
+    found = generate(model, x, mask, model.embed, 10**30, VOCAB)
+    assert found.shape == long.shape == (1, 3)  # the last word takes no position
 
 
 def test_temperature_sharpens() -> None:

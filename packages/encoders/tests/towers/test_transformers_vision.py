@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +122,30 @@ def test_a_checkpoint_of_the_whole_clip_gives_its_vision_tower(tmp_path: Path) -
 def test_bad_fields_are_refused(folder: Path, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         config(folder, **options).build()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b"[]"),
+        ("config.json", b"{"),
+        ("config.json", b'{"model_type": "clip_vision_model", "num_attention_heads": 0}'),
+        ("config.json", b'{"model_type": "clip_vision_model", "hidden_size": "wide"}'),
+        ("config.json", b'{"model_type": "clip_vision_model", "hidden_size": 24}'),
+        ("model.safetensors", b"short"),
+        ("preprocessor_config.json", b'{"image_std": [0, 0, 0]}'),
+        ("preprocessor_config.json", b'{"image_mean": [null, "a", 1]}'),
+    ],
+)
+def test_a_broken_folder_is_named_on_one_line(
+    folder: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises((ValueError, OSError), match=re.escape(str(tmp_path))) as caught:
+        config(tmp_path).build()
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_weights_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -75,6 +75,34 @@ def test_parquet_with_a_list_of_images(tmp_path: Path) -> None:
             reader.read(record.image)
 
 
+def test_a_json_list_beside_images_is_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture("red", 0))
+    (tmp_path / "sizes.json").write_text("[1, 2]")
+    rows = [{"image": "a.png", "caption": ["a red disc", "a disc"], "image_id": "1"}]
+    (tmp_path / "train.json").write_text(json.dumps(rows))
+    ((record,), drops) = read(tmp_path)
+    assert (record.captions, drops) == (("a red disc", "a disc"), [])
+
+
+def test_parquet_with_turns_and_with_sentences_as_objects(tmp_path: Path) -> None:
+    cell = {"bytes": picture("red", 0), "path": None}
+    turns = [
+        {"user": "what?", "assistant": "a disc", "source": "s"},
+        {"user": "?", "assistant": "!"},
+    ]
+    images = pa.array([[cell]], pa.list_(IMAGE))
+    (tmp_path / "talk").mkdir()
+    pq.write_table(pa.table({"images": images, "texts": [turns]}), tmp_path / "talk/a.parquet")
+    ((record,), drops) = read(tmp_path / "talk")
+    assert ([each.answer for each in record.questions], drops) == (["a disc", "!"], [])
+    said = [{"raw": "a red disc", "tokens": ["a"]}, {"raw": "a disc", "tokens": []}]
+    (tmp_path / "coco").mkdir()
+    table = pa.table({"image": pa.array([cell], IMAGE), "sentences": [said]})
+    pq.write_table(table, tmp_path / "coco/a.parquet")
+    ((record,), drops) = read(tmp_path / "coco")
+    assert (record.captions, drops) == (("a red disc", "a disc"), [])
+
+
 def test_ten_answers_as_objects(tmp_path: Path) -> None:
     answers = [{"answer": "2" if number else "3", "answer_id": number} for number in range(10)]
     row = {"image": "red.png", "question": "how many?", "answers": answers}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from edge_glass.decoders.tokenizer import word_tokenizer
 from edge_glass.fusion.prompt import IGNORED, example_ids
 from edge_glass.training.vlm_qa.conversations import has_conversations, join_turns
@@ -68,3 +70,20 @@ def test_a_conversation_ends_where_the_row_is_full() -> None:
     # what would only be context is not packed
     (packed,), skipped = pack_questions([row(2, 0), row(1, 2)], tokenizer, 8, max_length=two)
     assert (packed.image, skipped) == (2, {"longer than max_length": 1})
+
+
+def test_each_turn_of_a_long_conversation_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = word_tokenizer(TALK, 50)
+    original, calls = tokenizer.apply_chat_template, list[int]()
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        return original(*args, **options)
+
+    monkeypatch.setattr(tokenizer, "apply_chat_template", counted)
+    long = TALK[:2] * 50
+    rows = [row(1, turn, long) for turn in range(50)]
+    (packed,), skipped = pack_questions(rows, tokenizer, 8, max_length=100)
+    assert len(packed.input_ids) <= 100
+    assert 0 < skipped["longer than max_length"] < 50
+    assert len(calls) <= 50

@@ -59,6 +59,7 @@ def test_captions_come_first_and_then_the_questions_as_ever() -> None:
 
 
 def test_weights_that_are_no_weights_are_refused() -> None:
-    for wrong in ({"questions": -1.0}, {"questions": 0.0}, {"pictures": 1.0}):
+    far = {"questions": 1e-9, "captions": 1.0}  # an epoch of billions of samples
+    for wrong in ({"questions": -1.0}, {"questions": 0.0}, {"pictures": 1.0}, far):
         with pytest.raises(ConfigError):
             validate(MixtureConfig, wrong, where="test")

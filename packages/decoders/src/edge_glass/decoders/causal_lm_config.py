@@ -128,9 +128,10 @@ class CausalLmConfig:
             quantization=self.quantization,
             gradient_checkpointing=self.gradient_checkpointing,
         )
-        if decoder.vocab_size < len(tokenizer):
+        entries = 1 + max(tokenizer.get_vocab().values(), default=-1)  # ids may have gaps
+        if decoder.vocab_size < entries:
             raise ValueError(
-                f"{decoder.family}: the tokenizer has {len(tokenizer)} entries, the model only "
+                f"{decoder.family}: the tokenizer needs {entries} entries, the model has only "
                 f"{decoder.vocab_size} rows; use the tokenizer of the same model"
             )
         check_contract(decoder)

@@ -51,11 +51,17 @@ def apply_template(tokenizer: PreTrainedTokenizerFast, choice: ChatTemplate, *, 
             f"{where} has no chat template of its own; set chat_template: null for the question "
             "and a line break, or give a Jinja text"
         )
-    template = choice if choice not in (None, MODEL, TURN) else own or PLAIN
+    template = choice if choice not in (None, MODEL, TURN) else own or _plain(tokenizer)
     tokenizer.chat_template = template
     if choice == TURN and own is not None:
         tokenizer.chat_template = _turn_template(tokenizer, where)
     _check_rendered(tokenizer, where)
+
+
+def _plain(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Returns `PLAIN`, with the start token if the tokenizer begins every text with it."""
+    ids = tokenizer("").input_ids
+    return ("{{ bos_token }}" if ids[:1] == [tokenizer.bos_token_id] else "") + PLAIN
 
 
 def _check_rendered(tokenizer: PreTrainedTokenizerFast, where: str) -> None:
@@ -110,8 +116,6 @@ def _rendered(
     tokenizer: PreTrainedTokenizerFast, where: str, contents: list[str], *, prompt: bool
 ) -> str:
     """Renders a conversation of a user and an assistant in turns."""
-    from jinja2 import TemplateError
-
     roles = ("user", "assistant")
     messages = [
         {"role": roles[number % 2], "content": content} for number, content in enumerate(contents)
@@ -119,7 +123,7 @@ def _rendered(
     arguments: dict[str, Any] = {"tokenize": False, "add_generation_prompt": prompt}
     try:
         text = tokenizer.apply_chat_template(messages, **arguments)
-    except (TemplateError, TypeError, ValueError) as error:
+    except Exception as error:  # of any type: a template is a program
         raise ValueError(
             f"the chat template of {where} can't be rendered ({error}); give a Jinja text as "
             "chat_template"

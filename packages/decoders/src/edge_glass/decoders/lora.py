@@ -48,6 +48,11 @@ class LoraOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 to {MAX_RANK}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}, expected at least 0 and less than 1")
+        if isinstance(self.target_modules, str) and self.target_modules != ALL_LINEAR:
+            raise ValueError(
+                f"target_modules is {self.target_modules!r}, expected {ALL_LINEAR} or a list of "
+                "names of layers"
+            )
         if not self.target_modules:
             raise ValueError("target_modules is empty; name layers, or set lora: null")
 

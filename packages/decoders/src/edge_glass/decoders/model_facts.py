@@ -63,6 +63,7 @@ class ModelFacts:
         if kinds and SLIDING not in kinds:
             window = None
         stop_ids = getattr(model.generation_config, "eos_token_id", None)
+        stop_ids = [stop_ids] if isinstance(stop_ids, int) else stop_ids or ()
         return cls(
             family=config.model_type,
             width=embedding.weight.shape[1],
@@ -73,7 +74,7 @@ class ModelFacts:
             logit_scale=(getattr(config, "logit_scale", None) or 1.0)
             / (getattr(config, "logits_scaling", None) or 1.0),
             soft_cap=getattr(config, "final_logit_softcapping", None),
-            stop_ids=tuple(stop_ids) if isinstance(stop_ids, list) else (),
+            stop_ids=tuple(stop_ids),
         )
 
     def logits(self, projected: Tensor) -> Tensor:

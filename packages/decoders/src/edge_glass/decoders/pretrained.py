@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from safetensors import SafetensorError
 
 from edge_glass.decoders.model_source import ModelSource
 from edge_glass.decoders.quantization import (
@@ -21,7 +20,7 @@ from edge_glass.decoders.quantization import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-LOADING_ERRORS = (OSError, KeyError, RuntimeError, TypeError, ValueError, SafetensorError)
+LONGEST_CAUSE = 300  # letters of transformers' own message that are repeated
 
 
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
@@ -33,10 +32,15 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     # AutoTokenizer replaces the rules of a tokenizer.json beside some configs by the family's own.
-    cls: Any = PreTrainedTokenizerFast if _has_tokenizer_json(source) else AutoTokenizer
+    has_json = _has_tokenizer_json(source)
+    cls: Any = PreTrainedTokenizerFast if has_json else AutoTokenizer
     _require_gguf(source)
-    with _one_line(source):
+    remedy = "give a folder with the model's tokenizer.json"
+    with _one_line(source, "tokenizer", remedy):
         tokenizer = cls.from_pretrained(source.place, **source.arguments())
+    # some classes of transformers are empty if their file is missing
+    if not has_json and not set(tokenizer("question").input_ids) - set(tokenizer.all_special_ids):
+        raise ValueError(f"the tokenizer of {source.place} has no words; {remedy}")
     if not tokenizer.is_fast:
         raise ValueError(
             f"the tokenizer of {source.place} has no fast implementation; give a model with a "
@@ -73,6 +77,7 @@ def load_model(
     quantized = quantization_config(quantization) or _dequantized(source)
     with _one_line(source):
         config = AutoConfig.from_pretrained(source.place, **arguments)
+    _check_weights(source, config)
     loader: Any = AutoModelForCausalLM  # its types leave out the report
     mapping = loader._model_mapping
     if type(config) not in mapping:
@@ -81,7 +86,7 @@ def load_model(
             "know as a causal language model; give a different model"
         )
     check_layers(config.get_text_config())
-    with _no_progress_bar(), _one_line(source):
+    with _quiet(), _one_line(source):
         model, report = loader.from_pretrained(
             source.place,
             **arguments,
@@ -89,9 +94,17 @@ def load_model(
             attn_implementation="sdpa" if mapping[type(config)]._supports_sdpa else "eager",
             quantization_config=quantized,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             output_loading_info=True,
         )
     # transformers itself only logs it, and draws the weights that are not there
+    misfits = sorted(report["mismatched_keys"])
+    if misfits:
+        name, found, expected = misfits[0]
+        raise ValueError(
+            f"{source.place}: {name} has shape {tuple(found)}, but config.json means "
+            f"{tuple(expected)} ({len(misfits)} such tensors); copy the model's whole folder again"
+        )
     absent = sorted(report["missing_keys"])
     if absent:
         raise ValueError(
@@ -143,8 +156,29 @@ def _dequantized(source: ModelSource) -> Any:
     return None if source.gguf_file is None or kind is None else kind(dequantize=True)
 
 
+def _check_weights(source: ModelSource, config: Any) -> None:
+    """Refuses weights that would be read wrongly, or not at all.
+
+    Raises:
+        ValueError: if the folder holds quantised weights, or weights only as pickle.
+    """
+    if source.gguf_file is None and getattr(config, "quantization_config", None):
+        raise ValueError(
+            f"the weights of {source.place} are quantised already; give the model's unquantised "
+            "weights, and set quantization: 4bit or 8bit"
+        )
+    folder = Path(source.place)
+    if source.gguf_file is None and not any(folder.glob("*.safetensors")):
+        pickled = sorted(each.name for each in folder.glob("*.bin"))
+        if pickled:
+            raise ValueError(
+                f"{source.place} holds its weights only in {pickled[0]}, a pickle file, which can "
+                "run code when it is read; give the model's safetensors"
+            )
+
+
 @contextmanager
-def _one_line(source: ModelSource) -> Iterator[None]:
+def _one_line(source: ModelSource, part: str = "model", remedy: str = "") -> Iterator[None]:
     """Turns the errors of a model that can't be loaded into one line that names it.
 
     Raises:
@@ -152,26 +186,32 @@ def _one_line(source: ModelSource) -> Iterator[None]:
     """
     try:
         yield
-    except LOADING_ERRORS as error:
-        cause = next((line for line in str(error).splitlines() if line.strip()), repr(error))
-        remedy = (
-            "copy the model's whole folder again"
-            if source.revision is None
-            else "run it once with a network, or give a folder that holds the model"
+    except Exception as error:  # of any type: transformers checks little of what it reads
+        # the text of a KeyError, for example, is only the key
+        kind = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: "
+        cause = " ".join((kind + str(error)).split())
+        if len(cause) > LONGEST_CAUSE:
+            cause = f"{cause[:LONGEST_CAUSE]}..."
+        if source.revision is not None:
+            remedy = "run it once with a network, or give a folder that holds the model"
+        remedy = remedy or "copy the model's whole folder again"
+        raise ValueError(f"the {part} of {source.place} can't be loaded ({cause}); {remedy}") from (
+            error
         )
-        raise ValueError(f"{source.place} can't be loaded ({cause.strip()}); {remedy}") from error
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Turns off the progress bars of transformers during the block."""
+def _quiet() -> Iterator[None]:
+    """Turns off progress bars and warnings of transformers, which repeat what is refused here."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 

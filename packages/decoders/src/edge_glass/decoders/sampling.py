@@ -61,7 +61,8 @@ def choose(
     """
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
-    scaled = logits.double() / sampling.temperature
+    # The largest logit becomes 0, so that no temperature divides to infinity.
+    scaled = (logits - logits.amax(dim=-1, keepdim=True)).double() / sampling.temperature
     probabilities, words = scaled.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
     cumulative = probabilities.cumsum(dim=-1)
     # A word stays if the words before it hold less than top_p: the first always stays.
@@ -122,6 +123,8 @@ def generate_words(
 ) -> Iterator[Int[Tensor, " B"]]:
     """Yields the next word of each row of a batch, until EOS or `max_new_tokens`.
 
+    It also ends if the longest row fills the decoder's context.
+
     Args:
         decoder: in evaluation mode.
         inputs_embeds: visual prefix and prompt.
@@ -151,6 +154,9 @@ def generate_words(
     output = decoder(inputs_embeds, mask, use_cache=use_cache, prefix_length=prefix_length)
     ended = torch.zeros(batch, dtype=torch.bool, device=mask.device)
     words: list[Tensor] = []
+    if decoder.max_positions is not None:  # the last word is not read, so it needs no position
+        room = decoder.max_positions - int(mask.sum(dim=1).max()) + 1
+        max_new_tokens = min(max_new_tokens, room)
     for step in range(max_new_tokens):
         logits = decoder.project(output.hidden_states[-1][rows, last])
         word = choose(logits, sampling, examples, step).masked_fill(ended, ends[0])

@@ -8,7 +8,7 @@ on how many follow it, and training and use agree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -51,15 +51,24 @@ def example_ids(
     """
     ids: list[int] = []
     labels: list[int] = []
+    for turn, turn_labels in turns_ids(tokenizer, messages, context):
+        ids += turn
+        labels += turn_labels
+    return ids, labels
+
+
+def turns_ids(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[str], context: int = 0
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Yields the ids and labels of each turn; joined they are those of `example_ids`."""
     for turn in range(0, len(messages), 2):
         question, answer = messages[turn : turn + 2]
         prompt = prompt_ids if turn == 0 else _later_prompt_ids
-        ids += prompt(tokenizer, question)
-        labels += [IGNORED] * (len(ids) - len(labels))
+        prompted = prompt(tokenizer, question)
         answer_ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
-        ids += [*answer_ids, int(tokenizer.eos_token_id)]
-        labels += [IGNORED] * (len(ids) - len(labels)) if turn < context else ids[len(labels) :]
-    return ids, labels
+        answered = [*answer_ids, int(tokenizer.eos_token_id)]
+        learned = [IGNORED] * len(answered) if turn < context else answered
+        yield prompted + answered, [IGNORED] * len(prompted) + learned
 
 
 def _later_prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:

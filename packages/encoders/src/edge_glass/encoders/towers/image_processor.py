@@ -63,7 +63,7 @@ def read_image_processor(model: str, revision: str | None, family: Family) -> Im
         )
     return ImageProcessorValues(
         mean=_three(values.get("image_mean", family.mean), f"{where}: image_mean"),
-        std=_three(values.get("image_std", family.std), f"{where}: image_std"),
+        std=_three(values.get("image_std", family.std), f"{where}: image_std", above=0.0),
         resample=FILTERS[code],
         size=_side(values),
     )
@@ -91,12 +91,14 @@ def _read(model: str, revision: str | None) -> Mapping[str, Any] | None:
     return None
 
 
-def _three(value: Any, where: str) -> tuple[float, float, float]:
-    if isinstance(value, list | tuple) and len(value) == 3:
+def _three(value: Any, where: str, above: float = -math.inf) -> tuple[float, float, float]:
+    numbers = isinstance(value, list | tuple) and all(type(each) in (int, float) for each in value)
+    if numbers and len(value) == 3:
         red, green, blue = (float(each) for each in value)
-        if all(math.isfinite(each) for each in (red, green, blue)):
+        if all(math.isfinite(each) and each > above for each in (red, green, blue)):
             return red, green, blue
-    raise ValueError(f"{where} is {value!r}, expected three numbers")
+    more = "" if above == -math.inf else f" above {above:g}"
+    raise ValueError(f"{where} is {value!r}, expected three numbers{more}")
 
 
 def _side(values: Mapping[str, Any]) -> int | None:

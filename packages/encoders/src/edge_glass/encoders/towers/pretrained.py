@@ -19,6 +19,7 @@ from edge_glass.encoders.files import write_atomic
 
 CODE = (".py", ".pyc", ".pyi")
 PACKAGE = "package:"
+LONGEST_CAUSE = 300  # letters of transformers' own message that are repeated
 
 
 def model_path(reference: str, pattern: str) -> Path:
@@ -150,3 +151,22 @@ def no_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def one_line(model: str) -> Iterator[None]:
+    """Turns the errors of a model that can't be loaded into one line that names it.
+
+    Raises:
+        OSError: if the hub or a file can't be read.
+        ValueError: for all else.
+    """
+    try:
+        yield
+    except Exception as error:  # of any type: transformers checks little of what it reads
+        # the text of a KeyError, for example, is only the key
+        kind = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: "
+        cause = " ".join((kind + str(error)).split())
+        cause = cause if len(cause) <= LONGEST_CAUSE else f"{cause[:LONGEST_CAUSE]}..."
+        raised = OSError if isinstance(error, OSError) else ValueError
+        raise raised(f"{model} can't be loaded ({cause}); copy the model again") from error

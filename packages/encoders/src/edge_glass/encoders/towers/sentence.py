@@ -23,6 +23,7 @@ from edge_glass.encoders.towers.pretrained import (
     locate_model,
     named_model,
     no_progress_bar,
+    one_line,
 )
 
 OPTION = "text_encoders.sentence_transformer"
@@ -126,11 +127,12 @@ class SentenceConfig:
             OSError: if the hub can't be reached and the model is not in its cache.
             ValueError: if a hub id has no commit, or the model takes fewer tokens.
         """
-        folder, local = locate_model(named_model(self.model, OPTION), self.revision, MARKERS)
+        name = named_model(self.model, OPTION)
+        folder, local = locate_model(name, self.revision, MARKERS)
 
         from sentence_transformers import SentenceTransformer
 
-        with no_progress_bar():
+        with no_progress_bar(), one_line(name):
             model = SentenceTransformer(
                 folder,
                 revision=None if local else self.revision,

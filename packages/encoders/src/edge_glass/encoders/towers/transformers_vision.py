@@ -29,6 +29,7 @@ from edge_glass.encoders.towers.pretrained import (
     locate_model,
     named_model,
     no_progress_bar,
+    one_line,
 )
 from edge_glass.encoders.towers.square import Fit
 from edge_glass.encoders.towers.vision_families import Family, find_family, vision_part
@@ -214,12 +215,20 @@ class TransformersVisionConfig:
         import transformers
 
         place: dict[str, Any] = {"revision": self.revision or "main", "local_files_only": local}
-        values, _ = transformers.PreTrainedConfig.get_config_dict(folder, **place)
+        with one_line(model):
+            values, _ = transformers.PreTrainedConfig.get_config_dict(folder, **place)
+        if not isinstance(values, dict):
+            raise ValueError(f"the config.json of {model} holds no table; copy the model again")
         family = find_family(values, where=model)
         processor = read_image_processor(model, self.revision, family)
-        with no_progress_bar():
+        with no_progress_bar(), one_line(model):
             loaded, found = getattr(transformers, family.model_class).from_pretrained(
-                folder, weights_only=True, dtype=torch.float32, output_loading_info=True, **place
+                folder,
+                weights_only=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                output_loading_info=True,
+                **place,
             )
         extra = [name for name in found["unexpected_keys"] if not _is_elsewhere(name, family)]
         if found["missing_keys"] or extra or found["mismatched_keys"]:

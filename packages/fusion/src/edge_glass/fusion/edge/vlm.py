@@ -94,7 +94,8 @@ class EdgeVlm:
                 if name.startswith(PRESENT)
             }
             num_cached = next(iter(past.values())).shape[self.text["cache_axis"]]
-            self._check_positions(num_cached + 1)
+            if num_cached == self.max_positions:
+                break
             found = self.decode({**visual, **past, "input_ids": np.array([[word]], np.int64)})
         text: str = self.tokenizer.decode(words, skip_special_tokens=True)
         return text.strip()

@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_glass.encoders.file_names import IMAGE_SUFFIXES
 from edge_glass.encoders.files import DataError
+from edge_glass.training.ingest.readers.classes import has_classes, read_classes
 from edge_glass.training.ingest.readers.coco import json_kind, read_coco, read_karpathy
 from edge_glass.training.ingest.readers.conversation import LISTS, PAIRS, read_conversations
 from edge_glass.training.ingest.readers.pairs import TEXTS, read_pairs
@@ -16,6 +17,7 @@ from edge_glass.training.ingest.readers.svg import SVGS, read_svg
 from edge_glass.training.ingest.readers.table import (
     TABLES,
     caption_lists,
+    json_tables,
     read_imagefolder,
     read_table,
 )
@@ -38,6 +40,7 @@ READERS: dict[str, Reader] = {
     "vqa": read_vqa,
     "webdataset": read_webdataset,
     "svg": read_svg,
+    "classes": read_classes,
 }
 PEEK = 20  # rows of a JSON file
 
@@ -49,6 +52,8 @@ def find_format(source: Source) -> tuple[str, list[str]]:
         DataError: if no format fits, naming what was found.
     """
     found = list(dict.fromkeys(_formats(source)))
+    if not found and has_classes(source):  # only if there are no texts
+        return "classes", []
     if not found:
         suffixes = Counter(
             f".{name.rpartition('.')[2].lower()}" if "." in name else "no suffix"
@@ -71,6 +76,7 @@ def _formats(source: Source) -> Iterator[str]:
     names = source.listing.files
     stems = [name.rpartition("/")[2].lower() for name in names]
     tables = source.files(*TABLES)
+    lists = json_tables(source)
     if any(stem in _named("metadata", (*TABLES, ".parquet")) for stem in stems):
         yield "imagefolder"
     if any(stem in _named("captions", TABLES) for stem in stems):
@@ -82,7 +88,7 @@ def _formats(source: Source) -> Iterator[str]:
             yield {"vqa_questions": "vqa", "vqa_annotations": "vqa"}.get(kind, kind)
         elif kind := _lines_kind(source, [name]):
             yield kind
-        elif source.path.is_file():
+        elif source.path.is_file() or name in lists:
             yield "table"
     if source.files(*TARS):
         yield "webdataset"

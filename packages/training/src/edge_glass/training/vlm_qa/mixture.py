@@ -10,6 +10,8 @@ import torch
 from edge_glass.encoders.limits import check_at_least
 from edge_glass.training.engine.determinism import generator
 
+MAX_RATIO = 1000  # of two weights; an epoch has so many times as many samples
+
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureConfig:
@@ -27,6 +29,12 @@ class MixtureConfig:
         check_at_least(self, 0, "questions", "captions")
         if not self.questions + self.captions:
             raise ValueError("questions and captions are both 0; give one of them a weight above 0")
+        low, high = sorted(self.weights)
+        if low and high / low > MAX_RATIO:
+            raise ValueError(
+                f"questions is {self.questions} and captions is {self.captions}: one is more than "
+                f"{MAX_RATIO} times the other; set the smaller one to 0"
+            )
 
     @property
     def weights(self) -> tuple[float, float]:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from edge_glass.fusion.packing import PADDING
-from edge_glass.fusion.prompt import IGNORED, example_ids
+from edge_glass.fusion.prompt import IGNORED, turns_ids
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.engine.order import epoch_order
-from edge_glass.training.vlm_qa.conversations import join_turns
+from edge_glass.training.vlm_qa.conversations import Conversation, join_turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,13 +67,10 @@ def pack_questions(
     answered = [row for row in rows if (row["answer"] or "").strip()]
     skipped = Counter({"empty answer": len(rows) - len(answered)})
     for talk in join_turns(answered):
-        while talk.num_learned():
-            ids = example_ids(tokenizer, *talk.messages, context=talk.context)
-            if len(ids[0]) <= max_length:
-                by_image.setdefault(talk.image, []).append(ids)
-                break
-            skipped["longer than max_length"] += 1
-            del talk.messages[-2:]
+        example, num_learned = _fitting(talk, tokenizer, max_length)
+        skipped["longer than max_length"] += talk.num_learned() - num_learned
+        if num_learned:
+            by_image.setdefault(talk.image, []).append(example)
     skipped = +skipped
     packed = []
     for image, examples in by_image.items():
@@ -91,6 +88,22 @@ def pack_questions(
             f"{max_length}, or check the data"
         )
     return packed, skipped
+
+
+def _fitting(
+    talk: Conversation, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[tuple[list[int], list[int]], int]:
+    """Returns ids and labels of the first turns that fit, and how many of them are learned."""
+    ids: list[int] = []
+    labels: list[int] = []
+    num_turns = 0
+    for turn, turn_labels in turns_ids(tokenizer, talk.messages, talk.context):
+        if len(ids) + len(turn) > max_length:
+            break
+        ids += turn
+        labels += turn_labels
+        num_turns += 1
+    return (ids, labels), max(0, num_turns - talk.context // 2)
 
 
 def longest_conversation(samples: Sequence[PackedQuestions]) -> int:

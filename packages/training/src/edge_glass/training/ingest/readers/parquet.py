@@ -73,7 +73,7 @@ class _Reader:
         self._source, self._name, self._split = source, name, split
         where = shown(name)
         names = list(schema.names)
-        talk = next((each for each in TALKS if each in names), "")
+        talk = next((each for each in names if _is_talk(schema.field(each))), "")
         self._talk = "" if "caption" in source.columns or "question" in source.columns else talk
         if self._talk:
             # the columns of texts are not looked for: the conversation holds them
@@ -192,6 +192,15 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     if isinstance(kind, pa.BaseExtensionType):
         return _plain(kind.storage_type)
     return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_talk(field: pa.Field) -> bool:
+    """Returns whether a column holds conversations: by its name, or a list of turns."""
+    kind = _plain(field.type)
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    inner = _plain(kind.value_type) if listed else kind
+    turns = pa.types.is_struct(inner) and {"user", "assistant"} <= {each.name for each in inner}
+    return field.name in TALKS or turns
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -1,4 +1,4 @@
-"""A folder of images with `captions.csv`, `.tsv` or `.jsonl`; any table with a row per text.
+"""A folder of images with `captions.csv`, `.tsv`, `.jsonl` or `.json`; any table of texts.
 
 The reader of `imagefolder` is the same with other files: `metadata.csv`, `.jsonl` or `.parquet` in
 each folder, with the column `file_name`.
@@ -7,6 +7,7 @@ each folder, with the column `file_name`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from edge_glass.encoders.file_names import shown
@@ -19,6 +20,7 @@ from edge_glass.training.ingest.reading.source import Source, folder_of, splits_
 from edge_glass.training.ingest.reading.tables import open_table
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
+HEAD = 4096  # bytes
 
 
 def read_table(source: Source) -> Iterator[Record | Drop]:
@@ -28,22 +30,40 @@ def read_table(source: Source) -> Iterator[Record | Drop]:
         DataError: naming file and column, if a table can't be used.
     """
     files = source.files(*TABLES, *([".json"] if source.path.is_file() else []))
-    files += caption_lists(source)
+    files += [*caption_lists(source), *(name for name in json_tables(source) if name not in files)]
     named = [name for name in files if _stem(name) in ("captions", "caption")]
     yield from _read(source, named or files)
 
 
 def caption_lists(source: Source) -> list[str]:
     """Returns the files `captions.txt` that are tables, as Flickr8k has one."""
-    found = []
-    for name in source.files("captions.txt"):
-        try:
-            table = open_table(source.root / name, source.encoding)
-            find_columns(table.names, source.columns, where=shown(name))
-        except DataError:
-            continue
-        found.append(name)
-    return found
+    return [name for name in source.files("captions.txt") if _is_table(source, name)]
+
+
+def json_tables(source: Source) -> list[str]:
+    """Returns the JSON files that are a list of rows with the columns of a table, as BLIP has."""
+    return [
+        name
+        for name in source.files(".json")
+        if _begins_with_list(source.root / name) and _is_table(source, name)
+    ]
+
+
+def _begins_with_list(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    except OSError:
+        return False  # whoever reads it reports it
+
+
+def _is_table(source: Source, name: str) -> bool:
+    try:
+        table = open_table(source.root / name, source.encoding)
+        find_columns(table.names, source.columns, where=shown(name))
+    except DataError:
+        return False
+    return True
 
 
 def read_imagefolder(source: Source) -> Iterator[Record | Drop]:

@@ -1,8 +1,8 @@
 """Conversations about one image as questions with answers.
 
 LLaVA writes `{"from": "human", "value": …}`; ms-swift, LLaMA-Factory and TRL write
-`{"role": "user", "content": …}` with a text or a list of parts; the original project writes one
-text with `[USER]` and `[ASSISTANT]`.
+`{"role": "user", "content": …}` with a text or a list of parts; the Cauldron writes a turn as
+`{"user": …, "assistant": …}`; the original project writes one text with `[USER]` and `[ASSISTANT]`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ def turns_of(messages: Any) -> tuple[list[Turn], list[Any]]:
     images: list[Any] = []
     turns: list[Turn] = []
     asked: list[str] = []
-    for message in messages:
-        if not isinstance(message, Mapping):
-            raise RowProblem("wrong_type", f"a message is {type(message).__name__}")
+    for message in _messages(messages):
         role = str(message.get("role") or message.get("from") or "").lower()
         content = message.get("content", message.get("value"))
         if role in USER:
@@ -56,6 +54,17 @@ def turns_of(messages: Any) -> tuple[list[Turn], list[Any]]:
     if not turns:
         raise RowProblem("no_answer", "no message of the assistant follows one of the user")
     return turns, images
+
+
+def _messages(messages: list[Any]) -> Iterator[Mapping[str, Any]]:
+    for message in messages:
+        if not isinstance(message, Mapping):
+            raise RowProblem("wrong_type", f"a message is {type(message).__name__}")
+        if "user" in message and "assistant" in message:
+            for role in ("user", "assistant"):
+                yield {"role": role, "content": message[role]}
+        else:
+            yield message
 
 
 def to_questions(turns: list[Turn], kind: str) -> Iterator[Question]:

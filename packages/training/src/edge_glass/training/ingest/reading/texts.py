@@ -80,7 +80,9 @@ def texts_of(value: Any, name: str) -> tuple[list[str], list[RowProblem]]:
     faults: list[RowProblem] = []
     for each in value if isinstance(value, list | tuple) else [value]:
         try:
-            kept.append(text_of(each, name))
+            # COCO's sentences are {"raw": text, "tokens": [...]}
+            raw = isinstance(each, dict) and "raw" in each
+            kept.append(text_of(each["raw"] if raw else each, name))
         except RowProblem as fault:
             faults.append(fault)
     if not kept and not faults:
