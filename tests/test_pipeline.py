@@ -102,6 +102,7 @@ def reruns(change: dict[str, Any], tmp_path: Path) -> set[str]:
         ({"fusions.gated.gate_init": 0.3}, set()),
         ({"launch": "ddp"}, {"vlm_qa", "evaluate_vlm_qa", "notebooks"}),
         ({"launches.ddp.num_processes": 4}, set()),
+        ({"log_with": ["tensorboard"]}, set()),
         ({"evaluate_align.sample.block_size": 7}, {"evaluate_align"}),
         ({"pooling": "perceiver"}, set(STAGES) - BEFORE_ALIGN),
         ({"encode.sample.dtype": "float32"}, set(STAGES) - {"prepare", "prepare_samples"}),
@@ -237,6 +238,7 @@ def test_params_pass_values_on() -> None:
         assert given(getattr(params, kind).config, options)
     for name in ("seed", "num_threads", "device", "reproducibility", "scale", "data_folder"):
         assert getattr(params, name) == raw[name]
+    assert list(params.log_with) == raw["log_with"]
 
 
 # Under which name dvc.yaml tracks a field of `Params`, if it is not the field's own name.
@@ -256,6 +258,12 @@ def test_a_stage_lists_every_parameter_that_it_reads(stage: str, stages: dict[st
     if "artifacts/features" in stages[stage]["deps"]:
         listed.add("encode")  # a change of it changes the features
     assert {TRACKED.get(name, name) for name in read} <= listed
+
+
+def test_trackers_belong_to_no_stage(stages: dict[str, Any]) -> None:
+    """They change no byte: a stage that listed them would run again for nothing."""
+    assert yaml.safe_load((ROOT / "params.yaml").read_text())["log_with"] == []
+    assert all("log_with" not in stage["params"] for stage in stages.values())
 
 
 def test_our_reader_of_the_pipeline_agrees_with_dvc(stages: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ PARAMS: dict[str, Any] = {
     "seed": 0,
     "scale": "tiny",
     "num_threads": 1,
+    "log_with": [],
     "device": "cpu",
     "reproducibility": "native",  # portable needs its environment before torch loads
     "launch": "tree",

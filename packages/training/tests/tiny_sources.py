@@ -233,6 +233,12 @@ def svg(root: Path) -> None:
         (root / f"{colour}.svg").write_text(SVG.format(colour=colour, more=""))
 
 
+def classes(root: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        for name in NAMES:
+            write_images(root / split / f"{name[:-4]}_disc", number, [name])
+
+
 SOURCES: dict[str, Callable[[Path], None]] = {
     "table": table,
     "pairs": pairs,
@@ -245,4 +251,5 @@ SOURCES: dict[str, Callable[[Path], None]] = {
     "vqa": vqa,
     "webdataset": webdataset,
     "svg": svg,
+    "classes": classes,
 }

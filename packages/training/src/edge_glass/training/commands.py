@@ -236,9 +236,12 @@ def _run(
 
 
 def _parse(raw: Mapping[str, Any], where: str) -> Params:
+    from edge_glass.training.loop.trackers import check_packages
     from edge_glass.training.params import parse_params
 
-    return parse_params(raw, where=where)
+    params = parse_params(raw, where=where)
+    check_packages(params.log_with, where)
+    return params
 
 
 def _parse_with_device(raw: Mapping[str, Any], where: str) -> Params:

@@ -20,6 +20,7 @@ from edge_glass.training.engine.determinism import REPRODUCIBILITIES
 from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
 from edge_glass.training.evaluation.answers.scores import EvaluateVlmQaConfig
 from edge_glass.training.features.config import EncodeConfig
+from edge_glass.training.loop.trackers import LOG_WITH, check_trackers
 from edge_glass.training.prepare.dataset import DatasetConfig
 from edge_glass.training.prepare.filters import PrepareConfig
 from edge_glass.training.runtime.sections import (
@@ -72,6 +73,7 @@ class Params:
     device: str
     reproducibility: Literal["portable", "native"]
     launch: Component
+    log_with: tuple[str, ...]
     data_name: str
     data_folder: str
     data: DatasetConfig
@@ -96,7 +98,9 @@ def load_params(path: Path) -> Params:
 
 def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
     """Validates the plain content of a configuration file; see `load_params`."""
-    check_keys(raw, [*SCALARS, "launches", "datasets", *KINDS, *KINDS.values(), *STAGES], where)
+    check_keys(
+        raw, [*SCALARS, LOG_WITH, "launches", "datasets", *KINDS, *KINDS.values(), *STAGES], where
+    )
     check_types(raw, {**SCALARS, **dict.fromkeys(KINDS, str)}, where)
     _check_scalars(raw, where)
     parts: dict[str, Any] = {
@@ -110,6 +114,7 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         device=raw["device"],
         reproducibility=raw["reproducibility"],
         launch=choose_launch(raw, LAUNCH_CONFIGS, where),
+        log_with=check_trackers(raw[LOG_WITH], where),
         data_name=raw["data"],
         data_folder=raw["data_folder"],
         data=choose_dataset(raw, DatasetConfig, where),

@@ -16,7 +16,7 @@ def import_(
         typer.Option(
             "--format",
             help="table, pairs, imagefolder, parquet, llava, messages, coco, karpathy, vqa, "
-            "webdataset or svg; found from the files if it is not given.",
+            "webdataset, svg or classes; found from the files if it is not given.",
         ),
     ] = None,
     columns: Annotated[
@@ -55,7 +55,8 @@ def import_(
     """Import images with captions or questions from a common format as Parquet.
 
     It reads captions.csv/.tsv/.jsonl, .txt files beside images, imagefolder, Parquet, LLaVA and
-    messages JSON, COCO, Karpathy, VQAv2, WebDataset and SVG. Run it again after a stop: it goes on.
+    messages JSON, COCO, Karpathy, VQAv2, WebDataset, SVG, and folders with a sub-folder per class.
+    Run it again after a stop: it goes on.
 
     Example: edge-glass import photos data/photos --add photos
     """

@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_glass.encoders.file_names import IMAGE_SUFFIXES
 from edge_glass.encoders.files import DataError
+from edge_glass.training.ingest.readers.classes import has_classes, read_classes
 from edge_glass.training.ingest.readers.coco import json_kind, read_coco, read_karpathy
 from edge_glass.training.ingest.readers.conversation import LISTS, PAIRS, read_conversations
 from edge_glass.training.ingest.readers.pairs import TEXTS, read_pairs
@@ -39,6 +40,7 @@ READERS: dict[str, Reader] = {
     "vqa": read_vqa,
     "webdataset": read_webdataset,
     "svg": read_svg,
+    "classes": read_classes,
 }
 PEEK = 20  # rows of a JSON file
 
@@ -50,6 +52,8 @@ def find_format(source: Source) -> tuple[str, list[str]]:
         DataError: if no format fits, naming what was found.
     """
     found = list(dict.fromkeys(_formats(source)))
+    if not found and has_classes(source):  # only if there are no texts
+        return "classes", []
     if not found:
         suffixes = Counter(
             f".{name.rpartition('.')[2].lower()}" if "." in name else "no suffix"

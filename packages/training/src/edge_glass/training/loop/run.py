@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -15,15 +16,20 @@ from edge_glass.training.loop.config import RunConfig
 from edge_glass.training.loop.curves import Curves
 from edge_glass.training.loop.speed import Speed
 from edge_glass.training.loop.state import StateFile, StateSaver
+from edge_glass.training.loop.trackers import Trackers
 from edge_glass.training.runtime.progress import progress, say
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
 
 
 class Run:
-    """State, best weights, curves, speed and certificate of one training run.
+    """State, best weights, curves, speed, trackers and certificate of one training run.
 
     Args:
         trained: the weights, by name; changed in place.
         processes: of the run; only the main one writes.
+        params: whose seed the certificate names, and whose `log_with` names the trackers.
         fingerprint: of configuration, code and data; see `StateFile`.
         level: what tests prove for this configuration, see `proven_level`.
         averages: averaged weights, if they are validated and saved instead of `trained`.
@@ -37,8 +43,8 @@ class Run:
         saver: StateSaver,
         processes: Processes,
         *,
+        params: Params,
         fingerprint: str,
-        seed: int,
         level: str,
         averages: Mapping[str, Tensor] | None = None,
     ) -> None:
@@ -52,9 +58,10 @@ class Run:
         self.state = saver.restore(self.file, trained, self.others)
         self.curves = Curves(Path("plots") / stage, self.state, processes)
         self.speed = Speed(stage, self.state, processes)
+        self.trackers = Trackers(stage, params, self.state, processes)
         self.certificate = Certificate(
             stage, self.state.chain, trained, processes,
-            every=config.certificate_steps, seed=seed, level=level,
+            every=config.certificate_steps, seed=params.seed, level=level,
         )  # fmt: skip
 
     def steps(self) -> Iterator[int]:
@@ -80,7 +87,8 @@ class Run:
     def log(self, values: Mapping[str, float], **not_repeatable: float) -> None:
         """Adds a record to the curves, and values that do not repeat to the speed's log."""
         self.curves.log(self.state.step, values)
-        self.speed.log(self.state.step, **not_repeatable)
+        rates = self.speed.log(self.state.step, **not_repeatable)
+        self.trackers.log({**values, **rates})
 
     def validation_due(self) -> bool:
         """Returns whether to validate after this step; always after the last one."""
@@ -90,7 +98,9 @@ class Run:
     def score(self, name: str, scores: Mapping[str, float]) -> None:
         """Takes the scores of a validation; "mean" decides which weights are the best."""
         self.best.update(scores["mean"], self.state)
-        self.curves.log(self.state.step, {f"{name}_{key}": each for key, each in scores.items()})
+        values = {f"{name}_{key}": each for key, each in scores.items()}
+        self.curves.log(self.state.step, values)
+        self.trackers.log(values)
 
     def save_if_due(self) -> None:
         """Saves the state after every `checkpoint_steps` steps."""
@@ -98,8 +108,9 @@ class Run:
             self.saver.save(self.file, self.state, self.trained, self.others)
 
     def end(self) -> None:
-        """Closes the curves, and waits until every process has ended its last step."""
+        """Closes curves and trackers, and waits until every process has ended its last step."""
         self.curves.close()
+        self.trackers.close()
         self.processes.wait()
 
     def chosen_weights(self, score: str) -> AbstractContextManager[None]:

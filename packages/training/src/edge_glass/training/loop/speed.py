@@ -37,16 +37,17 @@ class Speed:
         for name, number in {"samples": samples, **others}.items():
             self.counts[name] = self.counts.get(name, 0) + number
 
-    def log(self, step: int, **values: float) -> None:
-        """Writes the rates since the last record, and other values that do not repeat."""
+    def log(self, step: int, **values: float) -> dict[str, float]:
+        """Writes and returns the rates since the last record, and other such values."""
         now = time.perf_counter()
+        rates = {f"{name}_per_second": n / (now - self.since) for name, n in self.counts.items()}
+        logged = {**values, **rates}
         if self.live is not None:
             self.live.step = step
-            for name, value in values.items():
+            for name, value in logged.items():
                 self.live.log_metric(name, value)
-            for name, number in self.counts.items():
-                self.live.log_metric(f"{name}_per_second", number / (now - self.since))
         self.counts, self.since = {}, now
+        return logged
 
 
 def peak_memory(device: torch.device) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_glass.training.folders import ALIGNED, FEATURES, PREPARED
 from edge_glass.training.runtime.pipeline import (
@@ -33,16 +34,14 @@ def fingerprint(params: Params, stage: str) -> str:
     time: their content may be hundreds of GiB. In a folder without a dvc.yaml all parameters, all
     sources and all results of the stages before count; all sources do if dvc.yaml lists none.
     """
-    names, sources = tuple(params.raw), [Path("edge_glass", portion) for portion in PORTIONS]
+    sources = [Path("edge_glass", portion) for portion in PORTIONS]
     inputs = BEFORE.get(stage, (PREPARED, FEATURES, ALIGNED))
     if FILE.is_file():
         declared = read_pipeline(Path(), params.raw)[stage]
-        names = declared.params
         sources = [Path(each) for each in declared.sources] or sources
         inputs = tuple(map(Path, declared.inputs))
     digest = hashlib.sha256()
-    for name in names:
-        value = look_up(params.raw, name, where=f"{FILE}: stages.{stage}")
+    for name, value in stage_parameters(params, stage).items():
         digest.update(f"{json.dumps([name, value], sort_keys=True)}\n".encode())
     for source in sources:
         for name, path in source_files(installed_source(source.as_posix())).items():
@@ -50,6 +49,17 @@ def fingerprint(params: Params, stage: str) -> str:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     digest.update(file_mark(*inputs).encode())
     return digest.hexdigest()
+
+
+def stage_parameters(params: Params, stage: str) -> Mapping[str, Any]:
+    """Returns the parameters that `dvc.yaml` declares for a stage, by name; all without the file.
+
+    The trackers of `log_with` change no byte, so they do not count.
+    """
+    names: tuple[str, ...] = tuple(name for name in params.raw if name != "log_with")
+    if FILE.is_file():
+        names = read_pipeline(Path(), params.raw)[stage].params
+    return {name: look_up(params.raw, name, where=f"{FILE}: stages.{stage}") for name in names}
 
 
 def file_mark(*paths: Path) -> str:

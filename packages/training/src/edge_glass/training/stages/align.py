@@ -115,7 +115,7 @@ def train(params: Params, processes: Processes) -> None:
     # run: continues from the saved state of an interrupted run with the same inputs, if any
     run = Run(
         "align", config, trained, StateSaver(optimizer, processes), processes,
-        fingerprint=fingerprint(params, "align"), seed=seed, level=level,
+        params=params, fingerprint=fingerprint(params, "align"), level=level,
     )  # fmt: skip
     alarm = CollapseAlarm(config.collapse_steps)
 

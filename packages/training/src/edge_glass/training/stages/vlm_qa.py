@@ -144,7 +144,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     all_steps = captions_first + config.steps
     run = Run(
         "vlm_qa", replace(config, steps=all_steps), trained, launch, processes,
-        fingerprint=f"{mark}\n{launch.mark(params.launch)}", seed=seed, level=level,
+        params=params, fingerprint=f"{mark}\n{launch.mark(params.launch)}", level=level,
         averages=ema.averages() if ema else None,
     )  # fmt: skip
     if run.state.step == 0:
@@ -225,7 +225,7 @@ def build_model(
     config = VlmConfig(
         vision_encoder=Component(name=params.vision_encoder.name, config=vision),
         visual_tokens=visual_tokens,
-        pooling=None if visual_tokens.kind == "grid" else params.pooling,
+        pooling=params.pooling if visual_tokens.uses_pooling else None,
         fusion=params.fusion,
         decoder=params.decoder,
         input_width=index.vision_width,
