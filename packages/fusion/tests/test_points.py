@@ -44,3 +44,9 @@ def test_a_decoder_of_whole_words_writes_spaces() -> None:
 def test_answers_that_are_not_complete(answer: str, points: list[tuple[float, float]]) -> None:
     assert [point for each in find_points(answer) for point in each.points] == points
     assert isinstance(without_points(answer), str)
+
+
+def test_a_coordinate_needs_a_digit_on_one_side_of_its_point_only() -> None:
+    (found,) = find_points('<point x=".5" y="7." alt="cup">cup</point>')
+    assert found.points == ((0.5, 7.0),)
+    assert find_points('<point x="." y="7">cup</point>') == []

@@ -6,6 +6,7 @@ Source: Liu et al. 2023, "Improved Baselines with Visual Instruction Tuning" (tw
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,10 +20,13 @@ class ConcatConfig:
     """Options of `concat`.
 
     Attributes:
+        projector: "mlp", or "none" for visual tokens that are a projector's output already, see
+            `VisualTokensConfig.kind`.
         hidden_dim: inner width of the MLP; None means the decoder's width.
         dropout: probability of dropping a hidden unit of the MLP, in [0, 1).
     """
 
+    projector: Literal["mlp", "none"] = "mlp"
     hidden_dim: int | None = None
     dropout: float = 0.0
 
@@ -40,6 +44,14 @@ class ConcatFusion(Fusion):
     def __init__(self, config: ConcatConfig, visual_width: int, width: int) -> None:
         super().__init__(visual_width, width)
         hidden = config.hidden_dim or width
+        if config.projector == "none":
+            if visual_width != width:
+                raise ValueError(
+                    f"projector is none, visual tokens are {visual_width} wide and the decoder "
+                    f"{width}; set visual_tokens.width: {width}"
+                )
+            self.projector = nn.Sequential()
+            return
         self.projector = nn.Sequential(
             nn.LayerNorm(visual_width),
             nn.Linear(visual_width, hidden),

@@ -17,7 +17,7 @@ _ELEMENT = re.compile(
     r"<\s*(points?)\b([^<>]*)(?:>([^<]*)(?:<\s*/\s*points?\s*>)?)?", re.IGNORECASE
 )
 _COORDINATE = re.compile(
-    r'\b([xy])\s*(\d*)\s*=\s*"\s*(-?\s*\d+(?:\s*\.\s*\d+)?)\s*"', re.IGNORECASE
+    r'\b([xy])\s*(\d*)\s*=\s*"\s*(-?\s*(?:\d+(?:\s*\.\s*\d*)?|\.\s*\d+))\s*"', re.IGNORECASE
 )
 _ALT = re.compile(r'\balt\s*=\s*"([^"]*)"', re.IGNORECASE)
 

@@ -1,7 +1,8 @@
 """Visual tokens: the part of an image's features that a decoder reads.
 
 `grid` keeps every patch and adds its row and column, so that position, colour and number survive;
-`pooled` takes the few tokens of the aligned pooling; `both` concatenates them.
+`pooled` takes the few tokens of the aligned pooling; `both` concatenates them. `llava` is the
+projector of LLaVA 1.5 (Liu et al. 2023, arXiv:2310.03744, section 3.2).
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ class VisualTokensConfig:
     """Options of the visual side of a vision-language model.
 
     Attributes:
-        kind: "grid", "pooled" (the aligned pooling) or "both".
-        width: width of a visual token.
+        kind: "grid", "pooled" (the aligned pooling), "both", or "llava", which needs the fusion
+            `concat` with `projector: none`.
+        width: width of a visual token; for "llava" the decoder's width.
         dropout: probability of dropping an input feature, in [0, 1).
         train_pooling: whether the aligned pooling is trained further; otherwise it is frozen.
     """
 
-    kind: Literal["grid", "pooled", "both"] = "grid"
+    kind: Literal["grid", "pooled", "both", "llava"] = "grid"
     width: int = 256
     dropout: float = 0.0
     train_pooling: bool = False
@@ -36,6 +38,11 @@ class VisualTokensConfig:
     def __post_init__(self) -> None:
         check_between(self, 1, MAX_WIDTH, "width")
         check_share(self, "dropout")
+
+    @property
+    def uses_pooling(self) -> bool:
+        """Whether the tokens need the aligned pooling."""
+        return self.kind in ("pooled", "both")
 
 
 class GridTokens(nn.Module):
@@ -81,7 +88,14 @@ class VisualTokens(nn.Module):
         self.pooling: Pooling | None = None
         if config.kind in ("grid", "both"):
             self.grid_tokens = GridTokens(input_width, config.width, grid)
-        if config.kind in ("pooled", "both"):
+        self.llava_projector: nn.Sequential | None = None
+        if config.kind == "llava":
+            self.llava_projector = nn.Sequential(
+                nn.Linear(input_width, config.width),
+                nn.GELU(),
+                nn.Linear(config.width, config.width),
+            )
+        if config.uses_pooling:
             assert pooling is not None  # VlmConfig checks it
             self.pooling = pooling.requires_grad_(config.train_pooling)
             self.pooled_projection = nn.Sequential(
@@ -95,4 +109,6 @@ class VisualTokens(nn.Module):
             tokens.append(self.pooled_projection(self.pooling(features)))
         if self.grid_tokens is not None:
             tokens.append(self.grid_tokens(features))
+        if self.llava_projector is not None:
+            tokens.append(self.llava_projector(features))
         return torch.cat(tokens, dim=1)

@@ -15,6 +15,7 @@ from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.components import Component, ConfigError, as_options, component, validate
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.fusion.base import Fusion
+from edge_glass.fusion.concat import ConcatConfig
 from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
 from edge_glass.fusion.vlm_format_1 import FORMAT_1, from_format_1
 
@@ -25,6 +26,16 @@ FORMAT = "edge-glass-vlm/2"
 PARTS = ("vision_encoder", "pooling", "fusion", "decoder")
 
 
+def check_llava(visual_tokens: VisualTokensConfig, fusion: Component) -> None:
+    """Refuses visual tokens of kind llava with a fusion that changes them, and the reverse."""
+    plain = isinstance(fusion.config, ConcatConfig) and fusion.config.projector == "none"
+    if (visual_tokens.kind == "llava") != plain:
+        raise ValueError(
+            f"visual_tokens.kind is {visual_tokens.kind} with the fusion {fusion.name}; kind llava "
+            "and the fusion concat with projector: none need each other"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class VlmConfig:
     """What a vision-language model is made of; only the weights and the tokenizer are missing.
@@ -32,7 +43,7 @@ class VlmConfig:
     Attributes:
         vision_encoder: the frozen encoder that `answer` runs.
         visual_tokens: how its features become visual tokens.
-        pooling: the aligned pooling; None if `visual_tokens.kind` is "grid".
+        pooling: the aligned pooling; None if `visual_tokens.kind` does not use it.
         fusion: how visual tokens enter the decoder.
         decoder: the language decoder.
         input_width: numbers in one token of the vision encoder.
@@ -58,10 +69,10 @@ class VlmConfig:
 
     def __post_init__(self) -> None:
         kind = self.visual_tokens.kind
-        if (kind == "grid") != (self.pooling is None):
+        if self.visual_tokens.uses_pooling == (self.pooling is None):
             raise ValueError(
                 f"visual tokens are of kind {kind!r} and the pooling is {self.pooling!r}; give the "
-                "aligned pooling for kinds 'pooled' and 'both', and None for kind 'grid'"
+                "aligned pooling for kinds 'pooled' and 'both', and None for 'grid' and 'llava'"
             )
 
     def build(self, tokenizer: PreTrainedTokenizerFast) -> tuple[VisualTokens, Fusion, Decoder]:
@@ -69,6 +80,7 @@ class VlmConfig:
 
         `VisionLanguageModel(config, tokenizer)` calls it, and puts the parts together.
         """
+        check_llava(self.visual_tokens, self.fusion)
         pooling = None
         if self.pooling is not None:
             pooling = self.pooling.config.build(input_width=self.input_width, grid=self.grid)

@@ -59,7 +59,7 @@ _DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "fusion": {
-        "concat": {"hidden_dim": None, "dropout": 0.0},
+        "concat": {"projector": "mlp", "hidden_dim": None, "dropout": 0.0},
         "cross_attention": {"num_heads": 8, "dropout": 0.0},
         "gated": {"num_heads": 8, "gate_init": 0.0, "dropout": 0.0},
     },

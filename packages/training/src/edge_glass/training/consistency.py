@@ -16,6 +16,7 @@ import torch
 
 from edge_glass.encoders.base import TokenShape, VisionEncoderShape, WaitsForModel
 from edge_glass.encoders.components import Component, ConfigError
+from edge_glass.fusion.vlm_config import check_llava
 from edge_glass.training.features.config import pooled_grid
 from edge_glass.training.vlm_qa.launch_config import DeepSpeedLaunchConfig
 
@@ -62,12 +63,16 @@ def _check_processes(params: Params, where: str) -> None:
 
 
 def _check_data(params: Params, where: str) -> None:
-    kind = params.vlm_qa.visual_tokens.kind
-    if params.data.captions is None and kind != "grid":
+    tokens = params.vlm_qa.visual_tokens
+    try:
+        check_llava(tokens, params.fusion)
+    except ValueError as error:
+        raise ConfigError(f"{where}: vlm_qa.{params.scale}: {error}") from None
+    if params.data.captions is None and tokens.uses_pooling:
         raise ConfigError(
-            f"{where}: vlm_qa.{params.scale}.visual_tokens.kind is {kind}, which uses the pooling "
-            f"that align trains on captions, and datasets.{params.data_name} has none: set kind: "
-            "grid, or add captions"
+            f"{where}: vlm_qa.{params.scale}.visual_tokens.kind is {tokens.kind}, which uses "
+            "the pooling that align trains on captions, and "
+            f"datasets.{params.data_name} has none: set kind: grid, or add captions"
         )
     config = params.vlm_qa
     if params.data.captions is None and config.uses_captions:

@@ -141,14 +141,19 @@ def local_config(model: str, revision: str | None) -> dict[str, Any] | None:
 
 @contextmanager
 def no_progress_bar() -> Iterator[None]:
-    """Turns off the progress bar of transformers during the block: loading takes seconds."""
+    """Turns off the progress bar of transformers during the block: loading takes seconds.
+
+    Its warnings are off too: it lists the text tower of a whole CLIP as unexpected.
+    """
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -12,7 +12,7 @@ def export(
     format_name: Annotated[
         str,
         typer.Argument(
-            metavar="FORMAT", help="onnx, peft, sentence-transformers; see docs/export.md."
+            metavar="FORMAT", help="llava, onnx, peft, sentence-transformers; see docs/export.md."
         ),
     ],
     model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],

@@ -45,6 +45,10 @@ FORMATS: dict[str, Format] = {
         extra="onnx",
         has_parity_check=True,
     ),
+    "llava": Format(
+        writer="edge_glass.fusion.export.llava:write_folder",
+        reads="vision-language model with visual tokens of kind llava",
+    ),
     "peft": Format(
         writer="edge_glass.fusion.export.peft:write_folder",
         reads="vision-language model",

@@ -225,7 +225,7 @@ def build_model(
     config = VlmConfig(
         vision_encoder=Component(name=params.vision_encoder.name, config=vision),
         visual_tokens=visual_tokens,
-        pooling=None if visual_tokens.kind == "grid" else params.pooling,
+        pooling=params.pooling if visual_tokens.uses_pooling else None,
         fusion=params.fusion,
         decoder=params.decoder,
         input_width=index.vision_width,
