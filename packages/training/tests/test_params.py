@@ -195,8 +195,9 @@ def test_a_model_that_only_its_weights_know_is_left_to_the_stage(
     params = changed(params, "vision_encoders.clip_vit_l14_336", hub)
     params = changed(params, "vision_encoder", "clip_vit_l14_336")
     assert parse_params(params, where="p").vision_encoder.name == "clip_vit_l14_336"
+    vision = {"model_type": "clip_vision_model", "patch_size": 24, "hidden_size": 8}
     (tmp_path / "config.json").write_text(
-        json.dumps({"vision_config": {"patch_size": 24, "hidden_size": 8}})
+        json.dumps({"model_type": "clip", "vision_config": vision})
     )
     local = {"model": str(tmp_path), "revision": None}
     with pytest.raises(ConfigError, match="image_size is 64, expected a multiple of 24"):
