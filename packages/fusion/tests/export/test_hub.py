@@ -190,6 +190,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow  # starts a server and a second process
 def test_a_model_is_published_and_loads_by_its_commit(
     hub: StandIn,
     dual_folder: Path,

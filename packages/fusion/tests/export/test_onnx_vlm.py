@@ -30,7 +30,7 @@ TRM = {
     "width": 32, "num_heads": 2, "intermediate_dim": 64, "num_layers": 1,
     "num_latent_updates": 1, "num_cycles": 1,
 }  # fmt: skip
-BOTH = itertools.product(("trm", "qwen2_5_tiny"), ("concat", "cross_attention", "gated"))
+BOTH = list(itertools.product(("trm", "qwen2_5_tiny"), ("concat", "cross_attention", "gated")))
 
 
 def generated(
@@ -57,11 +57,8 @@ def generated(
     return words, first
 
 
-@pytest.mark.parametrize(
-    ("decoder", "fusion"),
-    # an export takes seconds: one combination is among the fast tests
-    [pytest.param(*each, marks=pytest.mark.slow) if at else each for at, each in enumerate(BOTH)],
-)
+@pytest.mark.slow  # an export takes some ten seconds
+@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
 def test_graphs_continue_a_prompt_as_torch_does(
     tiny_vlm: BuildVlm, tmp_path: Path, decoder: str, fusion: str
 ) -> None:

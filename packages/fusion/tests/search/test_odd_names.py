@@ -17,6 +17,7 @@ HEIC = b"\0\0\0\x18ftypheic" + bytes(64)
 LONG = "a dog and a cat " * 40  # longer than a file's name may be
 
 
+@pytest.mark.slow  # starts two processes
 def test_any_name_is_searched_and_printed(image_folder: Path, dual_folder: Path) -> None:
     data = (image_folder / "red.png").read_bytes()
     for path in image_folder.rglob("*.png"):
