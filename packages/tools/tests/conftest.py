@@ -1,4 +1,4 @@
-"""Lets tests import `corpus_cases`, the one module that several of them share."""
+"""Lets tests import the modules beside them, such as `corpus_cases`."""
 
 from __future__ import annotations
 

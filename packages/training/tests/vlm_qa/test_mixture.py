@@ -39,6 +39,11 @@ def test_an_epoch_is_a_function_of_seed_and_number() -> None:
     assert len(Mixture([40, 3], (1.0, 1.0), seed=0).epoch(0)) == 80
 
 
+def test_a_small_weight_gets_one_sample_and_no_weight_none() -> None:
+    assert len(Mixture([40, 3], (1.0, 0.01), seed=0).epoch(0)) == 41
+    assert len(Mixture([40, 3], (1.0, 0.0), seed=0).epoch(0)) == 40
+
+
 def test_captions_come_first_and_then_the_questions_as_ever() -> None:
     samples = [
         PackedQuestions(

@@ -72,7 +72,7 @@ dims = list(model.config.matryoshka_dims)
 dim = dim or max(dims)
 captions = embedded.captions[: len(embedded.text)]
 if not held_out_splits(names):
-    print("No split is held out: these are images of training, and the numbers flatter.")
+    print("No split is held out: training used these images, so new ones score lower.")
 print(f"{split}: {len(embedded.image)} images of {len(captions)} things")
 print(f"an image chooses among {len(embedded.candidates)} captions")
 print(f"dims {dims}; the figures below use {dim}")
@@ -173,7 +173,7 @@ similarity = image[first] @ text[shown].T
 names = [captions[c].split(".")[0][:28] for c in shown]
 plt.figure(figsize=(9, 7), layout="constrained")
 plt.imshow(similarity, cmap="viridis")
-plain = {"fontsize": 7, "parse_math": False}  # a caption with $ is no formula
+plain = {"fontsize": 7, "parse_math": False}  # captions may contain $
 plt.xticks(range(len(shown)), names, rotation=90, **plain)
 plt.yticks(range(len(shown)), names, **plain)
 plt.colorbar(label="cosine similarity", shrink=0.7)

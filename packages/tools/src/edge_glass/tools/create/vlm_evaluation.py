@@ -75,7 +75,7 @@ split = split or splits_to_show(splits)[0]
 rows = prepared_rows("questions", split, root / data / PREPARED)
 vision = vision_features("questions", split, root / data / FEATURES)
 if not held_out_splits(splits):
-    print("No split is held out: these are questions of training, and the numbers flatter.")
+    print("No split is held out: training used these questions, so new ones score lower.")
 print(f"{split}: {len(rows)} questions over {len(vision)} images")
 
 # %%
@@ -150,7 +150,7 @@ def show(places, title, columns=4):
     for axis, n in zip(axes.flat, places):
         axis.imshow(to_rgb(decode_image(image_bytes[rows[n]["image"]].as_py())))
         text = f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})"
-        axis.set_title(text, fontsize=8, parse_math=False)  # $ begins no formula
+        axis.set_title(text, fontsize=8, parse_math=False)  # texts may contain $
     plt.show()
 
 

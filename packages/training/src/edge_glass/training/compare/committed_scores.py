@@ -35,7 +35,8 @@ def read_run(name: str) -> Run:
         root = folder / PREDICTIONS
         paths = [path for path in sorted(root.glob("*/*")) if path.is_file()]
         files = {
-            path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths
+            path.relative_to(root).as_posix(): path.read_text(encoding="utf-8", errors="replace")
+            for path in paths
         }
     else:
         commit = _commit(name)
@@ -55,9 +56,10 @@ def read_run(name: str) -> Run:
 
 def _commit(name: str) -> str:
     """Returns the commit of a revision or of an experiment."""
-    if name.startswith("-") or _git("rev-parse", "--git-dir") is None:
+    if _git("rev-parse", "--git-dir") is None:
         raise ValueError(f"{name}: no such folder, and this is no git repository; {REMEDY}")
-    found = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    option = name.startswith("-")  # git would read it as one
+    found = None if option else _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if found is not None:
         return found.strip()
     refs = (_git("for-each-ref", "--format=%(refname)", "refs/exps") or "").split()

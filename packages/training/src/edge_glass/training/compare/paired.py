@@ -60,7 +60,7 @@ def compare_pairs(
         b: n scores of run B, in the same order.
         groups: n names; the questions of one group are drawn together.
         seed: of the draws.
-        num_resamples: of the bootstrap; 1 / (n + 1) is its smallest p-value.
+        num_resamples: of the bootstrap; its smallest p-value is 2 / (num_resamples + 1).
     """
     left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if left.shape != right.shape or left.shape != (len(groups),) or not len(left):

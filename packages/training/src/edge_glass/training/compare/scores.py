@@ -14,6 +14,7 @@ from edge_glass.training.evaluation.rules.question_scores import question_scores
 
 WAYS = {"i2t": "image to text", "t2i": "text to image"}
 EXACT = "exact match"
+DESCRIPTIONS = "descriptions_"  # begins the names of files that have no question to pair
 
 Key = tuple[str, ...]
 
@@ -52,7 +53,7 @@ def compare_scores(a: Run, b: Run, *, seed: int, num_resamples: int) -> list[Lin
     for name in sorted(set(a.files) & set(b.files)):
         split = name.rpartition("/")[2].rpartition(".")[0]
         read = {"vlm_qa": _answers, "align": _ranks}.get(name.partition("/")[0])
-        if read is None or not name.endswith((".jsonl", ".csv")):
+        if read is None or not name.endswith((".jsonl", ".csv")) or split.startswith(DESCRIPTIONS):
             continue
         left, right = (read(run.files[name], f"{run.name}: {name}") for run in (a, b))
         for score in [each for each in left if each in right]:
@@ -137,7 +138,8 @@ def _answers(text: str, where: str) -> dict[str, Scored]:
     tables: dict[str, dict[Key, float]] = {EXACT: {}}
     groups: dict[Key, Hashable] = {}
     types: dict[Key, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    # not `splitlines`: it also cuts at the line separators that a question may contain
+    for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
         try:
             row = json.loads(line)
             asked = (*row.get("history", ()), row["question"])

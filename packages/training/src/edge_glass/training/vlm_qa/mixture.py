@@ -46,8 +46,8 @@ class Mixture:
     """The samples of each epoch, from sources that lie one after the other.
 
     An epoch holds the first source of a positive weight once, and of every other source as many
-    samples as its weight demands. These go through the source in random order, again and again;
-    where an epoch begins is a function of (seed, epoch).
+    samples as its weight demands, at least one. These go through the source in random order, again
+    and again; where an epoch begins is a function of (seed, epoch).
 
     Args:
         sizes: samples of each source.
@@ -59,7 +59,7 @@ class Mixture:
         first = next(number for number, weight in enumerate(weights) if weight)
         share = sizes[first] / weights[first]
         self._counts = [
-            size if number == first else round(share * weight) if size else 0
+            size if number == first else max(1, round(share * weight)) if size and weight else 0
             for number, (size, weight) in enumerate(zip(sizes, weights, strict=True))
         ]
         self._first = first

@@ -263,7 +263,7 @@ class Placer(DeviceNames):
         return self._is_mapped(model) and unchained(call)[0] is call
 
     def _is_plain_map(self, node: cst.BaseExpression) -> bool:
-        """Whether the plan may replace a `device_map`, which `{"": 0}` is no example of."""
+        """Whether the plan may replace a `device_map`. It leaves `{"": 0}`, for example."""
         if isinstance(node, cst.IfExp):
             return self._is_plain_map(node.body) and (
                 code_of(node.orelse).replace("'", '"') == '{"": "cpu"}'

@@ -91,9 +91,11 @@ def turn_metrics(
     if max(turns) == 1:
         return {}
     names = [str(turn) for turn in turns]
-    numbers = {str(turn): None for turn in sorted(set(turns))}
     return {
-        "by_turn": {name: accuracy(*_of_type(name, names, predictions, truths)) for name in numbers}
+        "by_turn": {
+            name: accuracy(*_of_type(name, names, predictions, truths))
+            for name in map(str, sorted(set(turns)))
+        }
     }
 
 

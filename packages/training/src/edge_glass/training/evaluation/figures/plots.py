@@ -38,7 +38,7 @@ _SETTINGS = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "axes.axisbelow": True,
-    "text.parse_math": False,  # a caption with $ is no formula
+    "text.parse_math": False,  # captions may contain $
 }
 
 
