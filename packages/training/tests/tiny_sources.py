@@ -1,4 +1,4 @@
-"""Tiny sources of every format that `import` reads, written the way their authors write them."""
+"""Tiny sources of every format that `import` reads, as their authors write them; one reader."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edge_glass.training.ingest.detection import READERS, find_format
+from edge_glass.training.ingest.reading.records import Drop, Record
+from edge_glass.training.ingest.reading.source import Source
 from edge_glass.training.parquet.schemas import IMAGE
 from tiny_pixmo import COLOURS, picture
 
 NAMES = [f"{colour}.png" for colour in COLOURS]
+QUESTION = "what colour is it?"
+
+
+def read(root: Path, **options: Any) -> tuple[list[Record], list[Drop]]:
+    """Returns what the reader of the format that is found makes of a source."""
+    source = Source(path=root, **options)
+    found = list(READERS[find_format(source)[0]](source))
+    records = [each for each in found if isinstance(each, Record)]
+    return records, [each for each in found if isinstance(each, Drop)]
 
 
 def write_images(folder: Path, number: int = 0, names: list[str] = NAMES) -> None:

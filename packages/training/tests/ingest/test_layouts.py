@@ -12,25 +12,15 @@ import pytest
 
 import tiny_sources
 from edge_glass.encoders.files import DataError
-from edge_glass.training.ingest.detection import READERS, find_format
+from edge_glass.training.ingest.detection import READERS
 from edge_glass.training.ingest.image_reader import ImageReader
 from edge_glass.training.ingest.reading.exclusion import Exclusion
-from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
+from edge_glass.training.ingest.reading.records import Drop, RowProblem
 from edge_glass.training.ingest.reading.source import Source
 from tiny_pixmo import picture
+from tiny_sources import read, write_lines
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-
-
-def read(root: Path) -> tuple[list[Record], list[Drop]]:
-    source = Source(path=root)
-    found = list(READERS[find_format(source)[0]](source))
-    records = [each for each in found if isinstance(each, Record)]
-    return records, [each for each in found if isinstance(each, Drop)]
-
-
-def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.mark.parametrize(
@@ -155,16 +145,17 @@ def test_titles_of_drawings_are_cleaned(tmp_path: Path) -> None:
 
 def test_excluded_images_are_counted_with_their_line(tmp_path: Path) -> None:
     (tmp_path / "source/a").mkdir(parents=True)
-    for name in ("a/red.png", "a/blue.png", "green.png"):
+    for name in ("a/red.png", "a/blue.png", "a/pink [1].png", "green.png"):
         (tmp_path / "source" / name).write_bytes(picture("red", 0))
         (tmp_path / "source" / name).with_suffix(".txt").write_text("a disc")
     listed = tmp_path / "list.txt"
-    listed.write_text("# near-copies\n\ngreen\na/bl*\nnone.png\n")
+    listed.write_text(" # near-copies\n\ngreen\na/bl*\na/pink [1].png\nnone.png\n")
     exclusion = Exclusion(listed)
     found = list(exclusion.apply(READERS["pairs"](Source(path=tmp_path / "source"))))
     drops = [each for each in found if isinstance(each, Drop)]
     assert [(each.reason, each.detail) for each in drops] == [
         ("excluded", "a/bl*"),
+        ("excluded", "a/pink [1].png"),
         ("excluded", "green"),
     ]
     assert exclusion.unused() == ["none.png"]

@@ -53,16 +53,21 @@ def test_the_rest_has_a_reason(value: Any, reason: str) -> None:
 
 def test_an_empty_cell_of_a_label_drops_no_row(tmp_path: Path) -> None:
     tiny_sources.write_images(tmp_path / "source")
-    cells = ["", None, float("nan"), 7]
+    cells = ["", None, float("nan"), 7, "  "]
     rows = [
-        {"image": "red.png", "caption": f"a {place}", "concept": cell, "split": cell and "train"}
+        {
+            "image": "red.png",
+            "caption": f"a {place}",
+            "concept": cell,
+            "split": "train" if cell == 7 else cell,
+        }
         for place, cell in enumerate(cells)
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "source/captions.jsonl").write_text(lines)
     source = Source(path=tmp_path / "source")
     report = import_data(source, tmp_path / "out", ImportConfig(), View(size=32))
-    assert (report.rows["captions"], dict(report.dropped)) == (4, {})
+    assert (report.rows["captions"], dict(report.dropped)) == (5, {})
 
 
 def test_a_row_whose_caption_columns_are_all_empty_is_counted(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def test_a_label_cannot_break_out_of_the_notation() -> None:
         ({"count": 2}, "count_mismatch"),
         ({"points": [{"x": 100.1, "y": 0}] * 3}, "point_outside"),
         ({"points": [{"x": None, "y": 0}] * 3}, "point_outside"),
+        ({"points": [None] * 3}, "point_outside"),
+        ({"points": {"x": [1.0, 2.0, 3.0], "y": [1.0]}}, "point_outside"),
     ],
 )
 def test_rows_that_make_no_pair(changes: dict[str, Any], reason: str) -> None:

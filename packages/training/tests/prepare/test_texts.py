@@ -133,6 +133,14 @@ def test_captions() -> None:
     assert (named["group"], named["canonical_caption"], named["label"]) == ("cat", "cat", "animal")
 
 
+@pytest.mark.parametrize("blank", ["", "  ", "\u200b", "a\0"])
+def test_an_optional_text_that_shows_nothing_counts_as_missing(blank: str) -> None:
+    names = ("concept", "canonical_caption", "subgroup")
+    assert texts("pixmo-cap", **dict.fromkeys(names, blank)) == texts("pixmo-cap")
+    plain = texts("pixmo-ask-model-anything")
+    assert texts("pixmo-ask-model-anything", type=blank, answers=[blank]) == plain
+
+
 def test_questions_are_those_of_the_templates() -> None:
     for subset in ("pixmo-points", "pixmo-count"):
         pairs = question_answers(subset, ROWS[subset], seed=3, index=5)
@@ -165,6 +173,7 @@ def test_questions_are_those_of_the_templates() -> None:
         ("pixmo-count", {"label": " "}, ["empty_label"]),
         ("pixmo-docs", {}, ["", "empty_answer"]),
         ("pixmo-docs", {"questions": {"question": [], "answer": []}}, ["no_question"]),
+        ("pixmo-docs", {"questions": None}, ["no_question"]),
         ("pixmo-docs", {"questions": {"question": ["q"], "answer": []}},
          ["question_answer_mismatch"]),
     ],

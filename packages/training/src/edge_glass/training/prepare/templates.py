@@ -15,7 +15,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 POINT_TEMPLATES = (
@@ -88,7 +88,8 @@ def question_answers(
     if subset == "pixmo-count":
         return [_counting(_label(row), row["count"], seed, index)]
     if subset == "pixmo-docs":
-        questions, answers = row["questions"]["question"] or [], row["questions"]["answer"] or []
+        found = row["questions"] or {}
+        questions, answers = found.get("question") or [], found.get("answer") or []
         if len(questions) != len(answers):
             raise RowError(
                 "question_answer_mismatch", f"{len(questions)} questions, {len(answers)} answers"
@@ -167,12 +168,12 @@ def point_list(points: Any) -> list[tuple[float, float]]:
     """Reads both layouts of points; returns (x, y) from top to bottom, then from left to right.
 
     Raises:
-        RowError: "point_outside" if a point is not within 0 to 100.
+        RowError: "point_outside" if a point is not within 0 to 100, or lacks a coordinate.
     """
     if isinstance(points, Mapping):
-        pairs = list(zip(points["x"] or [], points["y"] or [], strict=True))
+        pairs = list(zip_longest(points["x"] or [], points["y"] or []))
     else:
-        pairs = [(point["x"], point["y"]) for point in points or []]
+        pairs = [(point["x"], point["y"]) if point else (None, None) for point in points or []]
     for x, y in pairs:
         if x is None or y is None or not (0 <= x <= 100 and 0 <= y <= 100):
             raise RowError("point_outside", f"({x}, {y}) is not within 0 to 100")

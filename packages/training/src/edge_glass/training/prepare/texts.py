@@ -143,7 +143,7 @@ def texts_of(
             columns={
                 "question": (pair.question or "").strip(),
                 "answer": (pair.answer or "").strip(),
-                "type": row.get("type") or pair.type,
+                "type": _shown(row.get("type")) or pair.type,
                 **({"history": list(pair.history)} if pair.history else {}),
             },
             problem=text_problem("question", pair.question, max_length)
@@ -152,7 +152,7 @@ def texts_of(
         )
         for pair in pairs
     ]
-    answers = [answer.strip() for answer in row.get("answers") or [] if (answer or "").strip()]
+    answers = [answer.strip() for answer in row.get("answers") or [] if _shown(answer)]
     if answers and len(texts) == 1 and not texts[0].problem:
         texts = [replace(texts[0], columns={**texts[0].columns, "answers": answers})]
     if row.get("masks") and len(texts) == 1 and not texts[0].problem:
@@ -170,15 +170,16 @@ def _caption(row: Mapping[str, Any], max_length: int) -> Text:
     return Text(
         columns={
             "caption": caption,
-            "transcripts": [
-                text
-                for text in row.get("transcripts") or []
-                if text and not is_invisible(text) and "\0" not in text
-            ],
+            "transcripts": [text for text in row.get("transcripts") or [] if _shown(text)],
             # images of one group show the same concept: they are not negatives of each other
-            "group": row.get("concept"),
-            "canonical_caption": row.get("canonical_caption") or caption,
+            "group": _shown(row.get("concept")) or None,
+            "canonical_caption": _shown(row.get("canonical_caption")) or caption,
             # a class for the colours of plots, if the data have one
-            "label": row.get("subgroup") or "",
+            "label": _shown(row.get("subgroup")),
         }
     )
+
+
+def _shown(text: str | None) -> str:
+    """Returns an optional text, "" if it shows nothing or holds the character NUL."""
+    return "" if not text or is_invisible(text) or "\0" in text else text

@@ -13,8 +13,8 @@ from edge_glass.training.ingest.reading.records import Drop, Record
 class Exclusion:
     """The lines of a list: an image's name as the report has it, with or without its suffix.
 
-    A line with `*`, `?` or `[` is a pattern, where `*` matches `/` too. Empty lines and those that
-    begin with `#` do not count.
+    A line with `*`, `?` or `[` is a pattern too, in which `*` matches `/`. Empty lines and those
+    that begin with `#` do not count.
 
     Raises:
         DataError: if the list can't be read, or has no line.
@@ -28,12 +28,12 @@ class Exclusion:
                 f"--exclude is {path}, which can't be read ({error}); expected a text file with "
                 "an image per line"
             ) from None
-        found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        found = [line for line in map(str.strip, lines) if line and not line.startswith("#")]
         if not found:
             raise DataError(f"--exclude is {path}, which has no line; expected an image per line")
         self._patterns = [line for line in found if any(sign in line for sign in "*?[")]
+        self._names = set(found)  # patterns too: an image may be named `a [1].png`
         self._unused = set(found)
-        self._names = self._unused - set(self._patterns)
 
     def apply(self, found: Iterable[Record | Drop]) -> Iterator[Record | Drop]:
         """Yields what was found, with a drop in place of each record that is left out."""

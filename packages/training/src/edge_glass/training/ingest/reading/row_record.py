@@ -38,7 +38,7 @@ def row_record(
     captions: list[str] = []
     for name in columns.captions:
         value = row.get(name)
-        if (is_missing(value) or value == "") and len(columns.captions) > 1:
+        if is_missing(value) and len(columns.captions) > 1:
             continue  # of several columns, not every one is filled in each row
         kept, problems = texts_of(value, "caption")
         captions += kept
@@ -52,11 +52,11 @@ def row_record(
     if not (captions or questions or faults):
         faults.append(RowProblem("empty_caption", f"nothing in {', '.join(columns.captions)}"))
     own = row.get(columns.split) if columns.split else None
-    if not is_missing(own) and own != "":
+    if not is_missing(own):
         split = split_name(text_of(own, "split"))
     labels: dict[str, str] = {}
     for label, name in columns.labels.items():
-        if not is_missing(value := row.get(name)) and value != "":
+        if not is_missing(value := row.get(name)):
             labels[label] = text_of(value, label)
     for each in faults:
         yield Drop(file=file, line=line, reason=each.reason, detail=each.detail)
@@ -75,7 +75,7 @@ def row_record(
 def _questions(row: Mapping[str, Any], columns: Columns) -> Iterator[Question]:
     asked, answered = row.get(columns.question), row.get(columns.answer or columns.answers)
     kind = row.get(columns.type) if columns.type else None
-    kind = "" if is_missing(kind) or kind == "" else text_of(kind, "type")
+    kind = "" if is_missing(kind) else text_of(kind, "type")
     if isinstance(asked, list):
         replies = answered if isinstance(answered, list) else [answered]
         if len(asked) != len(replies):

@@ -54,7 +54,9 @@ def text_of(value: Any, name: str) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Returns whether a cell is empty; tables of pandas have NaN in empty cells."""
+    """Returns whether a cell is empty or blank; tables of pandas have NaN in empty cells."""
+    if isinstance(value, str):
+        return not value.strip()
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
