@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_glass.encoders.towers.pretrained import locate_model, model_path
+from edge_glass.encoders.towers.pretrained import locate_model, model_path, one_line
 
 COMMIT = "e8c3b32edf5434bc2275fc9bab85f82640a19130"
 
@@ -35,10 +35,19 @@ def test_a_hub_id_needs_a_commit(revision: str | None) -> None:
         locate_model("sentence-transformers/all-mpnet-base-v2", revision)
 
 
-@pytest.mark.parametrize("model", ["./nowhere", "package:no_such", "a b c", "package:"])
+@pytest.mark.parametrize(
+    "model", ["./nowhere", "package:no_such", "a b c", "package:", "~nobody-of-this-name/model"]
+)
 def test_what_does_not_exist_is_named(model: str) -> None:
     with pytest.raises(FileNotFoundError, match=model.strip("./")):
         locate_model(model, None)
+
+
+def test_the_remedy_depends_on_where_the_model_is() -> None:
+    for is_local, remedy in ((True, "copy the model again"), (False, "run it once with a network")):
+        message = rf"^owner/name can't be loaded \(KeyError: 'x'\); {remedy}"
+        with pytest.raises(ValueError, match=message), one_line("owner/name", is_local=is_local):
+            raise KeyError("x")
 
 
 def test_several_files_are_ambiguous_and_the_shallowest_wins(tmp_path: Path) -> None:

@@ -159,6 +159,32 @@ def test_what_does_not_fit_is_refused_before_any_work(
         config.token_shape(size)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"can't be loaded \(Expecting .*\); copy the model again"),
+        ("[]", r"config\.json of .* holds no table"),
+        ({"patch_size": 0}, "patch_size 0, expected a whole number of at least 1"),
+        ({"patch_size": []}, r"patch_size \[\], expected"),
+        ({"num_hidden_layers": None}, "num_hidden_layers None, expected"),
+        ({"hidden_size": "wide"}, "hidden_size 'wide', expected"),
+    ],
+)
+def test_a_broken_config_is_refused_before_any_work(
+    content: str | dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    if isinstance(content, dict):
+        content = json.dumps({"model_type": "dinov2", **content})
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        TransformersVisionConfig(model=str(tmp_path)).token_shape(28)
+
+
+def test_a_model_without_a_size_of_its_own_needs_one(folders: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match=r"image_size is null, but .*; set a multiple of 7"):
+        TransformersVisionConfig(model=str(folders["siglip2"])).build()
+
+
 def test_no_model_is_one_line_with_the_remedy() -> None:
     with pytest.raises(ValueError, match="model is null: name a folder, package:NAME, or a hub id"):
         TransformersVisionConfig(model=None).check_chosen()
@@ -197,13 +223,15 @@ def test_without_a_processor_the_values_are_the_familys(folders: dict[str, Path]
     ("values", "message"),
     [
         ({"rescale_factor": 1 / 127.5}, "rescale_factor"),
+        ({"rescale_factor": None}, "rescale_factor None, expected 1/255"),
         ({"do_normalize": False}, "does not rescale or normalise"),
         ({"resample": 0}, "resample 0, expected one of"),
+        ({"resample": [3]}, r"resample \[3\], expected one of"),
         ({"image_mean": [0.5]}, "expected three numbers"),
         ({"image_std": "half"}, "expected three numbers"),
     ],
 )
-def test_a_processor_that_can_not_be_followed_is_refused(
+def test_a_processor_that_cannot_be_followed_is_refused(
     values: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     folder = processor(tmp_path, **values)

@@ -120,8 +120,8 @@ class CausalLmDecoder(Decoder):
             inputs_embeds=inputs_embeds,
             attention_mask=self.facts.masks(allowed, positions, columns, inputs_embeds.dtype),
             position_ids=positions,
-            past_key_values=None if past is None else past.keys_values,
             use_cache=past is not None,
+            **{self.facts.cache_argument: None if past is None else past.keys_values},
         )
         return DecoderOutput(hidden_states=(output.last_hidden_state,), cache=past)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ class ModelFacts:
         logit_scale: factor of the logits (Cohere, Granite).
         soft_cap: logits are `soft_cap * tanh(logits / soft_cap)` (Gemma 2); None for plain logits.
         stop_ids: tokens that end an answer, as the model's generation config lists them.
+        cache_argument: the name under which the model takes keys and values: `past_key_values`,
+            which transformers 5.24 renames to `cache`.
     """
 
     family: str
@@ -42,6 +45,7 @@ class ModelFacts:
     logit_scale: float
     soft_cap: float | None
     stop_ids: tuple[int, ...]
+    cache_argument: str
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> ModelFacts:
@@ -64,6 +68,7 @@ class ModelFacts:
             window = None
         stop_ids = getattr(model.generation_config, "eos_token_id", None)
         stop_ids = [stop_ids] if isinstance(stop_ids, int) else stop_ids or ()
+        arguments = inspect.signature(type(model.base_model).forward).parameters
         return cls(
             family=config.model_type,
             width=embedding.weight.shape[1],
@@ -75,6 +80,7 @@ class ModelFacts:
             / (getattr(config, "logits_scaling", None) or 1.0),
             soft_cap=getattr(config, "final_logit_softcapping", None),
             stop_ids=tuple(stop_ids),
+            cache_argument="cache" if "cache" in arguments else "past_key_values",
         )
 
     def logits(self, projected: Tensor) -> Tensor:

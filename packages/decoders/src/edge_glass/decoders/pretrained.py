@@ -149,7 +149,7 @@ def _has_tokenizer_json(source: ModelSource) -> bool:
 
 
 def _dequantized(source: ModelSource) -> Any:
-    """Returns the option that unpacks the weights of a GGUF file, where transformers has it."""
+    """Returns the option that dequantises a GGUF file; None if transformers has no such option."""
     import transformers
 
     kind: Any = getattr(transformers, "GgufConfig", None)

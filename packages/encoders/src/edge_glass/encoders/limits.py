@@ -49,7 +49,7 @@ def check_path(config: object, *names: str) -> None:
 
 
 def check_share(config: object, *names: str) -> None:
-    """Refuses what is not a probability below 1."""
+    """Refuses values below 0, values of 1 or more, and NaN."""
     for name in names:
         value = getattr(config, name)
         if value is not None and not 0 <= value < 1:

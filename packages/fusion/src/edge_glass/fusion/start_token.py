@@ -1,7 +1,8 @@
 """The beginning-of-sequence token: in front of the image, once, instead of in each question.
 
-Pretrained models park much of their attention on position 0, where they have always read this
-token. Behind an image it would stand at a later position, and once per packed question.
+In training, pretrained models read this token at position 0 of every text, and they learn to give
+it much of their attention. Behind an image it would be at a later position, and there would be one
+per packed question.
 """
 
 from __future__ import annotations

@@ -47,17 +47,17 @@ def read_image_processor(model: str, revision: str | None, family: Family) -> Im
     if values is None:
         return ImageProcessorValues(mean=family.mean, std=family.std)
     where = f"the image processor of {model}"
-    if values.get("do_rescale", True) and not math.isclose(
-        values.get("rescale_factor", RESCALE), RESCALE, rel_tol=1e-6
+    scale = values.get("rescale_factor", RESCALE)
+    if values.get("do_rescale", True) and not (
+        isinstance(scale, float) and math.isclose(scale, RESCALE, rel_tol=1e-6)
     ):
         raise ValueError(
-            f"{where} has rescale_factor {values['rescale_factor']}, expected 1/255: choose a "
-            "different model"
+            f"{where} has rescale_factor {scale!r}, expected 1/255: choose a different model"
         )
     if not values.get("do_rescale", True) or not values.get("do_normalize", True):
         raise ValueError(f"{where} does not rescale or normalise: choose a different model")
     code = values.get("resample", 3)
-    if code not in FILTERS:
+    if not isinstance(code, int) or code not in FILTERS:
         raise ValueError(
             f"{where} has resample {code!r}, expected one of {FILTERS}: choose a different model"
         )

@@ -83,7 +83,7 @@ def locate_model(
         ValueError: if a hub id has no commit as its revision.
     """
     if model.startswith((PACKAGE, ".", "/", "~")) or Path(model).is_dir():
-        return str(_marked_folder(str(Path(model).expanduser()), markers)), True
+        return str(_marked_folder(_expanded(model), markers)), True
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
         raise FileNotFoundError(f"{model!r} is not a folder, a hub id (owner/name) or package:NAME")
     if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
@@ -92,6 +92,13 @@ def locate_model(
             "a branch moves, and then the results change"
         )
     return model, False
+
+
+def _expanded(model: str) -> str:
+    try:
+        return str(Path(model).expanduser())
+    except RuntimeError as error:  # ~name of nobody on this machine
+        raise FileNotFoundError(f"{model} is in no known home folder; give its path") from error
 
 
 def _marked_folder(reference: str, markers: Sequence[str]) -> Path:
@@ -123,6 +130,9 @@ def local_config(model: str, revision: str | None) -> dict[str, Any] | None:
     """Returns a model's config.json if it is on this machine; downloads nothing.
 
     The arguments are those of `locate_model`.
+
+    Raises:
+        ValueError: if the file is broken.
     """
     try:
         place, is_local = locate_model(model, revision)
@@ -135,7 +145,15 @@ def local_config(model: str, revision: str | None) -> dict[str, Any] | None:
         path = try_to_load_from_cache(place, "config.json", revision=revision)
     if not isinstance(path, str | Path):
         return None
-    config: dict[str, Any] = json.loads(Path(path).read_text())
+    with one_line(model):
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
+    return table(config, model)
+
+
+def table(config: Any, model: str) -> dict[str, Any]:
+    """Returns the content of a model's config.json, which has to be a table."""
+    if not isinstance(config, dict):
+        raise ValueError(f"the config.json of {model} holds no table; copy the model again")
     return config
 
 
@@ -159,8 +177,10 @@ def no_progress_bar() -> Iterator[None]:
 
 
 @contextmanager
-def one_line(model: str) -> Iterator[None]:
+def one_line(model: str, *, is_local: bool = True) -> Iterator[None]:
     """Turns the errors of a model that can't be loaded into one line that names it.
+
+    The remedy depends on whether the model lies on this machine, or on the hub.
 
     Raises:
         OSError: if the hub or a file can't be read.
@@ -174,4 +194,7 @@ def one_line(model: str) -> Iterator[None]:
         cause = " ".join((kind + str(error)).split())
         cause = cause if len(cause) <= LONGEST_CAUSE else f"{cause[:LONGEST_CAUSE]}..."
         raised = OSError if isinstance(error, OSError) else ValueError
-        raise raised(f"{model} can't be loaded ({cause}); copy the model again") from error
+        remedy = "copy the model again"
+        if not is_local:
+            remedy = "run it once with a network, or give a folder that holds the model"
+        raise raised(f"{model} can't be loaded ({cause}); {remedy}") from error

@@ -132,7 +132,7 @@ class SentenceConfig:
 
         from sentence_transformers import SentenceTransformer
 
-        with no_progress_bar(), one_line(name):
+        with no_progress_bar(), one_line(name, is_local=local):
             model = SentenceTransformer(
                 folder,
                 revision=None if local else self.revision,

@@ -9,6 +9,7 @@ makes the summary.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from edge_glass.encoders.towers.pretrained import (
     named_model,
     no_progress_bar,
     one_line,
+    table,
 )
 from edge_glass.encoders.towers.square import Fit
 from edge_glass.encoders.towers.vision_families import Family, find_family, vision_part
@@ -62,8 +64,14 @@ class TransformersVisionEncoder(VisionEncoder):
         shape: Any = model.config
         family = find_family(shape.to_dict(), where=str(config.model))
         values = processor or ImageProcessorValues(mean=family.mean, std=family.std)
-        size = config.image_size or values.size or _side(shape.image_size)
+        own_size = getattr(shape, "image_size", None)
         patch = _side(shape.patch_size)
+        size = config.image_size or values.size or _side(own_size or 0)
+        if not size:  # SigLIP 2 NaFlex
+            raise ValueError(
+                f"image_size is null, but {config.model} has no size of its own; set a multiple "
+                f"of {patch}"
+            )
         kept = kept_layers(config, shape.num_hidden_layers)
         _drop_unread(model, family, kept)
         self.config = config
@@ -75,7 +83,7 @@ class TransformersVisionEncoder(VisionEncoder):
         self.patch = patch
         self.num_extra = family.has_class_token + getattr(shape, "num_register_tokens", 0)
         # For a size that is not the model's own, positions must be interpolated.
-        interpolate = size != getattr(shape, "image_size", None)
+        interpolate = size != own_size
         self.options = {"interpolate_pos_encoding": interpolate} if family.takes_interpolate else {}
         self.transform = ImageTransform(
             image_size=size,
@@ -130,6 +138,18 @@ def kept_layers(config: TransformersVisionConfig, depth: int) -> int:
 def _side(size: Any) -> int:
     """Returns a size that may be given for both sides."""
     return int(size[0] if isinstance(size, list | tuple) else size)
+
+
+def _size(vision: Mapping[str, Any], name: str, default: int, model: str) -> int:
+    """Returns a size of a config.json, which transformers has not checked yet."""
+    value = vision.get(name, default)
+    side = value[0] if isinstance(value, list) and value else value
+    if type(side) is not int or side < 1:
+        raise ValueError(
+            f"the config.json of {model} has {name} {value!r}, expected a whole number of at "
+            "least 1; copy the model again"
+        )
+    return side
 
 
 def _drop_unread(model: Any, family: Family, kept: int) -> None:
@@ -192,9 +212,9 @@ class TransformersVisionConfig:
                 return None
             vision = vision_part(config)
             family = find_family(config, where=model)
-            kept_layers(self, int(vision.get("num_hidden_layers", family.depth)))
-            patch = _side(vision.get("patch_size", family.patch_size))
-            sizes = patch, int(vision.get("hidden_size", family.width))
+            kept_layers(self, _size(vision, "num_hidden_layers", family.depth, model))
+            patch = _size(vision, "patch_size", family.patch_size, model)
+            sizes = patch, _size(vision, "hidden_size", family.width, model)
         patch, width = sizes
         return TokenShape(grid=patch_grid(image_size, patch), width=width)
 
@@ -215,13 +235,11 @@ class TransformersVisionConfig:
         import transformers
 
         place: dict[str, Any] = {"revision": self.revision or "main", "local_files_only": local}
-        with one_line(model):
+        with one_line(model, is_local=local):
             values, _ = transformers.PreTrainedConfig.get_config_dict(folder, **place)
-        if not isinstance(values, dict):
-            raise ValueError(f"the config.json of {model} holds no table; copy the model again")
-        family = find_family(values, where=model)
+        family = find_family(table(values, model), where=model)
         processor = read_image_processor(model, self.revision, family)
-        with no_progress_bar(), one_line(model):
+        with no_progress_bar(), one_line(model, is_local=local):
             loaded, found = getattr(transformers, family.model_class).from_pretrained(
                 folder,
                 weights_only=True,

@@ -66,6 +66,8 @@ def captioned_images(data: Path) -> CaptionedImages:
                 numbers[name] = len(numbers)
                 captions.append(row["canonical_caption"])
             found.append((contents[row["image"]].as_py(), numbers[name]))
+    if not found:
+        raise ValueError(f"the validation splits of {data / 'captions'} are empty; {REMEDY}")
     chosen = spread(found, MAX_IMAGES)
     return CaptionedImages(
         images=[content for content, _ in chosen],
@@ -88,11 +90,15 @@ def asked_images(data: Path) -> AskedImages:
         for row in pq.read_table(_rows(data, "questions", split)).to_pylist():
             by_image.setdefault(row["image"], []).append(row["question"])
         wanted = NUM_QUESTIONS * number // len(splits)
-        mean = sum(map(len, by_image.values())) / max(1, len(by_image))
+        if not by_image:
+            continue
+        mean = sum(map(len, by_image.values())) / len(by_image)
         for image in spread(list(by_image), math.ceil((wanted - len(questions)) / mean)):
             asked = by_image[image][: wanted - len(questions)]
             images += [contents[image].as_py()] * len(asked)
             questions += asked
+    if not questions:
+        raise ValueError(f"the validation splits of {data / 'questions'} are empty; {REMEDY}")
     return AskedImages(images=images, questions=questions)
 
 
