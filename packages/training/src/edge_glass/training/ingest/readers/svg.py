@@ -1,7 +1,8 @@
 """SVG drawings that hold their own title, description and keywords (RDF, or `<title>`, `<desc>`).
 
 Each drawing gives up to three captions: the title, the description, and the keywords with commas.
-"Clipart by NAME - " at the beginning of a title is removed, and addresses such as `HASH(0x9371fbc)` are no texts.
+"Clipart by NAME - " at the beginning of a title is removed. Addresses such as `HASH(0x9371fbc)` are
+no texts.
 """
 
 from __future__ import annotations
