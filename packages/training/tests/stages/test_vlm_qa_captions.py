@@ -22,12 +22,14 @@ from edge_glass.training.params import Params
 from edge_glass.training.stages import evaluate_vlm_qa, vlm_qa
 from edge_glass.training.stages.vlm_qa import phase_factor
 from edge_glass.training.vlm_qa.launch import Launch
+from tiny_pixmo import PARAMS
 
 Configure = Callable[..., Params]
 StopAt = Callable[[int], AbstractContextManager[None]]
 
 pytestmark = pytest.mark.usefixtures("restore_torch")
 
+RULES = {"colour": "anls", "color": "anls"}
 FIRST = {"caption_steps": 5, "steps": 6, "log_steps": 1, "checkpoint_steps": 2}
 
 
@@ -115,10 +117,18 @@ def test_captions_change_what_follows_and_none_change_nothing(configure: Configu
     assert not any(torch.equal(found[0], other) for other in found[2:])
 
 
-def test_a_model_that_learned_to_describe_is_scored(configure: Configure) -> None:
-    params = configure(steps=3, mixture={"captions": 1.0}, validation_steps=0)
+def test_a_model_that_learned_to_describe_is_scored(
+    configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = configure(
+        {"evaluate_vlm_qa": {"tiny": {**PARAMS["evaluate_vlm_qa"]["tiny"], "rules": RULES}}},
+        steps=3, mixture={"captions": 1.0}, validation_steps=0,
+    )  # fmt: skip
     vlm_qa.run(params)
     evaluate_vlm_qa.run(params)
+    line = "rules names color, and no question has such a type; found colour, exists"
+    assert line in capsys.readouterr().out
+    assert "anls" in evaluate_vlm_qa.METRICS.read_text()
     (scores,) = json.loads(evaluate_vlm_qa.DESCRIPTIONS.read_text()).values()
     words = {"bleu", "rouge_l", "agreement", "agreement_of_captions", "agreement_shuffled"}
     assert words <= set(scores)
