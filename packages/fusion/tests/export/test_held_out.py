@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pq = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("pyarrow")
 
 from edge_glass.fusion.export.held_out import asked_images, captioned_images, spread
 
@@ -21,6 +21,8 @@ def test_all_of_small_splits_are_taken(prepared_data: Path) -> None:
 
 
 def test_an_empty_split_is_passed_over_or_named(prepared_data: Path) -> None:
+    import pyarrow.parquet as pq
+
     for subset, read in (("captions", captioned_images), ("questions", asked_images)):
         rows = prepared_data / subset / "val_a.rows.parquet"
         table = pq.read_table(rows)
@@ -34,6 +36,8 @@ def test_an_empty_split_is_passed_over_or_named(prepared_data: Path) -> None:
 
 
 def test_other_columns_are_named(prepared_data: Path) -> None:
+    import pyarrow.parquet as pq
+
     rows = prepared_data / "captions" / "val_a.rows.parquet"
     pq.write_table(pq.read_table(rows).drop_columns("group"), rows)
     with pytest.raises(ValueError, match="group"):
