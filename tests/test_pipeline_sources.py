@@ -137,7 +137,7 @@ def test_align_knows_nothing_of_decoders() -> None:
 
 
 def test_params_pass_values_on() -> None:
-    """`params.py` changes no value: what a stage gets is what the file says."""
+    """`params.py` changes no value: a stage gets what is in the file."""
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())
     params = parse_params(raw, where="params.yaml")
 

@@ -58,7 +58,14 @@ def test_a_chat_says_what_ask_says(vlm_folder: Path, tmp_path: Path) -> None:
 def test_an_error_ends_a_script_and_not_a_conversation(vlm_folder: Path, tmp_path: Path) -> None:
     image = noise(tmp_path / "1.png", 1)
     chat = Chat(load_model(vlm_folder), image)
-    lines = ["/image nowhere.png", "/sing", "/image", "what " * 80, "what?"]
+    lines = [
+        "/image nowhere.png",
+        "/sing",
+        "/image",
+        "what " * 80,
+        "/image ~no_user/a.png",
+        "what?",
+    ]
     shown: list[str] = []
     errors: list[str] = []
     run_chat(chat, lines, shown.append, errors.append)
@@ -69,6 +76,7 @@ def test_an_error_ends_a_script_and_not_a_conversation(vlm_folder: Path, tmp_pat
     ]
     assert "/image needs a file" in errors[2]
     assert "positions, but max_positions is 64; shorten the text" in errors[3]
+    assert errors[4].startswith("~no_user/a.png: no such image")
     with pytest.raises(FileNotFoundError, match="no such image"):
         run_chat(chat, lines, shown.append)
     assert len(shown) == 1

@@ -26,6 +26,11 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         export_model("sentence-transformers", tmp_path / "nowhere", tmp_path / "out")
 
 
+def test_precisions_are_refused_if_there_are_none(dual_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="peft has no precisions to choose"):
+        export_model("peft", dual_folder, tmp_path / "out", precisions=["int8"])
+
+
 def test_a_model_of_a_different_kind_leaves_no_folder(vlm_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not the config of a dual_encoder"):
         export_model("sentence-transformers", vlm_folder, tmp_path / "out")

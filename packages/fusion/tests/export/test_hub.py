@@ -18,7 +18,6 @@ import pytest
 
 from edge_glass.encoders.checkpoint import CheckpointError
 from edge_glass.encoders.dual_encoder import DualEncoder
-from edge_glass.fusion.export.push import push_model
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 
@@ -248,44 +247,6 @@ def check_card(card: str) -> None:
     assert "seed: 0" in card
 
 
-def changed(source: Path, target: Path, change: Any) -> Path:
-    """A copy of a checkpoint with a different config."""
-    target.mkdir()
-    for file in source.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
-    config = json.loads((source / "config.json").read_text())
-    change(config)
-    (target / "config.json").write_text(json.dumps(config))
-    return target
-
-
-def test_what_must_not_be_published_is_one_line(
-    dual_folder: Path, vlm_folder: Path, tmp_path: Path
-) -> None:
-    def research(config: dict[str, Any]) -> None:
-        model = {"model": "Qwen/Qwen2.5-3B-Instruct", "license": "Qwen Research License"}
-        config["decoder"] = {"name": "qwen2_5_3b", "options": model}
-
-    def local(config: dict[str, Any]) -> None:
-        config["text_encoder_config"]["model"] = "/models/minilm"
-
-    def different(config: dict[str, Any]) -> None:
-        config["model"] = "retriever"
-
-    cases = [
-        (changed(vlm_folder, tmp_path / "a", research), "forbids publishing"),
-        (changed(dual_folder, tmp_path / "b", local), "on this machine only"),
-        (changed(dual_folder, tmp_path / "c", different), "neither a dual encoder nor"),
-        (tmp_path, "is not a checkpoint"),
-    ]
-    for folder, message in cases:
-        with pytest.raises(ValueError, match=message) as error:
-            push_model(folder, "me/model", project=tmp_path)
-        assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="expected owner/name"):
-        push_model(dual_folder, "model", project=tmp_path)
-
-
 @pytest.mark.parametrize("revision", [None, "main", "abc"])
 def test_a_hub_id_without_a_commit_is_refused(revision: str | None) -> None:
     for load in (DualEncoder.from_pretrained, VisionLanguageModel.from_pretrained):
@@ -293,9 +254,3 @@ def test_a_hub_id_without_a_commit_is_refused(revision: str | None) -> None:
             load("owner/name", revision=revision)
     with pytest.raises(CheckpointError, match="run the stage that writes it"):
         DualEncoder.from_pretrained("/nowhere/at/all")
-
-
-def test_a_broken_lock_file_is_named(dual_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "dvc.lock").write_text("stages: [1, 2")
-    with pytest.raises(ValueError, match=r"dvc\.lock is not a lock file of DVC"):
-        push_model(dual_folder, "me/model", project=tmp_path)

@@ -81,6 +81,12 @@ def test_recall_counts_the_first_of_equal_scores() -> None:
     assert found == {"i2t": pytest.approx(2 / 3), "t2i": 1.0}
 
 
+def test_recall_takes_any_image_of_a_caption() -> None:
+    images = np.array([[1, 0], [0.9, 0.1], [0, 1]], np.float32)
+    found = recalls(images, np.eye(2, dtype=np.float32), [0, 0, 1], [2])["2"]
+    assert found == {"i2t": 1.0, "t2i": 1.0}
+
+
 @pytest.mark.parametrize(
     ("precision", "report", "message"),
     [

@@ -85,6 +85,7 @@ def test_export_and_import_keep_every_tensor(folders: Path) -> None:
     ("field", "value", "message"),
     [
         ("base_model_name_or_path", "other/model", "is 'other/model', but the decoder's model is"),
+        ("base_model_name_or_path", ["other"], r"is \['other'\], but the decoder's model is"),
         ("r", 8, "r is 8, but the decoder's adapters have 4"),
         ("lora_alpha", 16, "lora_alpha is 16, but the decoder's adapters have 8"),
         ("use_rslora", True, "use_rslora is True"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,16 @@ def test_wrong_options_are_refused(
 def test_a_folder_without_an_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no index; run `edge-glass search` on"):
         export_index(tmp_path, tmp_path / "out", format_name="npy")
+
+
+def test_a_path_that_is_not_utf_8_is_an_escape(tmp_path: Path) -> None:
+    stamp = FileStamp(size=1, mtime_ns=1, sha256="hash")
+    index = ImageIndex(model={"device": "cpu", "files": {}})
+    index.images[os.fsdecode(b"caf\xe9.png")] = IndexedImage(stamp=stamp)
+    index.vectors["hash"] = np.eye(8, dtype=np.float32)[0]
+    index.save(tmp_path / ".edge_glass_index")
+    export_index(tmp_path, tmp_path / "out", format_name="npy")
+    assert json.loads((tmp_path / "out.json").read_text())["images"] == [r"caf\xe9.png"]
+    pq = pytest.importorskip("pyarrow.parquet")
+    export_index(tmp_path, tmp_path / "out", format_name="parquet")
+    assert pq.read_table(tmp_path / "out")["image"].to_pylist() == [r"caf\xe9.png"]

@@ -45,6 +45,13 @@ def test_a_folder_that_can_not_be_written_has_its_index_in_the_cache(
     assert index_location(read_only / "more").write != place.write
 
 
+def test_without_a_home_there_is_no_cache(read_only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "~no_such_user/cache")
+    place = index_location(read_only)
+    assert not place.is_cache
+    assert place.write == read_only / ".edge_glass_index"
+
+
 def test_the_cache_is_read_once_it_is_there(
     read_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -185,36 +181,6 @@ def test_sheets_of_text_and_image(image_folder: Path, dual_folder: Path, tmp_pat
             assert sheet.width > 900
 
 
-def test_the_command(image_folder: Path, dual_folder: Path, tmp_path: Path) -> None:
-    (image_folder / "page.png").write_text("<html>")
-    code = "from edge_glass.fusion.app.cli import main; main()"
-    arguments = [
-        "search",
-        "a red car",
-        str(image_folder),
-        "--model",
-        str(dual_folder),
-        "--top",
-        "2",
-    ]
-    arguments += ["--json", "--sheet", str(tmp_path / "sheet.png")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["rank"] for row in rows] == [1, 2]
-    assert all(Path(row["image"]).is_file() for row in rows)
-    assert done.stderr.splitlines() == [
-        "edge-glass: images left out: 1",
-        "  page.png: not an image that is read here: the bytes begin with b'<html>'",
-    ]
-    assert (tmp_path / "sheet.png").is_file()
-
-
 def test_an_existing_file_is_an_image_or_an_error(
     image_folder: Path, dual_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,55 +219,6 @@ def test_an_index_that_can_not_be_saved_is_reported_and_the_search_answers(
     assert result.found == expected.found
     (message,) = reported
     assert message.startswith("the index is not saved, the next search encodes again: ")
-
-
-@pytest.mark.slow  # starts two processes
-def test_two_searches_at_once_both_answer(image_folder: Path, dual_folder: Path) -> None:
-    code = (  # with 0 seconds between them: a save after each image
-        "import edge_glass.fusion.search.update as update\n"
-        "from edge_glass.fusion.app.cli import main\n"
-        "run = update.IndexUpdater.__init__\n"
-        "update.IndexUpdater.__init__ = lambda *args: run(*args, save_seconds=0.0)\n"
-        "main()"
-    )
-    arguments = ["search", "a red car", str(image_folder), "--model", str(dual_folder)]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        )
-        for _ in range(2)
-    ]
-    done = [process.communicate() for process in started]
-    assert [process.returncode for process in started] == [0, 0]
-    assert len({shown for shown, _ in done}) == 1
-    assert len(done[0][0].splitlines()) == 5
-    assert [complaints for _, complaints in done] == ["", ""]
-    again = search_folder("a red car", image_folder, model_folder=dual_folder)
-    assert again.num_encoded == 0
-
-
-@pytest.mark.parametrize("precision", ["int8", "1bit"])
-def test_a_search_with_codes_finds_the_same(
-    image_folder: Path, dual_folder: Path, precision: str
-) -> None:
-    plain = search_folder("a red thing", image_folder, model_folder=dual_folder, top=3)
-    for _ in range(2):  # codes that are new, and codes of the index
-        found = search_folder(
-            "a red thing", image_folder, model_folder=dual_folder, top=3, dim=8, precision=precision
-        )
-        assert found.found == plain.found
-    # an image that comes later has codes too
-    Image.new("RGB", (30, 40), "orange").save(image_folder / "orange.png")
-    query = str(image_folder / "orange.png")
-    result = search_folder(
-        query, image_folder, model_folder=dual_folder, dim=8, precision=precision, top=1
-    )
-    assert names(result) == ["orange.png"]
-    assert result.num_images == 9
 
 
 def test_an_unknown_runtime_or_precision_is_refused(image_folder: Path, dual_folder: Path) -> None:

@@ -111,6 +111,8 @@ def test_revisions_and_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("empty", "empty: found no predictions"),
         ("different", "8 of its questions are in only one of a and different|16 of its"),
         ("broken", r"broken: vlm_qa/val\.jsonl:1: expected a line of `evaluate_vlm_qa`"),
+        ("list", r"list: vlm_qa/val\.jsonl:1: expected a line of `evaluate_vlm_qa`"),
+        ("number", r"number: vlm_qa/val\.jsonl:1: expected a line of `evaluate_vlm_qa`"),
         ("not_ranks", r"not_ranks: align/val\.csv: expected a table of `evaluate_align`"),
     ],
 )
@@ -122,8 +124,10 @@ def test_what_cannot_be_compared_is_named(
     write_run(tmp_path / "a", right=[0])
     (tmp_path / "empty").mkdir()
     write_run(tmp_path / "different", right=[0], question="who?")
-    write_run(tmp_path / "broken", right=[0])
-    (tmp_path / "broken/predictions/vlm_qa/val.jsonl").write_text("{}\n")
+    for name, line in (("broken", "{}"), ("list", "[1]")):
+        write_run(tmp_path / name, right=[0])
+        (tmp_path / name / "predictions/vlm_qa/val.jsonl").write_text(f"{line}\n")
+    write_run(tmp_path / "number", right=[0], model=2)
     write_run(tmp_path / "not_ranks", right=[0])
     (tmp_path / "not_ranks/predictions/align/val.csv").write_text("way,16\ni2t,x\n")
     with pytest.raises(ValueError, match=message):

@@ -15,6 +15,7 @@ TRUE = '<points x1="10" y1="10" x2="50" y2="50" alt="cups">cups</points>'
 def test_pairs_are_one_to_one_and_the_nearest_first() -> None:
     assert paired_distances([(0, 0), (0, 4)], [(0, 3)]) == [1.0]
     assert paired_distances([(0, 0), (3, 4)], [(3, 4), (0, 0), (9, 9)]) == [0.0, 0.0]
+    assert paired_distances([(0, 0), (10, 0)], [(10, 3), (0, 1)]) == [1.0, 3.0]
     assert paired_distances([], [(1, 1)]) == []
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 from edge_glass.encoders.files import DataError
 from edge_glass.training.fetch.addresses import PublicResolver
@@ -55,6 +56,8 @@ def test_https_goes_through_a_tunnel_and_the_password_stays_with_the_proxy() -> 
     (head,) = server.heads
     assert head.startswith(b"CONNECT public.example:443 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic " in head
+    request, tunnel = Proxy.parse("http://me:word@h").headers(URL("https://public.example/"))
+    assert (request, list(tunnel)) == ({}, ["Proxy-Authorization"])
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,10 @@ def test_titles_of_drawings_are_cleaned(tmp_path: Path) -> None:
     (tmp_path / "bee.svg").write_text(drawing)
     ((record,), _) = read(tmp_path)
     assert record.captions == ("old bee", "bee")
+    title = "my first clip art by hand - a bee"
+    (tmp_path / "bee.svg").write_text(drawing.replace("Clipart by A B - old bee", title))
+    ((record,), _) = read(tmp_path)
+    assert record.captions == (title, "bee")
 
 
 def test_excluded_images_are_counted_with_their_line(tmp_path: Path) -> None:

@@ -210,3 +210,14 @@ def test_batches_of_pictures_do_not_depend_on_row_groups(tmp_path: Path) -> None
         batches = list(image_batches(path, first, rows, 5))
         assert [each for batch in batches for each in batch] == values[first : first + rows]
         assert [len(batch) for batch in batches[:-1]] == [5] * (len(batches) - 1)
+
+
+def test_an_image_that_cannot_be_decoded_any_more_is_named_with_its_row(
+    configure: Callable[..., Any],
+) -> None:
+    path = Path("artifacts/prepared/captions/train.images.parquet")
+    rows = pq.read_table(path).to_pylist()
+    rows[18]["bytes"] = b"of a format that only a plug-in reads"
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
+    with pytest.raises(DataError, match=r"train\.images\.parquet, row 18: not_an_image"):
+        encode.run(configure(rows_per_shard=10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,15 +16,20 @@ from edge_glass.encoders.checkpoint import load_checkpoint
 from edge_glass.encoders.components import ConfigError
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.features.cache import vision_features
+from edge_glass.training.loop.optim import OptimConfig
 from edge_glass.training.loop.run import Run
 from edge_glass.training.params import Params
 from edge_glass.training.stages import evaluate_vlm_qa, vlm_qa
+from edge_glass.training.stages.vlm_qa import phase_factor
+from edge_glass.training.vlm_qa.launch import Launch
+from tiny_pixmo import PARAMS
 
 Configure = Callable[..., Params]
 StopAt = Callable[[int], AbstractContextManager[None]]
 
 pytestmark = pytest.mark.usefixtures("restore_torch")
 
+RULES = {"colour": "anls", "color": "anls"}
 FIRST = {"caption_steps": 5, "steps": 6, "log_steps": 1, "checkpoint_steps": 2}
 
 
@@ -38,10 +44,16 @@ def test_captions_train_the_projector_and_leave_the_decoder(
 ) -> None:
     params = configure({"launch": launch}, **FIRST, validation_steps=0)
     original, seen = Run.log, dict[int, dict[str, torch.Tensor]]()
+    averages, ages = dict[int, dict[str, torch.Tensor]](), dict[int, set[float]]()
 
     def spy(self: Run, values: Any, **more: float) -> None:
         seen[self.state.step] = {name: each.detach().clone() for name, each in self.trained.items()}
         seen[self.state.step]["logged"] = torch.tensor("caption_loss" in values)
+        averages[self.state.step] = {name: each.clone() for name, each in self.others.items()}
+        assert isinstance(self.saver, Launch)
+        ages[self.state.step] = {
+            float(each["step"]) for each in self.saver.optimizer.state.values() if each
+        }
         original(self, values, **more)
 
     monkeypatch.setattr(Run, "log", spy)
@@ -57,6 +69,24 @@ def test_captions_train_the_projector_and_leave_the_decoder(
         ("visual_tokens", False), ("fusion", False),
         ("visual_tokens", True), ("fusion", True), ("decoder", True),
     }  # fmt: skip
+    # optimizer and average begin again with the questions
+    assert [ages[step] for step in (5, 6, 7)] == [{5.0}, {1.0}, {2.0}]
+    for name in set(seen[5]) - {"logged"}:
+        expected = seen[5][name].lerp(seen[6][name], 1 - params.vlm_qa.ema_decay)
+        torch.testing.assert_close(averages[6][f"ema.{name}"], expected)  # of one float32 update
+
+
+def test_captions_and_questions_have_a_schedule_each(configure: Configure) -> None:
+    optim = {"learning_rate": 0.003, "weight_decay": 0.1, "warmup_steps": 4}
+    config = configure(caption_steps=6, steps=20, optim=optim).vlm_qa
+    alone = dataclasses.replace(config, caption_steps=0)
+    factors = [phase_factor(config, step) for step in range(26)]
+    assert factors[6:] == [phase_factor(alone, step) for step in range(20)]
+    # of 6 steps at most 3 warm up
+    captions = dataclasses.replace(
+        alone, steps=6, optim=OptimConfig(**{**optim, "warmup_steps": 3})
+    )
+    assert factors[:6] == [phase_factor(captions, step) for step in range(6)]
 
 
 @pytest.mark.parametrize("stop", [5, *(pytest.param(at, marks=pytest.mark.slow) for at in (3, 6))])
@@ -87,10 +117,18 @@ def test_captions_change_what_follows_and_none_change_nothing(configure: Configu
     assert not any(torch.equal(found[0], other) for other in found[2:])
 
 
-def test_a_model_that_learned_to_describe_is_scored(configure: Configure) -> None:
-    params = configure(steps=3, mixture={"captions": 1.0}, validation_steps=0)
+def test_a_model_that_learned_to_describe_is_scored(
+    configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = configure(
+        {"evaluate_vlm_qa": {"tiny": {**PARAMS["evaluate_vlm_qa"]["tiny"], "rules": RULES}}},
+        steps=3, mixture={"captions": 1.0}, validation_steps=0,
+    )  # fmt: skip
     vlm_qa.run(params)
     evaluate_vlm_qa.run(params)
+    line = "rules names color, and no question has such a type; found colour, exists"
+    assert line in capsys.readouterr().out
+    assert "anls" in evaluate_vlm_qa.METRICS.read_text()
     (scores,) = json.loads(evaluate_vlm_qa.DESCRIPTIONS.read_text()).values()
     words = {"bleu", "rouge_l", "agreement", "agreement_of_captions", "agreement_shuffled"}
     assert words <= set(scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +108,9 @@ class Chat:
         if command == "/image":
             if not rest.strip():
                 raise ValueError("/image needs a file: /image FILE")
-            self.features = self.model.encode([read_image(Path(rest.strip()).expanduser())])
+            # Path.expanduser would fail for ~name if there is no such user
+            path = Path(os.path.expanduser(rest.strip()))  # noqa: PTH111
+            self.features = self.model.encode([read_image(path)])
         self.history.clear()
         return None
 

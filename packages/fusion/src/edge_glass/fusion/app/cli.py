@@ -34,6 +34,7 @@ from edge_glass.fusion.app.options import (
     check_runtime,
     make_sampling,
 )
+from edge_glass.fusion.app.push_command import push
 
 COMMANDS_GROUP = "edge_glass.commands"
 MAX_NAMED = 10  # images left out that are listed one by one
@@ -153,14 +154,14 @@ def chat(
         bool | None,
         typer.Option(
             "--history/--no-history",
-            help="Whether earlier questions and answers are part of the input; default: if the "
-            "model was trained on conversations.",
+            help="Whether earlier questions and answers are part of the input; default: only if "
+            "the model was trained on conversations.",
         ),
     ] = None,
 ) -> None:
     """Hold a conversation about an image, one question per line, until Ctrl-D or /quit.
 
-    /new begins a new conversation, and /image FILE changes the image. In a pipe the command prints
+    /new clears the history, and /image FILE changes the image. In a pipe the command prints
     one answer per line, and stops at the first error.
 
     Example: edge-glass chat scene.png
@@ -216,7 +217,6 @@ def search(
     Example: edge-glass search "a red car" images --top 10 --sheet found.png
     """
     check_png(sheet)
-    from edge_glass.encoders.file_names import shown
     from edge_glass.fusion.app.terminal import json_line
     from edge_glass.fusion.search.query import draw_search, search_folder
 
@@ -255,29 +255,8 @@ def search(
 
 app.command()(export)
 app.command()(import_adapters)
+app.command()(push)
 app.add_typer(index_app, name="index")
-
-
-@app.command()
-def push(
-    model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
-    repo: Annotated[str, typer.Argument(help="Its id on the Hugging Face Hub: owner/name.")],
-    license_name: Annotated[
-        str | None, typer.Option("--license", help="Of the trained weights, such as apache-2.0.")
-    ] = None,
-    private: Annotated[bool, typer.Option(help="A new repository is private.")] = False,
-    project: Annotated[
-        Path, typer.Option(help="Folder with dvc.lock and metrics/, for the model card.")
-    ] = Path(),
-) -> None:
-    """Publish a model on the Hugging Face Hub, with a card of its figures and hashes.
-
-    Example: edge-glass push models/align me/my-encoder --license apache-2.0
-    """
-    from edge_glass.fusion.export.push import push_model
-
-    commit = push_model(model, repo, project=project, license_name=license_name, private=private)
-    typer.echo(f"{repo} {commit}")
 
 
 def main() -> None:

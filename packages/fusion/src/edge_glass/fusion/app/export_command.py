@@ -28,7 +28,7 @@ def export(
 
     Example: edge-glass export onnx models/align exported
     """
-    from edge_glass.fusion.export.formats import PRECISIONS, export_model
+    from edge_glass.fusion.export.formats import export_model
 
-    export_model(format_name, model, out, data=data, precisions=precision or PRECISIONS)
+    export_model(format_name, model, out, data=data, precisions=precision or None)
     typer.echo(f"{out}: {format_name}")

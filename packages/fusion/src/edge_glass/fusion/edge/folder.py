@@ -20,21 +20,33 @@ FORMAT = "edge-glass-onnx/1"
 DUAL_ENCODER, VLM = "dual_encoder", "vision_language_model"
 PRECISIONS = ("fp32", "int8")
 CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
+FIELDS = {  # that config.json must have, by kind
+    DUAL_ENCODER: ("graphs", "image", "matryoshka_dims", "text"),
+    VLM: ("graphs", "image", "max_positions", "num_prefix_positions", "text"),
+}
 
 Arrays = dict[str, NDArray[Any]]
 
 
 class Graph:
-    """An ONNX graph that runs on one CPU thread, or on more if asked."""
+    """An ONNX graph that runs on one CPU thread."""
 
-    def __init__(self, path: Path, *, num_threads: int = 1) -> None:
+    def __init__(self, path: Path) -> None:
+        """Loads the graph.
+
+        Raises:
+            OSError: if the file does not exist.
+            ValueError: if it is broken.
+        """
         options = SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist; export the model again")
-        self.session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        try:
+            self.session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no common class
+            raise ValueError(_broken(path, error)) from error
         self.inputs = [each.name for each in self.session.get_inputs()]
         self.outputs = [each.name for each in self.session.get_outputs()]
 
@@ -59,7 +71,7 @@ class ExportedFolder:
 
         Raises:
             FileNotFoundError: if the folder holds no exported model.
-            ValueError: if it holds one of a different kind, or lacks the precision.
+            ValueError: if it holds one of a different kind, or lacks the precision or a field.
         """
         self.path = path
         self.config = read_config(path)
@@ -68,9 +80,15 @@ class ExportedFolder:
                 f"{path} holds a {self.config.get('kind')}, expected a {kind}; give the folder "
                 "that `edge-glass export onnx` wrote for that model"
             )
+        missing = [name for name in FIELDS[kind] if name not in self.config]
+        if missing:
+            raise ValueError(
+                f"{path / CONFIG_FILE} has no {', '.join(missing)}; export the model again"
+            )
         found = [each for each in PRECISIONS if each in self.config["graphs"]]
-        if precision is not None and precision not in found:
-            raise ValueError(f"{path} has no {precision} graphs, only {', '.join(found)}")
+        if not found or (precision is not None and precision not in found):
+            wanted = precision or " or ".join(PRECISIONS)
+            raise ValueError(f"{path} has no {wanted} graphs, only {list(self.config['graphs'])}")
         self.precision = precision or found[-1]
 
     def graph(self, name: str) -> Graph:
@@ -79,7 +97,11 @@ class ExportedFolder:
 
     def tokenizer(self) -> Tokenizer:
         """Loads the tokenizer; it cuts and pads nothing yet."""
-        tokenizer = Tokenizer.from_file(str(self.path / TOKENIZER_FILE))
+        path = self.path / TOKENIZER_FILE
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the only class that tokenizers raises
+            raise ValueError(_broken(path, error)) from error
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
@@ -100,7 +122,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is broken ({error}); export the model again") from error
+        raise ValueError(_broken(path, error)) from error
     found = config.get("format") if isinstance(config, dict) else None
     if found != FORMAT:
         raise ValueError(
@@ -108,6 +130,11 @@ def read_config(folder: Path) -> dict[str, Any]:
             "`edge-glass export onnx MODEL FOLDER`"
         )
     return dict(config)
+
+
+def _broken(path: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"{path} is broken ({reason}); export the model again"
 
 
 def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:

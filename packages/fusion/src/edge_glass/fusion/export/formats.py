@@ -63,16 +63,16 @@ def export_model(
     out: Path,
     *,
     data: Path = PREPARED,
-    precisions: Sequence[str] = PRECISIONS,
+    precisions: Sequence[str] | None = None,
 ) -> None:
     """Writes a model in the format of this name to a new folder, in one step.
 
     A format with a parity check compares what it wrote on the validation splits of `data`, the
-    folder of the prepared data, and writes the given precisions.
+    folder of the prepared data, and writes the given precisions, or all if None.
 
     Raises:
-        ValueError: if the format is unknown, its packages are not installed, the model is of a
-            different kind, or the format can't express it.
+        ValueError: if the format is unknown, has no precisions to choose, or its packages are not
+            installed; if the model is of a different kind, or the format can't express it.
         OSError: if the folder exists and is not empty, or can't be written.
     """
     if name not in FORMATS:
@@ -80,6 +80,8 @@ def export_model(
             f"format is {shown(name)}, which is not known{nearest(name, FORMATS)}; choose one of "
             f"{', '.join(FORMATS)}"
         )
+    if precisions is not None and not FORMATS[name].has_parity_check:
+        raise ValueError(f"the format {name} has no precisions to choose: leave out --precision")
     if not model.is_dir():
         raise FileNotFoundError(
             f"{model}: no such folder; give the folder of a {FORMATS[name].reads}"
@@ -91,7 +93,7 @@ def export_model(
         write: Callable[..., None] = getattr(importlib.import_module(module), function)
         with output_folder(out) as work:
             if FORMATS[name].has_parity_check:
-                write(model, work, data=data, precisions=precisions)
+                write(model, work, data=data, precisions=precisions or PRECISIONS)
             else:
                 write(model, work)
     except ModuleNotFoundError as error:

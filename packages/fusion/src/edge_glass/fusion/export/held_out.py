@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -58,14 +59,15 @@ def captioned_images(data: Path) -> CaptionedImages:
     captions: list[str] = []
     found: list[tuple[bytes, int]] = []
     for split in _held_out(data, "captions"):
-        rows = pq.read_table(_rows(data, "captions", split)).to_pylist()
-        contents = pq.read_table(_images(data, "captions", split))["bytes"]
-        for row in rows:
+        contents = _contents(data, "captions", split)
+        for row in _rows(data, "captions", split, ["image", "group", "canonical_caption"]):
             name = f"{split} {row['group']}"
             if name not in numbers:
                 numbers[name] = len(numbers)
                 captions.append(row["canonical_caption"])
             found.append((contents[row["image"]].as_py(), numbers[name]))
+    if not found:
+        raise ValueError(f"the validation splits of {data / 'captions'} are empty; {REMEDY}")
     chosen = spread(found, MAX_IMAGES)
     return CaptionedImages(
         images=[content for content, _ in chosen],
@@ -83,16 +85,20 @@ def asked_images(data: Path) -> AskedImages:
     questions: list[str] = []
     splits = _held_out(data, "questions")
     for number, split in enumerate(splits, start=1):
-        contents = pq.read_table(_images(data, "questions", split))["bytes"]
+        contents = _contents(data, "questions", split)
         by_image: dict[int, list[str]] = {}
-        for row in pq.read_table(_rows(data, "questions", split)).to_pylist():
+        for row in _rows(data, "questions", split, ["image", "question"]):
             by_image.setdefault(row["image"], []).append(row["question"])
         wanted = NUM_QUESTIONS * number // len(splits)
-        mean = sum(map(len, by_image.values())) / max(1, len(by_image))
+        if not by_image:
+            continue
+        mean = sum(map(len, by_image.values())) / len(by_image)
         for image in spread(list(by_image), math.ceil((wanted - len(questions)) / mean)):
             asked = by_image[image][: wanted - len(questions)]
             images += [contents[image].as_py()] * len(asked)
             questions += asked
+    if not questions:
+        raise ValueError(f"the validation splits of {data / 'questions'} are empty; {REMEDY}")
     return AskedImages(images=images, questions=questions)
 
 
@@ -115,9 +121,19 @@ def _held_out(data: Path, subset: str) -> list[str]:
     return [name.removesuffix(".rows.parquet") for name in names]
 
 
-def _rows(data: Path, subset: str, split: str) -> Path:
-    return data / subset / f"{split}.rows.parquet"
+def _rows(data: Path, subset: str, split: str, columns: list[str]) -> list[dict[str, Any]]:
+    table = _read(data / subset / f"{split}.rows.parquet", columns)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
-def _images(data: Path, subset: str, split: str) -> Path:
-    return data / subset / f"{split}.images.parquet"
+def _contents(data: Path, subset: str, split: str) -> Any:
+    return _read(data / subset / f"{split}.images.parquet", ["bytes"])["bytes"]
+
+
+def _read(path: Path, columns: list[str]) -> Any:
+    try:
+        return pq.read_table(path, columns=columns)
+    except pa.ArrowInvalid as error:  # broken, or without one of the columns
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is not of this version's prepare ({reason}); {REMEDY}") from error

@@ -82,7 +82,7 @@ def model_card(
     about = KINDS[kind]
     config = _read_json(folder / "config.json")
     locked = _locked_stage(project, about.stage)
-    is_own = folder_md5(folder) in {out["md5"] for out in locked.get("outs", [])}
+    is_own = folder_md5(folder) in {out.get("md5") for out in locked.get("outs", [])}
     metadata = {
         **({"license": license_name} if license_name else {}),
         "library_name": "edge-glass",
@@ -226,13 +226,16 @@ def _locked_stage(project: Path, stage: str) -> dict[str, Any]:
         return {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        locked = content["stages"].get(stage, {})
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        locked = content["stages"].get(stage)
+        if not locked:
+            return {}
+        files = {part: [dict(each) for each in locked.get(part, [])] for part in ("deps", "outs")}
+        return {**locked, **files, "params": dict(locked.get("params", {}))}
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is not a lock file of DVC ({type(error).__name__}): `git checkout dvc.lock`, "
             "or name a different folder with --project"
         ) from None
-    return locked if isinstance(locked, dict) else {}
 
 
 def _locked_params(locked: Mapping[str, Any]) -> dict[str, Any]:

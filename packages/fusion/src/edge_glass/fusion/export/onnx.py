@@ -40,7 +40,7 @@ def write_folder(model: Path, folder: Path, *, data: Path, precisions: Sequence[
         ValueError: if the folder holds no model, or one that the format can't express.
     """
     unknown = [each for each in precisions if each not in PRECISIONS]
-    if unknown or not precisions:
+    if unknown:
         raise ValueError(f"precision is {', '.join(unknown)}, expected fp32 or int8")
     values, _ = load_checkpoint(model)
     report: dict[str, Any]

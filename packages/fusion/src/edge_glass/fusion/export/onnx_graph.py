@@ -41,11 +41,11 @@ def write_graph(
         dynamic: by name of an input, the axes whose sizes may differ, with a name for each.
         path: of the new file.
     """
-    names = [
-        name if isinstance(value, Tensor) else f"{name}{number}"
+    axes_of = {
+        name if isinstance(value, Tensor) else f"{name}{number}": dynamic.get(name, {})
         for name, value in inputs.items()
         for number in range(1 if isinstance(value, Tensor) else len(value))
-    ]
+    }
     automatic = torch.export.Dim.DYNAMIC
     shapes: list[Any] = []
     for name, value in inputs.items():
@@ -55,7 +55,7 @@ def write_graph(
         program = torch.onnx.export(
             module,
             tuple(inputs.values()),
-            input_names=names,
+            input_names=list(axes_of),
             output_names=list(outputs),
             dynamic_shapes=tuple(shapes),
             opset_version=OPSET,
@@ -65,7 +65,7 @@ def write_graph(
         )
     assert program is not None  # None only for a graph that torch writes itself
     graph = program.model_proto
-    _name_axes(graph, names, inputs, dynamic)
+    _name_axes(graph, axes_of)
     _clean(graph)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(graph.SerializeToString(deterministic=True))
@@ -124,22 +124,11 @@ def _is_large_weight(tensor: onnx.TensorProto, readers: set[str]) -> bool:
     )
 
 
-def _name_axes(
-    graph: onnx.ModelProto,
-    names: Sequence[str],
-    inputs: Mapping[str, Tensor | list[Tensor]],
-    dynamic: Dynamic,
-) -> None:
+def _name_axes(graph: onnx.ModelProto, axes_of: Dynamic) -> None:
     """Gives dynamic axes of the inputs their names; torch numbers them."""
-    axes = {
-        name if isinstance(value, Tensor) else f"{name}{number}": dynamic.get(name, {})
-        for name, value in inputs.items()
-        for number in range(1 if isinstance(value, Tensor) else len(value))
-    }
-    assert list(axes) == list(names)
     renamed: dict[str, str] = {}
     for each in graph.graph.input:
-        for axis, name in axes.get(each.name, {}).items():
+        for axis, name in axes_of.get(each.name, {}).items():
             renamed[each.type.tensor_type.shape.dim[axis].dim_param] = name
     for each in (*graph.graph.input, *graph.graph.output):
         for size in each.type.tensor_type.shape.dim:
@@ -183,7 +172,7 @@ def _nodes(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the exporter's and the quantiser's messages: they concern their developers."""
+    """Silences the exporter's messages, which concern its developers."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     levels = [each.level for each in (*loggers, logging.getLogger())]
     for each in (*loggers, logging.getLogger()):

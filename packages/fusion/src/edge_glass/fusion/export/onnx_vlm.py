@@ -32,7 +32,7 @@ from edge_glass.fusion.prompt import prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 NAMES = ("vision", "prefix", "prefill", "decode")
-QUESTION = "\u2603"  # a character that no chat template contains: it shows where the question goes
+QUESTION = "\u2603"  # in place of a question; no chat template contains it
 
 
 class Prefix(nn.Module):

@@ -130,7 +130,7 @@ def check_config(
     adapted: Any = decoder.model
     own = adapted.peft_config[ADAPTER].to_dict()
     found, revision = config.get("base_model_name_or_path"), config.get("revision")
-    known = {base, own["base_model_name_or_path"]}
+    known = (base, own["base_model_name_or_path"])
     if found and any(known) and found not in known:
         raise ValueError(
             f"{where}: base_model_name_or_path is {found!r}, but the decoder's model is {base!r}; "

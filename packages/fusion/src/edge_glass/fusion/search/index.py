@@ -50,8 +50,8 @@ class ImageIndex:
         images: by path in the folder; those with a fault have no embedding.
         vectors: normalised embeddings at the full width, by content (sha256), so that a file that
             was moved or copied needs no encoding.
-        codes: small copies of the vectors for quick searches, by name, see `codes.py`; they are
-            computed again when the index is saved.
+        codes: small copies of the vectors for quick searches, by name, see `codes.py`; `save`
+            computes them again, because a changed index has other rows.
     """
 
     model: dict[str, Any]
@@ -67,15 +67,17 @@ class ImageIndex:
         """Returns the faults of the images that have no embedding, by path."""
         return {path: each.fault for path, each in sorted(self.images.items()) if each.fault}
 
-    def scores(self, query: Vector, dim: int | None = None) -> NDArray[np.float64]:
+    def scores(
+        self, query: Vector, dim: int | None = None, among: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
         """Returns each image's cosine with a query, in the order of `paths`.
 
         The query is a normalised embedding (E,) at the full width; only its first `dim` numbers are
-        compared, or all if None.
+        compared, or all if None. `among` are places in `paths`; the others are not compared.
         """
         target = query[:dim].astype(np.float64)
         square = np.square(target).sum()
-        rows = self.rows()
+        rows = self.rows(among)
         scores = np.empty(len(rows))
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK, :dim].astype(np.float64)
@@ -97,8 +99,8 @@ class ImageIndex:
         }
         config = {"format": FORMAT, "model": self.model, "images": images}
         rows = self.rows()
-        codes = {name: encode_rows(rows, *parse_name(name)) for name in self.codes}
-        save_checkpoint(folder, config, {"embeddings": rows, **codes})
+        self.codes = {name: encode_rows(rows, *parse_name(name)) for name in self.codes}
+        save_checkpoint(folder, config, {"embeddings": rows, **self.codes})
 
     @classmethod
     def load(cls, folder: Path) -> ImageIndex | None:
@@ -133,9 +135,12 @@ class ImageIndex:
                 index.codes[name] = codes
         return index
 
-    def rows(self) -> NDArray[np.float32]:
-        """Returns the embeddings (n, E) in the order of `paths`."""
-        vectors = [self.vectors[self.images[path].stamp.sha256] for path in self.paths()]
+    def rows(self, among: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Returns the embeddings (n, E) in the order of `paths`, or those of the places `among`."""
+        paths = self.paths()
+        if among is not None:
+            paths = [paths[place] for place in among.tolist()]
+        vectors = [self.vectors[self.images[path].stamp.sha256] for path in paths]
         return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
 
 

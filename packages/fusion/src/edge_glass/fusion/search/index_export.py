@@ -1,7 +1,7 @@
 """The embeddings of an index as a file that other programs read.
 
 Each file has a second one beside it, `OUT.json`, which lists the paths of the images in the order
-of the rows. Parquet holds the paths itself.
+of the rows. Parquet holds the paths itself. Bytes of a path that are not UTF-8 are escapes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_glass.encoders.checkpoint import CheckpointError
+from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.files import replacing, write_atomic
 from edge_glass.fusion.search.codes import check_precision, encode_rows
 from edge_glass.fusion.search.index import ImageIndex
@@ -59,17 +60,18 @@ def export_index(
     if dim is not None and not 1 <= dim <= rows.shape[1]:
         raise ValueError(f"dim is {dim}, expected 1 to {rows.shape[1]}")
     dim = dim or rows.shape[1]
+    images = [shown(path) for path in index.paths()]  # both files hold UTF-8 only
     try:
         with replacing(out) as temporary:
             codes = encode_rows(rows, dim, precision)
-            FORMATS[format_name](temporary, codes, dim, precision, index.paths())
+            FORMATS[format_name](temporary, codes, dim, precision, images)
     except ModuleNotFoundError as error:
         raise ValueError(
             f"the format {format_name} needs the Python package {error.name}, which is not "
             'installed: python -m pip install "edge-glass-fusion[index]"'
         ) from error
     if format_name != "parquet":
-        names = {"dim": dim, "precision": precision, "images": index.paths()}
+        names = {"dim": dim, "precision": precision, "images": images}
         text = json.dumps(names, indent=1, ensure_ascii=False) + "\n"
         write_atomic(out.with_name(out.name + ".json"), text.encode())
     return len(rows)

@@ -30,8 +30,8 @@ class IndexLocation:
 def index_location(images: Path, chosen: Path | None = None) -> IndexLocation:
     """Finds the folders of the index for a folder of images.
 
-    If the folder of images can't be written, the index goes to the user's cache. An index that is
-    in the folder already is still read.
+    If the folder of images can't be written, the index goes to the user's cache, if there is one.
+    An index that is in the folder already is still read.
     """
     if chosen is not None:
         return IndexLocation(read=chosen, write=chosen, is_cache=False)
@@ -39,7 +39,10 @@ def index_location(images: Path, chosen: Path | None = None) -> IndexLocation:
     if _writable(inside if inside.is_dir() else images):
         return IndexLocation(read=inside, write=inside, is_cache=False)
     name = hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    # Path.expanduser would fail for a user without a home folder
+    cache = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))  # noqa: PTH111
+    if not cache.is_absolute():
+        return IndexLocation(read=inside, write=inside, is_cache=False)
     cached = cache / "edge-glass" / "index" / name
     read = cached if (cached / TENSORS_FILE).is_file() else inside
     return IndexLocation(read=read, write=cached, is_cache=True)

@@ -106,29 +106,28 @@ def search_folder(
     with model.one_thread():
         vector = model.embed_text(query) if image is None else model.embed_images([image])[0]
     paths = index.paths()
-    if precision == "float32":
-        scores = index.scores(vector, dim)
-        order = np.argsort(-scores, kind="stable")
-    else:
-        scores = index.scores(vector)
-        codes = _codes(index, dim or model.dims[0], precision, updater.save)
-        candidates = nearest_rows(codes, vector[:dim], precision, top * CANDIDATES)
-        order = candidates[np.argsort(-scores[candidates], kind="stable")]
     contents = [index.images[path].stamp.sha256 for path in paths]
     copies = Counter(contents)
-    best: dict[str, int] = {}  # from a content to the first row with it
-    for row in order.tolist():
-        best.setdefault(contents[row], row)
-        if len(best) == top:
-            break
+    first: dict[str, int] = {}  # from a content to the first row with it
+    for row, content in enumerate(contents):
+        first.setdefault(content, row)
+    rows = np.array(list(first.values()))
+    if precision == "float32":
+        scores = index.scores(vector, dim, rows)
+    else:
+        codes = _codes(index, dim or model.dims[0], precision, updater.save)
+        codes = codes if len(rows) == len(codes) else codes[rows]
+        rows = rows[np.sort(nearest_rows(codes, vector[:dim], precision, top * CANDIDATES))]
+        scores = index.scores(vector, among=rows)
+    order = np.argsort(-scores, kind="stable")[:top]
     found = [
         Found(
             rank=rank,
-            path=folder / paths[row],
-            score=float(scores[row]),
-            copies=copies[content] - 1,
+            path=folder / paths[rows[place]],
+            score=float(scores[place]),
+            copies=copies[contents[rows[place]]] - 1,
         )
-        for rank, (content, row) in enumerate(best.items(), start=1)
+        for rank, place in enumerate(order.tolist(), start=1)
     ]
     return SearchResult(
         found=found,
@@ -268,9 +267,9 @@ def _query_image(query: str) -> Image.Image | None:
 def _codes(
     index: ImageIndex, dim: int, precision: str, save: Callable[[ImageIndex], None]
 ) -> NDArray[Any]:
-    """Returns the codes of an index; codes that are new are saved with it."""
+    """Returns the codes of an index; new ones are saved with it, see `ImageIndex.save`."""
     name = code_name(dim, precision)
-    if name not in index.codes or len(index.codes[name]) != len(index.paths()):
+    if name not in index.codes:
         index.codes[name] = encode_rows(index.rows(), dim, precision)
         save(index)
     return index.codes[name]

@@ -22,12 +22,15 @@ _SIDE = 480  # of an image, in pixels
 _TEXT = 96  # room below an image for question and answer
 _COLUMNS = 2
 _RADIUS = 9
-_COLOURS = ("#d81b60", "#1e88e5", "#ffb300", "#004d40")  # one per element, distinct without red
+_COLOURS = (
+    "#d81b60",
+    "#1e88e5",
+    "#ffb300",
+    "#004d40",
+)  # distinct for the colour-blind
 
 
-def answer_sheet(
-    path: Path, image: Image.Image, answered: Sequence[tuple[str, str]], title: str = ""
-) -> None:
+def answer_sheet(path: Path, image: Image.Image, answered: Sequence[tuple[str, str]]) -> None:
     """Writes one cell per question and answer: the image with the answer's points, and both texts.
 
     The sheet is a PNG. Points are numbered in the order of the answer.
@@ -38,14 +41,12 @@ def answer_sheet(
     width, height = (max(1, round(side * scale)) for side in image.size)
     columns = min(len(answered), _COLUMNS)
     rows = -(-len(answered) // columns)
-    top, cell = (52 if title else GAP), height + _TEXT + GAP
-    sheet, draw = new_sheet(
-        GAP + columns * (_SIDE + GAP), top + rows * cell, title, of_machine=True
-    )
+    cell = height + _TEXT + GAP
+    sheet, draw = new_sheet(GAP + columns * (_SIDE + GAP), GAP + rows * cell, of_machine=True)
     scaled = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     for number, (question, answer) in enumerate(answered):
         left = GAP + number % columns * (_SIDE + GAP)
-        above = top + number // columns * cell
+        above = GAP + number // columns * cell
         drawn = scaled.copy()
         draw_points(drawn, answer)
         sheet.paste(drawn, (left + (_SIDE - width) // 2, above))

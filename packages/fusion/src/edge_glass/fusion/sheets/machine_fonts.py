@@ -62,7 +62,7 @@ def _by_fontconfig(character: str) -> tuple[FontFile, ...] | None:
 def _in_folders() -> tuple[FontFile, ...]:
     files: list[str] = []
     for folder in FOLDERS:
-        # unlike Path.expanduser it does not fail if there is no home
+        # Path.expanduser would fail for a user without a home folder
         for parent, _, names in os.walk(os.path.expanduser(folder)):  # noqa: PTH111
             files += [f"{parent}/{name}" for name in names if name.lower().endswith(SUFFIXES)]
     ordered = sorted(files, key=lambda name: (_rank(name), name))

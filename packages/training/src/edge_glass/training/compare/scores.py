@@ -142,16 +142,15 @@ def _answers(text: str, where: str) -> dict[str, Scored]:
     for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
         try:
             row = json.loads(line)
-            asked = (*row.get("history", ()), row["question"])
-            key = _unique(
-                (str(row["image"]), row["type"], " / ".join(asked), row["truth"]), tables[EXACT]
-            )
+            asked = " / ".join((*row.get("history", ()), row["question"]))
+            image, kind = str(row["image"]), str(row["type"])
+            key = _unique((image, kind, asked, row["truth"]), tables[EXACT])
             tables[EXACT][key] = float(row["right"])
-            groups[key], types[key] = row["image"], row["type"]
+            groups[key], types[key] = image, kind
             scores = question_scores(
                 row["model"], row["truth"], row.get("answers"), row.get("rule")
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{where}:{number}: expected a line of `evaluate_vlm_qa` ({error!r}); run the "
                 "stage again"

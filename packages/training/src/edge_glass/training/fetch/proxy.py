@@ -50,7 +50,7 @@ class Proxy:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads `http://USER:PASSWORD@HOST:PORT`, where the user may be missing.
+        """Reads `http://USER:PASSWORD@HOST:PORT`; user and password may be missing.
 
         Raises:
             DataError: without the text, because it may hold a password.

@@ -89,7 +89,7 @@ def image_hash(data: bytes | None, config: PrepareConfig) -> int:
     image = decode_image(data)
     _check_shape(image.size, config)
     if image.mode not in ("L", "RGB"):
-        to_rgb(image)  # as `encode` does, where it must not fail
+        to_rgb(image)  # as `encode` does, which must not fail
     return 0 if config.near_duplicate_distance is None else perceptual_hash(image)
 
 

@@ -71,12 +71,14 @@ def run(params: Params) -> None:
     train = prepared_rows("questions", "train", PREPARED)
     majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
     metrics: dict[str, Any] = {}
+    found: set[str] = set()
     with output_folder(PLOTS) as plots, output_folder(PREDICTIONS) as predictions:
         for split in names:
             rows = prepared_rows("questions", split, PREPARED)
             features = vision_features("questions", split)
             answers = answer_with_controls(model, rows, features, config.batch_size, split)
             types = [row["type"] for row in rows]
+            found.update(types)
             answers["majority"] = majority_predictions(majority, types)
             metrics[split] = score(answers, rows, config.rules)
             write_predictions(predictions / f"{split}.jsonl", answers, rows, config.rules)
@@ -85,6 +87,11 @@ def run(params: Params) -> None:
                 f"evaluate_vlm_qa {split}: exact match {metrics[split]['accuracy']:.3f}, blind "
                 f"{metrics[split]['blind']:.3f}, shuffled {metrics[split]['shuffled']:.3f}, "
                 f"majority {metrics[split]['majority']:.3f}"
+            )
+        if unused := ", ".join(sorted(set(config.rules) - found)):
+            say(
+                f"evaluate_vlm_qa: rules names {unused}, and no question has such a type; found "
+                f"{', '.join(sorted(found))}"
             )
         write_json(METRICS, rounded(metrics))
         described = score_descriptions(model, config.batch_size, predictions)

@@ -12,14 +12,13 @@ from typing import Any
 from edge_glass.encoders.file_names import shown
 from edge_glass.training.ingest.readers.table import single_image
 from edge_glass.training.ingest.reading.conversations import to_questions, turns_of
-from edge_glass.training.ingest.reading.json_stream import json_rows
+from edge_glass.training.ingest.reading.json_stream import json_head, json_rows
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem, split_name
 from edge_glass.training.ingest.reading.source import Source, folder_of, splits_of_paths
 from edge_glass.training.ingest.reading.texts import text_of
 
 LISTS = ("conversations", "messages", "conversation")
 PAIRS = (("query", "response"), ("instruction", "output"))
-HEAD = 4096  # bytes
 FILES = (".json", ".jsonl", ".ndjson")
 
 
@@ -47,12 +46,8 @@ def read_conversations(source: Source) -> Iterator[Record | Drop]:
 
 def is_settings(path: Path) -> bool:
     """Returns whether a file is one JSON object over several lines, as `dataset_info.json` is."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD).lstrip(b"\xef\xbb\xbf \t\r\n").split(b"\n")
-    except OSError:
-        return False  # whoever reads it reports it
-    return path.suffix.lower() == ".json" and head[0].strip() == b"{"
+    first = json_head(path).split(b"\n")[0]
+    return path.suffix.lower() == ".json" and first.strip() == b"{"
 
 
 def _record(source: Source, name: str, line: int, row: Any, split: str) -> Record:

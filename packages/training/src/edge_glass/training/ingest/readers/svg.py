@@ -1,7 +1,8 @@
 """SVG drawings that hold their own title, description and keywords (RDF, or `<title>`, `<desc>`).
 
 Each drawing gives up to three captions: the title, the description, and the keywords with commas.
-"Clipart by NAME - " is removed from a title, and addresses such as `HASH(0x9371fbc)` are no texts.
+"Clipart by NAME - " at the beginning of a title is removed. Addresses such as `HASH(0x9371fbc)` are
+no texts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edge_glass.training.ingest.reading.texts import text_of
 SVGS = (".svg", ".svgz")
 NO_TITLES = ("untitled", "unknown", "title", "untitled document", "svg")
 # what programs of the Open Clip Art Library left in titles and keywords
-AUTHOR = re.compile(r"clip ?art by [^-]+ - ", re.IGNORECASE)
+AUTHOR = re.compile(r"\A\s*clip ?art by [^-]+ - ", re.IGNORECASE)
 ADDRESS = re.compile(r"hash(\(0x[0-9a-f]+\))?|0x[0-9a-f]+", re.IGNORECASE)
 
 

@@ -7,20 +7,19 @@ each folder, with the column `file_name`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.files import DataError
 from edge_glass.training.ingest.readers.parquet import parquet_records
 from edge_glass.training.ingest.reading.columns import Columns, find_columns
+from edge_glass.training.ingest.reading.json_stream import json_head
 from edge_glass.training.ingest.reading.records import Drop, Record, RowProblem
 from edge_glass.training.ingest.reading.row_record import row_record
 from edge_glass.training.ingest.reading.source import Source, folder_of, splits_of_paths
 from edge_glass.training.ingest.reading.tables import open_table
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
-HEAD = 4096  # bytes
 
 
 def read_table(source: Source) -> Iterator[Record | Drop]:
@@ -45,16 +44,8 @@ def json_tables(source: Source) -> list[str]:
     return [
         name
         for name in source.files(".json")
-        if _begins_with_list(source.root / name) and _is_table(source, name)
+        if json_head(source.root / name).startswith(b"[") and _is_table(source, name)
     ]
-
-
-def _begins_with_list(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    except OSError:
-        return False  # whoever reads it reports it
 
 
 def _is_table(source: Source, name: str) -> bool:

@@ -17,6 +17,7 @@ from edge_glass.training.ingest.reading.plain_text import open_text
 from edge_glass.training.ingest.reading.records import RowProblem
 
 CHUNK = 2**20  # characters read at a time
+HEAD = 4096  # bytes
 MAX_VALUE = 64 * 2**20  # characters of one element
 MARGIN = 16  # an error this close to the end of what is read may be an element that is cut
 MAX_DIGITS = 4000  # Python refuses to read integers of more than 4300
@@ -30,6 +31,18 @@ def _integer(digits: str) -> int | float:
 
 # not strict: a line break inside of a text is a common fault, and what is meant is clear
 DECODER = json.JSONDecoder(parse_int=_integer, strict=False)
+
+
+def json_head(path: Path) -> bytes:
+    """Returns how a JSON file begins, after blanks; b"" if it can't be read, which readers report.
+
+    Enough to see in UTF-8 whether it holds a list or an object, without reading all of it.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except OSError:
+        return b""
 
 
 def is_lines(path: Path, encoding: str) -> bool:

@@ -1,0 +1,66 @@
+"""`edge-glass push`: what must not be published is refused before a request is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_glass.fusion.export.push import push_model
+
+
+def changed(source: Path, target: Path, change: Any) -> Path:
+    """A copy of a checkpoint with a different config."""
+    target.mkdir()
+    for file in source.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    config = json.loads((source / "config.json").read_text())
+    change(config)
+    (target / "config.json").write_text(json.dumps(config))
+    return target
+
+
+def test_what_must_not_be_published_is_one_line(
+    dual_folder: Path, vlm_folder: Path, tmp_path: Path
+) -> None:
+    def research(config: dict[str, Any]) -> None:
+        model = {"model": "Qwen/Qwen2.5-3B-Instruct", "license": "Qwen Research License"}
+        config["decoder"] = {"name": "qwen2_5_3b", "options": model}
+
+    def local(config: dict[str, Any]) -> None:
+        config["text_encoder_config"]["model"] = "/models/minilm"
+
+    def different(config: dict[str, Any]) -> None:
+        config["model"] = "retriever"
+
+    cases = [
+        (changed(vlm_folder, tmp_path / "a", research), "forbids publishing"),
+        (changed(dual_folder, tmp_path / "b", local), "on this machine only"),
+        (changed(dual_folder, tmp_path / "c", different), "neither a dual encoder nor"),
+        (tmp_path, "is not a checkpoint"),
+    ]
+    for folder, message in cases:
+        with pytest.raises(ValueError, match=message) as error:
+            push_model(folder, "me/model", project=tmp_path)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="expected owner/name"):
+        push_model(dual_folder, "model", project=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "stages: [1, 2",
+        "stages: [1, 2]",
+        "{}",
+        "stages: {align: {outs: 5}}",
+        "stages: {align: {outs: [models/align]}}",
+        "stages: {align: {params: 5}}",
+    ],
+)
+def test_a_broken_lock_file_is_named(content: str, dual_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text(content)
+    with pytest.raises(ValueError, match=r"dvc\.lock is not a lock file of DVC"):
+        push_model(dual_folder, "me/model", project=tmp_path)
