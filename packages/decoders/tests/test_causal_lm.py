@@ -201,6 +201,22 @@ def test_config_errors(options: dict[str, Any], message: str) -> None:
         CausalLmConfig(**options)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_attention_heads": 3}, r"config\.hidden_size is .* twice .* which is 3"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads is 3, expected a divisor of"),
+        ({"hidden_act": "none"}, r"can't be built \(KeyError: 'none'\); correct hidden_act"),
+        ({"rope_parameters": {"rope_type": "none"}}, r"\(KeyError: 'none'\); correct hidden_act"),
+    ],
+)
+def test_sizes_that_do_not_fit_each_other_are_refused(
+    wrong: dict[str, Any], message: str, sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        CausalLmConfig(config=sizes | wrong).build(tokenizer)
+
+
 def test_an_entry_without_a_model_is_refused_when_it_is_used(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:

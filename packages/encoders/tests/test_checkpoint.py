@@ -148,7 +148,11 @@ def test_missing_and_broken_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="broken checkpoint"):
         load_checkpoint(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(whole)
-    for text, message in (("{", "broken checkpoint"), ("[]", "holds a list")):
+    for text, message in (
+        ("{", "broken checkpoint"),
+        ("[" * 100_000, "broken checkpoint .*recursion"),
+        ("[]", "holds a list"),
+    ):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(CheckpointError, match=message):
             load_checkpoint(tmp_path)

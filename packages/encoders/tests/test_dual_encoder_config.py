@@ -27,6 +27,8 @@ def features(batch: int = 3) -> torch.Tensor:
         ({"pooling": None}, "pooling is null"),
         ({"pooling": ["attention"]}, r"pooling is \['attention'\]"),
         ({"new": 1}, "config.json: unknown field 'new'"),
+        ({"grid": [0, 4]}, r"grid is \(0, 4\), expected rows and columns from 1"),
+        ({"image_width": -1}, "image_width is -1, expected a number from 1"),
         ({"pooling_config": {"depth": 1}}, "pooling_config: unknown field 'depth'"),
         ({"pooling_config": None}, "pooling_config: expected a table of options, found null"),
         (

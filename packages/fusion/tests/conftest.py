@@ -113,9 +113,12 @@ def tiny_vlm() -> Callable[..., VisionLanguageModel]:
         *,
         fusion_options: dict[str, Any] | None = None,
         decoder_options: dict[str, Any] | None = None,
+        dtype: str | None = None,
     ) -> VisionLanguageModel:
         torch.manual_seed(0)
         options = decoder_options or DECODERS[decoder]
+        if dtype is not None:
+            options = {**options, "dtype": dtype}
         tokenizer = component("decoder", decoder, options, where="test").build_tokenizer([WORDS])
         pooling = {"num_queries": 2, "width": 16, "num_heads": 2}
         values = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -14,14 +13,6 @@ from edge_glass.fusion.prompt import IGNORED, example_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 QUESTIONS = ["how many dogs are there?", "where is the cat?"]
-SIZES = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.2,
-}
 
 
 def loss_of(model: VisionLanguageModel, features: torch.Tensor) -> torch.Tensor:
@@ -40,8 +31,7 @@ def loss_of(model: VisionLanguageModel, features: torch.Tensor) -> torch.Tensor:
 def test_a_fusion_trains_and_answers_in_the_precision_of_the_decoder(
     tiny_vlm: Callable[..., VisionLanguageModel], fusion: str, dtype: str
 ) -> None:
-    options: dict[str, Any] = {"config": SIZES, "dtype": dtype}
-    model = tiny_vlm("qwen2_5_tiny", fusion, decoder_options=options)
+    model = tiny_vlm("qwen2_5_tiny", fusion, dtype=dtype)
     features = torch.randn(2, 9, 24)
     answers = model.answer_features(features, QUESTIONS)
     alone = [model.answer_features(features[at : at + 1], [QUESTIONS[at]])[0] for at in (0, 1)]
@@ -72,8 +62,7 @@ def test_both_precisions_compute_nearly_the_same(
 ) -> None:
     losses = []
     for dtype in ("float32", "bfloat16"):
-        options: dict[str, Any] = {"config": SIZES, "dtype": dtype}
-        model = tiny_vlm("qwen2_5_tiny", "gated", decoder_options=options)
+        model = tiny_vlm("qwen2_5_tiny", "gated", dtype=dtype)
         torch.manual_seed(1)
         losses.append(loss_of(model, torch.randn(2, 9, 24)))
     assert losses[0] != losses[1]
@@ -91,8 +80,7 @@ def test_a_gpu_computes_in_bfloat16_and_a_cpu_as_the_decoder() -> None:
 def test_a_streamed_answer_is_computed_in_the_same_precision(
     tiny_vlm: Callable[..., VisionLanguageModel],
 ) -> None:
-    options: dict[str, Any] = {"config": SIZES, "dtype": "bfloat16"}
-    model = tiny_vlm("qwen2_5_tiny", "gated", decoder_options=options)
+    model = tiny_vlm("qwen2_5_tiny", "gated", dtype="bfloat16")
     features = torch.randn(1, 9, 24)
     pieces = []
     for piece in stream_answer(model, features, QUESTIONS[0]):

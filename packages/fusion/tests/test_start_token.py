@@ -1,3 +1,5 @@
+"""The start token: once in front of the image, in training, in generation and after saving."""
+
 from __future__ import annotations
 
 import json

@@ -20,7 +20,10 @@ from edge_glass.fusion.vlm import VisionLanguageModel
 
 QUESTIONS = ["how many dogs are there?", "where is the cat?", "what colour is it?"]
 ANSWERS = ["two", "top left", "dark blue"]
-BOTH = list(itertools.product(("trm", "qwen2_5_tiny"), ("concat", "cross_attention", "gated")))
+BOTH = pytest.mark.parametrize(
+    ("decoder", "fusion"),
+    list(itertools.product(("trm", "qwen2_5_tiny"), ("concat", "cross_attention", "gated"))),
+)
 BuildVlm = Callable[..., VisionLanguageModel]
 
 
@@ -33,7 +36,7 @@ def row(model: VisionLanguageModel, which: list[int]) -> tuple[torch.Tensor, ...
     return tuple(torch.tensor([each]) for each in (ids, segments, labels))
 
 
-@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
+@BOTH
 def test_packed_equals_alone(tiny_vlm: BuildVlm, decoder: str, fusion: str) -> None:
     model = tiny_vlm(decoder, fusion)
     features = torch.randn(1, 9, 24)
@@ -51,7 +54,7 @@ def test_packed_equals_alone(tiny_vlm: BuildVlm, decoder: str, fusion: str) -> N
         start += length
 
 
-@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
+@BOTH
 def test_a_conversation_among_others_equals_the_conversation_alone(
     tiny_vlm: BuildVlm, decoder: str, fusion: str
 ) -> None:
@@ -77,7 +80,7 @@ def test_a_conversation_among_others_equals_the_conversation_alone(
     torch.testing.assert_close(logits(prompt)[-1], alone[len(prompt) - 1], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
+@BOTH
 def test_answers_are_the_same_alone_and_in_a_padded_batch(
     tiny_vlm: BuildVlm, decoder: str, fusion: str
 ) -> None:
@@ -89,7 +92,7 @@ def test_answers_are_the_same_alone_and_in_a_padded_batch(
     assert any(together)
 
 
-@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
+@BOTH
 def test_the_model_can_learn_its_answers(tiny_vlm: BuildVlm, decoder: str, fusion: str) -> None:
     # Only the image decides between two answers to one question.
     model = tiny_vlm(decoder, fusion).train()

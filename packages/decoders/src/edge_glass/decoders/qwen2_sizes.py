@@ -63,17 +63,43 @@ def build_qwen2(
     """Builds a Qwen2 model with fresh weights, drawn from torch's global generator.
 
     `vocab_size` is the number of entries of the tokenizer, unless `sizes` has it.
+
+    Raises:
+        ValueError: if the sizes do not fit each other, or transformers refuses a value.
     """
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
+    _check_heads(sizes)
     fields = dict(sizes)
-    config = Qwen2Config(
-        vocab_size=fields.pop("vocab_size", len(tokenizer)),
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        **fields,
-    )
-    config._attn_implementation = "sdpa"
-    model: nn.Module = Qwen2ForCausalLM(config)
+    try:
+        config = Qwen2Config(
+            vocab_size=fields.pop("vocab_size", len(tokenizer)),
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+            **fields,
+        )
+        config._attn_implementation = "sdpa"
+        model: nn.Module = Qwen2ForCausalLM(config)
+    except (KeyError, TypeError, ValueError) as error:  # of hidden_act or rope_parameters
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"config can't be built ({cause}); correct hidden_act or rope_parameters, or leave "
+            "them out"
+        ) from error
     return cast("Qwen2ForCausalLM", model.to(dtype))
+
+
+def _check_heads(sizes: Mapping[str, Any]) -> None:
+    width, heads = sizes["hidden_size"], sizes["num_attention_heads"]
+    if width % (2 * heads):  # rotary positions turn pairs of numbers
+        raise ValueError(
+            f"config.hidden_size is {width}, expected a multiple of twice "
+            f"config.num_attention_heads, which is {heads}"
+        )
+    groups = sizes["num_key_value_heads"]
+    if heads % groups:
+        raise ValueError(
+            f"config.num_key_value_heads is {groups}, expected a divisor of "
+            f"config.num_attention_heads, which is {heads}"
+        )

@@ -125,7 +125,7 @@ def _load(folder: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]
             else:
                 raise CheckpointError(f"{config_path} does not exist: {folder} is not a checkpoint")
         config = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+    except (json.JSONDecodeError, RecursionError, UnicodeDecodeError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder} holds a broken checkpoint ({error}): run the stage that writes it again"
         ) from error

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from edge_glass.encoders.base import TextEncoder, VisionEncoder
 from edge_glass.encoders.components import Component, ConfigError, as_options, component, validate
-from edge_glass.encoders.limits import MAX_WIDTH, check_between, check_share
+from edge_glass.encoders.limits import MAX_WIDTH, check_between, check_grid, check_share
 from edge_glass.encoders.matryoshka import MatryoshkaProjection, ProjectionKind, check_dims
 from edge_glass.encoders.towers.grid_average import with_grid
 
@@ -70,6 +70,8 @@ class DimsConfig(HeadConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_between(self, 1, MAX_WIDTH, "image_width", "text_width")
+        check_grid(self, "grid")
         check_dims(self.matryoshka_dims)
 
 

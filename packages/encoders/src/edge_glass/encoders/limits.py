@@ -40,6 +40,16 @@ def check_positive(config: object, *names: str) -> None:
             raise ValueError(f"{name} is {value}, expected {limit}")
 
 
+def check_grid(config: object, *names: str) -> None:
+    """Refuses rows or columns below 1 or above `MAX_IMAGE_SIZE`."""
+    for name in names:
+        value = getattr(config, name)
+        if not all(1 <= side <= MAX_IMAGE_SIZE for side in value):
+            raise ValueError(
+                f"{name} is {value}, expected rows and columns from 1 to {MAX_IMAGE_SIZE}"
+            )
+
+
 def check_path(config: object, *names: str) -> None:
     """Refuses what can't be a path or the name of a model: empty, too long, or with a NUL."""
     for name in names:

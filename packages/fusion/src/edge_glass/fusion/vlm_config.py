@@ -13,6 +13,13 @@ from typing import TYPE_CHECKING, Any
 from edge_glass.decoders.base import Decoder
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.components import Component, ConfigError, as_options, component, validate
+from edge_glass.encoders.limits import (
+    MAX_IMAGE_SIZE,
+    MAX_WIDTH,
+    check_at_least,
+    check_between,
+    check_grid,
+)
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.fusion.base import Fusion
 from edge_glass.fusion.concat import ConcatConfig
@@ -68,6 +75,10 @@ class VlmConfig:
     max_description_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        check_between(self, 1, MAX_WIDTH, "input_width")
+        check_grid(self, "grid")
+        check_between(self, 1, MAX_IMAGE_SIZE, "image_size")
+        check_at_least(self, 1, "max_new_tokens", "max_description_tokens")
         kind = self.visual_tokens.kind
         if self.visual_tokens.uses_pooling == (self.pooling is None):
             raise ValueError(

@@ -8,7 +8,6 @@ then the results change.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_glass.encoders.files import write_atomic
+from edge_glass.encoders.hub import COMMIT, HUB_ID
 
 CODE = (".py", ".pyc", ".pyi")
 PACKAGE = "package:"
@@ -84,9 +84,9 @@ def locate_model(
     """
     if model.startswith((PACKAGE, ".", "/", "~")) or Path(model).is_dir():
         return str(_marked_folder(_expanded(model), markers)), True
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+    if not HUB_ID.fullmatch(model):
         raise FileNotFoundError(f"{model!r} is not a folder, a hub id (owner/name) or package:NAME")
-    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
+    if revision is None or not COMMIT.fullmatch(revision):
         raise ValueError(
             f"revision of {model} is {revision!r}, expected a commit of 40 hexadecimal digits: "
             "a branch moves, and then the results change"
