@@ -64,6 +64,7 @@ def test_an_error_ends_a_script_and_not_a_conversation(vlm_folder: Path, tmp_pat
         "/image",
         "what " * 80,
         "/image ~no_user/a.png",
+        "what \udcff",
         "what?",
     ]
     shown: list[str] = []
@@ -77,6 +78,7 @@ def test_an_error_ends_a_script_and_not_a_conversation(vlm_folder: Path, tmp_pat
     assert "/image needs a file" in errors[2]
     assert "positions, but max_positions is 64; shorten the text" in errors[3]
     assert errors[4].startswith("~no_user/a.png: no such image")
+    assert errors[5] == r"what \xff: not UTF-8; write the text in UTF-8"
     with pytest.raises(FileNotFoundError, match="no such image"):
         run_chat(chat, lines, shown.append)
     assert len(shown) == 1

@@ -148,6 +148,7 @@ def test_a_link_to_itself_is_named(image_folder: Path) -> None:
     ("change", "message"),
     [
         ({"query": "  "}, "the query is empty"),
+        ({"query": "a dog \udcff"}, r"the query a dog \\xff is not UTF-8"),
         ({"top": 0}, "top is 0, expected at least 1"),
         ({"dim": 5}, r"dim is 5, expected one that the model was trained at: \[24, 8, 4\]"),
         ({"folder": Path("nowhere")}, "nowhere: no such folder"),

@@ -12,6 +12,7 @@ from torch import Tensor
 from edge_glass.decoders.sampling import Sampling
 from edge_glass.encoders.device import place_model
 from edge_glass.fusion.app.image_file import read_image
+from edge_glass.fusion.app.options import check_text
 from edge_glass.fusion.describing import describing_instruction
 from edge_glass.fusion.generation import stream_answer
 from edge_glass.fusion.prompt import check_questions
@@ -115,6 +116,7 @@ class Chat:
         return None
 
     def _answer(self, question: str, emit: Callable[[str], None] | None) -> str:
+        check_text(question)
         pieces: list[str] = []
         try:
             for piece in stream_answer(

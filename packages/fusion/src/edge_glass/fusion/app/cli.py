@@ -32,6 +32,7 @@ from edge_glass.fusion.app.options import (
     check_greedy,
     check_png,
     check_runtime,
+    check_text,
     make_sampling,
 )
 from edge_glass.fusion.app.push_command import push
@@ -76,6 +77,8 @@ def ask(
     Example: edge-glass ask scene.png "How many dogs are there?" "What is in the top left?"
     """
     check_png(sheet)
+    for question in questions:
+        check_text(question)
     from edge_glass.fusion.app.terminal import json_line, write_piece
 
     answers: Iterable[Iterable[str]]

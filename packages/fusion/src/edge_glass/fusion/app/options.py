@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_glass.encoders.file_names import shown
+
 if TYPE_CHECKING:
     from edge_glass.decoders.sampling import Sampling
 
@@ -57,6 +59,14 @@ def make_sampling(
         max_new_tokens=max_new_tokens,
         stop=tuple(stop or ()),
     )
+
+
+def check_text(text: str) -> None:
+    """Refuses a text that is not UTF-8; Python holds its other bytes as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{shown(text)}: not UTF-8; write the text in UTF-8") from error
 
 
 def check_runtime(runtime: str) -> None:

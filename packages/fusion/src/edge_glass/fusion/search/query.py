@@ -222,7 +222,11 @@ def query_image_path(query: str) -> Path | None:
         return Path(query)
     if is_image_name(query):
         remedy = "give its path, or a text without a suffix"
-        raise FileNotFoundError(f"{query}: no such image; {remedy}")
+        raise FileNotFoundError(f"{shown(query)}: no such image; {remedy}")
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the query {shown(query)} is not UTF-8; write it in UTF-8") from error
     return None
 
 
