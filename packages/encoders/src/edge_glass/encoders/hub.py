@@ -6,15 +6,13 @@ The server is that of huggingface_hub: HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edge_glass.encoders.checkpoint import CheckpointError
+from edge_glass.encoders.towers.pretrained import COMMIT, HUB_ID
 
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 # What a model's folder may hold: no pickle and no code. The state of the last step is not read.
 FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "README.md")
 NOT_PUBLISHED = ("last/*", ".*")

@@ -8,6 +8,7 @@ then the results change.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_glass.encoders.files import write_atomic
-from edge_glass.encoders.hub import COMMIT, HUB_ID
 
 CODE = (".py", ".pyc", ".pyi")
 PACKAGE = "package:"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 LONGEST_CAUSE = 300  # letters of transformers' own message that are repeated
 
 
