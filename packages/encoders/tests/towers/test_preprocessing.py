@@ -89,7 +89,17 @@ def test_the_image_itself_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("image_size", 0), ("fit", "squash"), ("pad_color", "black")]
+    ("field", "value"),
+    [
+        ("image_size", 0),
+        ("image_size", 2**20),
+        ("fit", "squash"),
+        ("pad_color", "black"),
+        ("resample", "nearest"),
+        ("mean", (0.5, 0.5)),
+        ("mean", (0.5, 0.5, float("nan"))),
+        ("std", (0.5, 0.5, 0.0)),
+    ],
 )
 def test_bad_fields_are_refused(field: str, value: object) -> None:
     fields = {"image_size": 8, "fit": "pad", "mean": HALF, "std": HALF, field: value}

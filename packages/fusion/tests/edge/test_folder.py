@@ -10,15 +10,16 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edge_glass.fusion.edge.folder import DUAL_ENCODER, FORMAT, VLM, ExportedFolder
+from edge_glass.fusion.edge.config import DUAL_ENCODER, FORMAT, VLM
+from edge_glass.fusion.edge.folder import ExportedFolder
 
 CONFIG: dict[str, Any] = {
     "format": FORMAT,
     "kind": DUAL_ENCODER,
-    "graphs": {"int8": {"text_model": "text_model.onnx"}},
+    "graphs": {"int8": {"vision_model": "vision_model.onnx", "text_model": "text_model.onnx"}},
     "image": {},
     "matryoshka_dims": [8],
-    "text": {},
+    "text": {"max_tokens": 8},
 }
 
 
@@ -33,10 +34,9 @@ def written(folder: Path, **changes: Any) -> Path:
         ("{", r"config\.json is broken \(Expecting"),
         ("[]", "format is None, expected 'edge-glass-onnx/1'"),
         ('{"format": "other"}', "format is 'other'"),
-        (json.dumps({**CONFIG, "kind": VLM}), "holds a vision_language_model, expected a dual"),
         (
-            json.dumps({"format": FORMAT, "kind": DUAL_ENCODER, "text": {}}),
-            r"config\.json has no graphs, image, matryoshka_dims; export the model again",
+            json.dumps({**CONFIG, "kind": VLM}),
+            "kind is 'vision_language_model', expected 'dual_enc",
         ),
         (json.dumps({**CONFIG, "graphs": {}}), r"has no fp32 or int8 graphs, only \[\]"),
     ],

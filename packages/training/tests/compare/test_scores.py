@@ -19,17 +19,18 @@ RANKS = "way,query,group,16,4\ni2t,0,dog,{0},2\ni2t,1,cat,1,1\nt2i,0,dog,1,3\n"
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
 
 
-def write_run(folder: Path, *, right: list[int], rank: int = 1, **change: Any) -> None:
+def write_run(folder: Path, *, right: list[int] | float, rank: int = 1, **change: Any) -> None:
     (folder / "predictions/vlm_qa").mkdir(parents=True, exist_ok=True)
     (folder / "predictions/align").mkdir(exist_ok=True)
+    found = right if isinstance(right, list) else []
     rows = [
         {
             "image": number // 2,
             "type": ("count", "colour")[number % 2],
             "question": "what?",
             "truth": "2",
-            "model": "2" if number in right else "two",
-            "right": number in right,
+            "model": "2" if number in found else "two",
+            "right": number in found if isinstance(right, list) else right,
             **change,
         }
         for number in range(8)
@@ -68,6 +69,41 @@ def test_two_folders_by_split_type_and_rule(tmp_path: Path) -> None:
     assert lines["exact match, count"].difference == 0.75
     assert lines["exact match"].p_mcnemar == 0.25  # three of three: 2 / 2^3
     assert lines["vqa_v2_exact_match"].mean_a == 1.0  # "two" is "2"
+
+
+def test_a_rule_of_one_question_type_scores_that_type_alone(tmp_path: Path) -> None:
+    for name, right in (("a", [0]), ("b", [0, 2])):
+        write_run(tmp_path / name, right=right)
+        file = tmp_path / name / "predictions/vlm_qa/val.jsonl"
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        ruled = [{**row, "rule": "anls"} if row["type"] == "count" else row for row in rows]
+        file.write_text("".join(json.dumps(row) + "\n" for row in ruled))
+    a, b = read_run(str(tmp_path / "a")), read_run(str(tmp_path / "b"))
+    numbers = {
+        line.score: line.result.number for line in compare_scores(a, b, seed=0, num_resamples=100)
+    }
+    assert numbers["anls"] == 4
+    assert "anls, count" not in numbers  # it has no other type
+    assert numbers["exact match, count"] == 4
+
+
+def test_a_split_of_one_run_is_reported_and_an_empty_one_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        write_run(tmp_path / name, right=[0])
+        (tmp_path / name / "predictions/vlm_qa/val_empty.jsonl").write_text("")
+        (tmp_path / name / "predictions/align/val_empty.csv").write_text("way,query,group,16,4\n")
+    (tmp_path / "b/predictions/vlm_qa/test.jsonl").write_text("")
+    status, output = run("a", "b")
+    assert status == 0
+    assert "only b has vlm_qa/test.jsonl, so it is not compared" in output
+    assert "val_empty" not in output
+    (tmp_path / "b/predictions/vlm_qa/val.jsonl").write_text("")
+    status, output = run("a", "b")
+    assert status == 1
+    assert "val: b has no questions and a has some" in output
 
 
 def test_descriptions_and_odd_files_are_left_out(tmp_path: Path) -> None:
@@ -113,7 +149,14 @@ def test_revisions_and_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("broken", r"broken: vlm_qa/val\.jsonl:1: expected a line of `evaluate_vlm_qa`"),
         ("list", r"list: vlm_qa/val\.jsonl:1: expected a line of `evaluate_vlm_qa`"),
         ("number", r"number: vlm_qa/val\.jsonl:1: expected a line of `evaluate_vlm_qa`"),
+        ("deep", r"deep: vlm_qa/val\.jsonl:1: expected a line of `evaluate_vlm_qa`"),
+        ("half_right", r"half_right: vlm_qa/val\.jsonl:1: .*right is 0\.5"),
+        ("huge", r"huge: vlm_qa/val\.jsonl:1: .*right is 1e\+300"),
         ("not_ranks", r"not_ranks: align/val\.csv: expected a table of `evaluate_align`"),
+        ("rank_0", r"rank_0: align/val\.csv: expected a table .*a rank is 0"),
+        ("twice", r"twice: align/val\.csv: expected a table .*a query is there twice"),
+        ("long", r"long: align/val\.csv: expected a table .*field limit"),
+        ("no_table", r"no_table: align/val\.csv: expected a table"),
     ],
 )
 def test_what_cannot_be_compared_is_named(
@@ -124,11 +167,20 @@ def test_what_cannot_be_compared_is_named(
     write_run(tmp_path / "a", right=[0])
     (tmp_path / "empty").mkdir()
     write_run(tmp_path / "different", right=[0], question="who?")
-    for name, line in (("broken", "{}"), ("list", "[1]")):
+    for name, line in (("broken", "{}"), ("list", "[1]"), ("deep", "[" * 100_000)):
         write_run(tmp_path / name, right=[0])
         (tmp_path / name / "predictions/vlm_qa/val.jsonl").write_text(f"{line}\n")
     write_run(tmp_path / "number", right=[0], model=2)
-    write_run(tmp_path / "not_ranks", right=[0])
-    (tmp_path / "not_ranks/predictions/align/val.csv").write_text("way,16\ni2t,x\n")
+    for name, value in (("half_right", 0.5), ("huge", 1e300)):
+        write_run(tmp_path / name, right=value)
+    for name, text in (
+        ("not_ranks", "way,16\ni2t,x\n"),
+        ("rank_0", RANKS.format(0)),
+        ("twice", RANKS.format(1) + "i2t,0,dog,1,1\n"),
+        ("long", RANKS.format(1) + f"i2t,9,{'x' * 200_000},1,1\n"),
+        ("no_table", "\x00\n"),
+    ):
+        write_run(tmp_path / name, right=[0])
+        (tmp_path / name / "predictions/align/val.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         compare_scores(read_run("a"), read_run(second), seed=0, num_resamples=100)

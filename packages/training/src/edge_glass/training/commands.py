@@ -205,10 +205,12 @@ def compare_scores(
     import json
 
     from edge_glass.training.compare.committed_scores import read_run
-    from edge_glass.training.compare.scores import compare_scores, table
+    from edge_glass.training.compare.scores import compare_scores, only_in_one, table
 
     a, b = read_run(run_a), read_run(run_b)
     lines = compare_scores(a, b, seed=seed, num_resamples=samples)
+    for sentence in only_in_one(a, b):
+        typer.echo(sentence, err=True)
     if not as_json:
         typer.echo(table(lines, "A", "B"))
         return

@@ -12,7 +12,11 @@ from edge_glass.encoders.components import ConfigError, validate
 from edge_glass.encoders.files import DataError
 from edge_glass.training.evaluation.alignment.config import ZeroShotConfig
 from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
-from edge_glass.training.evaluation.alignment.zero_shot import classify_splits, top_k
+from edge_glass.training.evaluation.alignment.zero_shot import (
+    classify_splits,
+    top_k,
+    unmatched_groups,
+)
 from edge_glass.training.features.captions import CaptionRows
 
 DIMS = (16, 4)
@@ -101,6 +105,21 @@ def test_a_table_names_some_of_the_groups() -> None:
         DataError, match="the groups tree and the data have none of them; found dog"
     ):
         classify_splits(Model(), SPLITS, TRAIN, ZeroShotConfig(class_names={"tree": "a tree"}))  # type: ignore[arg-type]
+
+
+def test_groups_that_a_table_and_the_data_do_not_share_are_counted() -> None:
+    config = ZeroShotConfig(class_names={"cat": "a cat", "dgo": "a dog"})
+    assert unmatched_groups(config, ["dog", "cat", "sun", "cat"]) == [
+        "1 of 2 groups of zero_shot.class_names are in no split: 'dgo' (did you mean dog?)",
+        "2 of 3 groups of the data have no class name and are left out: 'dog', 'sun'",
+    ]
+    many = unmatched_groups(config, ["cat", "dgo", *"abcdefg"])
+    assert many == [
+        "7 of 9 groups of the data have no class name and are left out: 'a', 'b', 'c', 'd', 'e', "
+        "..."
+    ]
+    assert not unmatched_groups(config, ["dgo", "cat"])
+    assert not unmatched_groups(ZeroShotConfig(class_names="group"), ["dog"])
 
 
 @pytest.mark.parametrize(

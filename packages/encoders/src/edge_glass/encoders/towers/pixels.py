@@ -6,15 +6,17 @@ function.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from edge_glass.encoders.images import to_rgb
+from edge_glass.encoders.limits import MAX_IMAGE_SIZE
 from edge_glass.encoders.towers.square import WHITE, Fit, Resample, fit_square
 
 PadColor = Literal["mean", "white"]
@@ -41,12 +43,18 @@ class PixelTransform:
     resample: Resample = "bicubic"
 
     def __post_init__(self) -> None:
-        if self.image_size < 1:
-            raise ValueError(f"image_size is {self.image_size}, expected at least 1 pixel")
-        if self.fit not in ("pad", "crop"):
-            raise ValueError(f"fit is {self.fit!r}, expected 'pad' or 'crop'")
-        if self.pad_color not in ("mean", "white"):
-            raise ValueError(f"pad_color is {self.pad_color!r}, expected 'mean' or 'white'")
+        size = self.image_size
+        if type(size) is not int or not 1 <= size <= MAX_IMAGE_SIZE:
+            raise ValueError(f"image_size is {size!r}, expected 1 to {MAX_IMAGE_SIZE} pixels")
+        for name, kind in (("fit", Fit), ("pad_color", PadColor), ("resample", Resample)):
+            value, allowed = getattr(self, name), get_args(kind)
+            if value not in allowed:
+                expected = " or ".join(map(repr, allowed))
+                raise ValueError(f"{name} is {value!r}, expected {expected}")
+        if not _are_three(self.mean):
+            raise ValueError(f"mean is {self.mean!r}, expected one number per channel")
+        if not _are_three(self.std) or min(self.std) <= 0:
+            raise ValueError(f"std is {self.std!r}, expected one number above 0 per channel")
 
     def pixels(self, image: Image.Image) -> NDArray[np.float32]:
         """Transforms one image to (3, image_size, image_size).
@@ -87,11 +95,19 @@ class PixelTransform:
         }
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> PixelTransform:
-        """Reads what `as_data` returned."""
-        options = dict(data["options"])
-        mean, std = tuple(options.pop("mean")), tuple(options.pop("std"))
-        return PixelTransform(mean=mean, std=std, **options)
+    def from_data(cls, data: Any) -> PixelTransform:
+        """Reads what `as_data` returned.
+
+        Raises:
+            ValueError: if an option is missing, unknown or wrong.
+        """
+        options = data.get("options") if isinstance(data, Mapping) else None
+        names = [field.name for field in fields(PixelTransform)]
+        if not isinstance(options, Mapping) or set(options) != set(names):
+            found = ", ".join(options) if isinstance(options, Mapping) else "no table"
+            raise ValueError(f"image.options has {found}, expected {', '.join(names)}")
+        listed = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        return PixelTransform(**listed)
 
     def _bar_color(self) -> tuple[int, int, int]:
         if self.pad_color == "white":
@@ -103,3 +119,12 @@ class PixelTransform:
         scale = 1.0 / (255.0 * np.asarray(self.std))
         shift = -np.asarray(self.mean) / np.asarray(self.std)
         return scale.astype(np.float32), shift.astype(np.float32)
+
+
+def _are_three(values: Any) -> bool:
+    """Whether a value is a tuple of three finite numbers."""
+    return (
+        isinstance(values, tuple)
+        and len(values) == 3
+        and all(type(each) in (int, float) and math.isfinite(each) for each in values)
+    )

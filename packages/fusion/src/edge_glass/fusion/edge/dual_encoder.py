@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_glass.encoders.towers.pixels import PixelTransform
-from edge_glass.fusion.edge.folder import DUAL_ENCODER, ExportedFolder, Graph, normalised
+from edge_glass.fusion.edge.config import DUAL_ENCODER
+from edge_glass.fusion.edge.folder import ExportedFolder, Graph, normalised
 
 Embeddings = NDArray[np.float32]
 
@@ -28,7 +28,7 @@ class EdgeDualEncoder:
         self.folder = ExportedFolder(Path(folder), kind=DUAL_ENCODER, precision=precision)
         config = self.folder.config
         self.dims: tuple[int, ...] = tuple(config["matryoshka_dims"])
-        self.transform = PixelTransform.from_data(config["image"])
+        self.transform = self.folder.transform()
         self.max_tokens: int = config["text"]["max_tokens"]
 
     def encode_image(

@@ -6,7 +6,6 @@ preprocessing as data.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,11 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
 from tokenizers import Tokenizer
 
-FORMAT = "edge-glass-onnx/1"
-DUAL_ENCODER, VLM = "dual_encoder", "vision_language_model"
+from edge_glass.encoders.towers.pixels import PixelTransform
+from edge_glass.fusion.edge.config import AGAIN, CONFIG_FILE, GRAPHS, read_config
+
 PRECISIONS = ("fp32", "int8")
-CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
-FIELDS = {  # that config.json must have, by kind
-    DUAL_ENCODER: ("graphs", "image", "matryoshka_dims", "text"),
-    VLM: ("graphs", "image", "max_positions", "num_prefix_positions", "text"),
-}
+TOKENIZER_FILE = "tokenizer.json"
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -38,11 +34,12 @@ class Graph:
             OSError: if the file does not exist.
             ValueError: if it is broken.
         """
+        self.path = path
         options = SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only
         if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist; export the model again")
+            raise FileNotFoundError(f"{path} does not exist; {AGAIN}")
         try:
             self.session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common class
@@ -52,8 +49,18 @@ class Graph:
 
     def __call__(self, values: Mapping[str, NDArray[Any]]) -> Arrays:
         """Runs the graph on those values that it takes; returns the outputs by name."""
+        missing = [name for name in self.inputs if name not in values]
+        if missing:
+            raise ValueError(
+                f"{self.path} takes {', '.join(missing)}, which the other graphs of the folder do "
+                f"not give; {AGAIN}"
+            )
         taken = {name: values[name] for name in self.inputs}
-        found: Sequence[NDArray[Any]] = self.session.run(self.outputs, taken)
+        try:
+            found: Sequence[NDArray[Any]] = self.session.run(self.outputs, taken)
+        except Exception as error:  # onnxruntime's errors have no common class
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{self.path} does not run ({reason}); {AGAIN}") from error
         return dict(zip(self.outputs, found, strict=True))
 
 
@@ -71,29 +78,44 @@ class ExportedFolder:
 
         Raises:
             FileNotFoundError: if the folder holds no exported model.
-            ValueError: if it holds one of a different kind, or lacks the precision or a field.
+            ValueError: if it holds one of a different kind, lacks the precision, or a value of
+                config.json is missing or wrong.
         """
         self.path = path
-        self.config = read_config(path)
-        if self.config.get("kind") != kind:
-            raise ValueError(
-                f"{path} holds a {self.config.get('kind')}, expected a {kind}; give the folder "
-                "that `edge-glass export onnx` wrote for that model"
-            )
-        missing = [name for name in FIELDS[kind] if name not in self.config]
-        if missing:
-            raise ValueError(
-                f"{path / CONFIG_FILE} has no {', '.join(missing)}; export the model again"
-            )
+        self.kind, self.config = kind, read_config(path, kind)
         found = [each for each in PRECISIONS if each in self.config["graphs"]]
         if not found or (precision is not None and precision not in found):
             wanted = precision or " or ".join(PRECISIONS)
             raise ValueError(f"{path} has no {wanted} graphs, only {list(self.config['graphs'])}")
         self.precision = precision or found[-1]
 
+    def transform(self) -> PixelTransform:
+        """Returns what turns an image into the pixels that the model reads.
+
+        Raises:
+            ValueError: if config.json has no such recipe, or a wrong one.
+        """
+        try:
+            return PixelTransform.from_data(self.config.get("image"))
+        except ValueError as error:
+            raise ValueError(f"{self.path / CONFIG_FILE}: {error}; {AGAIN}") from None
+
     def graph(self, name: str) -> Graph:
-        """Loads the graph of this name."""
-        return Graph(self.path / self.config["graphs"][self.precision][name])
+        """Loads the graph of this name.
+
+        Raises:
+            OSError: if the file does not exist.
+            ValueError: if it is broken, or a different graph.
+        """
+        path = self.path / self.config["graphs"][self.precision][name]
+        graph = Graph(path)
+        takes, gives = GRAPHS[self.kind][name]
+        if takes not in graph.inputs or (gives and gives not in graph.outputs):
+            raise ValueError(
+                f"{path} takes {', '.join(graph.inputs)} and gives {', '.join(graph.outputs)}, so "
+                f"it is not the graph {name}; {AGAIN}"
+            )
+        return graph
 
     def tokenizer(self) -> Tokenizer:
         """Loads the tokenizer; it cuts and pads nothing yet."""
@@ -107,34 +129,9 @@ class ExportedFolder:
         return tokenizer
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Reads config.json of an exported model.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is not the config of an exported model.
-    """
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist; give a folder that `edge-glass export onnx` wrote"
-        )
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(_broken(path, error)) from error
-    found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
-        raise ValueError(
-            f"{path}: format is {found!r}, expected {FORMAT!r}; write the folder with "
-            "`edge-glass export onnx MODEL FOLDER`"
-        )
-    return dict(config)
-
-
 def _broken(path: Path, error: Exception) -> str:
     reason = " ".join(str(error).split())
-    return f"{path} is broken ({reason}); export the model again"
+    return f"{path} is broken ({reason}); {AGAIN}"
 
 
 def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_glass.encoders.towers.pixels import PixelTransform
-from edge_glass.fusion.edge.folder import VLM, Arrays, ExportedFolder
+from edge_glass.fusion.edge.config import VLM
+from edge_glass.fusion.edge.folder import Arrays, ExportedFolder
 
 PAST, PRESENT = "past_", "present_"  # the decode graph's inputs and outputs: one per cached tensor
 
@@ -29,7 +29,7 @@ class EdgeVlm:
         """Opens a folder that `edge-glass export onnx` wrote; see `ExportedFolder`."""
         self.folder = ExportedFolder(Path(folder), kind=VLM, precision=precision)
         config = self.folder.config
-        self.transform = PixelTransform.from_data(config["image"])
+        self.transform = self.folder.transform()
         self.text: dict[str, Any] = config["text"]
         self.max_positions: int | None = config["max_positions"]
         self.vision, self.prefix = self.folder.graph("vision"), self.folder.graph("prefix")

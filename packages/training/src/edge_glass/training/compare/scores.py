@@ -8,6 +8,7 @@ import json
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
+from edge_glass.encoders.components import shown
 from edge_glass.training.compare.committed_scores import Run
 from edge_glass.training.compare.paired import Paired, compare_pairs
 from edge_glass.training.evaluation.rules.question_scores import question_scores
@@ -50,12 +51,16 @@ def compare_scores(a: Run, b: Run, *, seed: int, num_resamples: int) -> list[Lin
         ValueError: naming the split, if the runs have different questions, or nothing in common.
     """
     lines = []
-    for name in sorted(set(a.files) & set(b.files)):
+    for name in sorted(filter(_is_scored, set(a.files) & set(b.files))):
         split = name.rpartition("/")[2].rpartition(".")[0]
-        read = {"vlm_qa": _answers, "align": _ranks}.get(name.partition("/")[0])
-        if read is None or not name.endswith((".jsonl", ".csv")) or split.startswith(DESCRIPTIONS):
-            continue
+        read = _answers if name.endswith(".jsonl") else _ranks
         left, right = (read(run.files[name], f"{run.name}: {name}") for run in (a, b))
+        if bool(left) != bool(right):
+            full, empty = (a, b) if left else (b, a)
+            raise ValueError(
+                f"{split}: {empty.name} has no questions and {full.name} has some: compare runs of "
+                "the same data"
+            )
         for score in [each for each in left if each in right]:
             if score != EXACT and all(
                 EXACT in each and each[score].scores == each[EXACT].scores for each in (left, right)
@@ -72,6 +77,16 @@ def compare_scores(a: Run, b: Run, *, seed: int, num_resamples: int) -> list[Lin
             f"{', '.join(a.files) or 'none'}, {b.name} has {', '.join(b.files) or 'none'}"
         )
     return lines
+
+
+def only_in_one(a: Run, b: Run) -> list[str]:
+    """Returns a sentence for each run with files of splits that the other run lacks."""
+    return [
+        f"only {run.name} has {', '.join(names)}, so {'they are' if names[1:] else 'it is'} "
+        "not compared"
+        for run, other in ((a, b), (b, a))
+        if (names := sorted(name for name in run.files.keys() - other.files if _is_scored(name)))
+    ]
 
 
 def table(lines: list[Line], a: str, b: str) -> str:
@@ -104,6 +119,13 @@ def table(lines: list[Line], a: str, b: str) -> str:
     )
 
 
+def _is_scored(name: str) -> bool:
+    """Whether a file below `predictions` has answers or ranks."""
+    folder, _, file = name.rpartition("/")
+    end = {"vlm_qa": ".jsonl", "align": ".csv"}.get(folder)
+    return end is not None and file.endswith(end) and not file.startswith(DESCRIPTIONS)
+
+
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
@@ -118,7 +140,7 @@ def _compared(
             f"{split}: {len(only)} of its questions are in only one of {a.name} and {b.name}, such "
             f"as {' / '.join(next(iter(sorted(only)))[:3])}: compare runs of the same data"
         )
-    types = sorted(set(left.types.values()))
+    types = sorted({left.types[key] for key in left.scores})  # a rule scores only some
     for kind in ["", *(types if len(types) > 1 else [])]:
         keys = [key for key in left.scores if not kind or left.types[key] == kind]
         yield (
@@ -139,18 +161,28 @@ def _answers(text: str, where: str) -> dict[str, Scored]:
     groups: dict[Key, Hashable] = {}
     types: dict[Key, str] = {}
     # not `splitlines`: it also cuts at the line separators that a question may contain
-    for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
+    lines = text.rstrip("\n").split("\n") if text.strip() else []  # a split without questions
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
             asked = " / ".join((*row.get("history", ()), row["question"]))
             image, kind = str(row["image"]), str(row["type"])
             key = _unique((image, kind, asked, row["truth"]), tables[EXACT])
+            if row["right"] not in (True, False):
+                raise ValueError(f"right is {shown(row['right'])}")
             tables[EXACT][key] = float(row["right"])
             groups[key], types[key] = image, kind
             scores = question_scores(
                 row["model"], row["truth"], row.get("answers"), row.get("rule")
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            KeyError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ValueError(
                 f"{where}:{number}: expected a line of `evaluate_vlm_qa` ({error!r}); run the "
                 "stage again"
@@ -166,27 +198,37 @@ def _answers(text: str, where: str) -> dict[str, Scored]:
 
 def _ranks(text: str, where: str) -> dict[str, Scored]:
     """Reads the file of `evaluate_align`: R@1 by way, at the largest and the smallest dim."""
-    rows = list(csv.DictReader(io.StringIO(text)))
-    dims = [name for name in (rows[0] if rows else {}) if name.isdigit()]
     scored: dict[str, Scored] = {}
     try:
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        rows = list(reader)
+        dims = [name for name in reader.fieldnames or () if name.isdecimal()]
         for dim in dict.fromkeys((dims[0], dims[-1])):
             for way, name in WAYS.items():
                 of_way = [row for row in rows if row["way"] == way]
                 keys = [(way, row["query"], row["group"]) for row in of_way]
+                scores = {
+                    key: float(_rank(row[dim]) <= 1) for key, row in zip(keys, of_way, strict=True)
+                }
+                if len(scores) < len(keys):
+                    raise ValueError("a query is there twice")
                 scored[f"R@1 {name}, {dim} dims"] = Scored(
-                    scores={
-                        key: float(int(row[dim]) <= 1)
-                        for key, row in zip(keys, of_way, strict=True)
-                    },
-                    groups=dict(zip(keys, (row["group"] for row in of_way), strict=True)),
+                    scores=scores,
+                    groups={key: key[2] for key in keys},
                     types=dict.fromkeys(keys, ""),
                 )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (csv.Error, KeyError, TypeError, ValueError, IndexError) as error:
         raise ValueError(
             f"{where}: expected a table of `evaluate_align` ({error!r}); run the stage again"
         ) from None
     return {name: each for name, each in scored.items() if each.scores}
+
+
+def _rank(text: str) -> int:
+    rank = int(text)
+    if rank < 1:
+        raise ValueError(f"a rank is {rank}")
+    return rank
 
 
 def _unique(key: Key, known: Mapping[Key, float]) -> Key:

@@ -8,6 +8,7 @@ images by prompts with class names instead.
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
 from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
 from edge_glass.training.evaluation.alignment.figures import draw
 from edge_glass.training.evaluation.alignment.rank_file import Ranks, write_ranks
-from edge_glass.training.evaluation.alignment.zero_shot import classify_splits
+from edge_glass.training.evaluation.alignment.zero_shot import classify_splits, unmatched_groups
 from edge_glass.training.evaluation.retrieval.bootstrap import bootstrap_interval
 from edge_glass.training.evaluation.retrieval.recall import (
     chance_metrics,
@@ -90,6 +91,9 @@ def run(params: Params) -> None:
             f"out; the data set is {params.data_name}"
         )
     elif config.zero_shot is not None:
+        groups_of = (rows.group_names for rows in (train, *(each.rows for each in splits.values())))
+        for sentence in unmatched_groups(config.zero_shot, chain.from_iterable(groups_of)):
+            say(f"evaluate_align: {sentence}")
         model.add_encoders(text=True)
         for name, scores in classify_splits(model, splits, train, config.zero_shot).items():
             metrics[name]["zero_shot"] = scores

@@ -7,12 +7,13 @@ prompts. At a Matryoshka dim, each prompt is truncated first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edge_glass.encoders.components import nearest, shown
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import DataError
 from edge_glass.training.evaluation.alignment.config import PLACE, ZeroShotConfig
@@ -22,6 +23,7 @@ from edge_glass.training.features.captions import CaptionRows
 
 KS = (1, 5)
 TEXTS_AT_ONCE = 64
+MAX_NAMED = 5  # groups that a report lists
 
 
 def prompt_embeddings(model: DualEncoder, names: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -99,6 +101,24 @@ def classify_splits(
         )
         results[split] = {**scores, "classes": len(chosen)}
     return results
+
+
+def unmatched_groups(config: ZeroShotConfig, groups: Iterable[str]) -> list[str]:
+    """Returns a sentence for each way in which a table of class names does not fit the groups."""
+    if not isinstance(config.class_names, dict):
+        return []
+    found, named = set(groups), set(config.class_names)
+    sentences = []
+    for names, total, text, others in (
+        (named - found, named, "groups of zero_shot.class_names are in no split", found - named),
+        (found - named, found, "groups of the data have no class name and are left out", set()),
+    ):
+        if names:
+            few = sorted(names)[:MAX_NAMED]
+            such = ", ".join(shown(name) + nearest(name, others) for name in few)
+            more = ", ..." if len(names) > len(few) else ""
+            sentences.append(f"{len(names)} of {len(total)} {text}: {such}{more}")
+    return sentences
 
 
 def _names(config: ZeroShotConfig, rows: CaptionRows) -> list[str | None]:
