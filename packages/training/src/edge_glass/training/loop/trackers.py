@@ -95,7 +95,7 @@ class Trackers:
         for name in params.log_with:
             try:
                 self.opened[name] = self._open(name)
-                if note is None:
+                if note is None or name == "trackio":  # its resumed run starts without parameters
                     values = dict(_flat(stage_parameters(params, stage)))
                     self.opened[name].store_init_configuration(values)
             except Exception as error:  # of a package that is not ours
