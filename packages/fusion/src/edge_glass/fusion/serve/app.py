@@ -5,7 +5,6 @@ To add routes, write a function `NAME_routes(context) -> APIRouter` and list it 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,9 +17,8 @@ from edge_glass.fusion.serve.failure import RequestError, error_response
 from edge_glass.fusion.serve.limits import Limits
 from edge_glass.fusion.serve.served import Served
 from edge_glass.fusion.serve.status import status_routes
+from edge_glass.fusion.serve.traffic import Traffic
 from edge_glass.fusion.serve.worker import Worker
-
-LOGGER = logging.getLogger("edge_glass.serve")
 
 
 def create_app(
@@ -45,6 +43,7 @@ def create_app(
     # no pages of documentation: they load scripts from other servers
     app = FastAPI(title="Edge Glass", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.include_router(status_routes(context))
+    app.add_middleware(Traffic, context=context)
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(HTTPException, _not_found)
     app.add_exception_handler(Exception, _failed)

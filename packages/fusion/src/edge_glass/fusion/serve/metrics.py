@@ -43,6 +43,11 @@ class Metrics:
             "edge_glass_queue", "Requests that wait or run now", registry=self.registry
         )
 
+    def count(self, route: str, status: str, seconds: float) -> None:
+        """Counts one request when its response has ended."""
+        self.requests.labels(route, status).inc()
+        self.seconds.labels(route).observe(seconds)
+
     def text(self) -> bytes:
         """Returns all values in Prometheus's text format."""
         content: bytes = generate_latest(self.registry)
