@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 
 from edge_glass.fusion.serve.context import Context
 from edge_glass.fusion.serve.failure import RequestError, error_response
@@ -45,7 +44,8 @@ def create_app(
     app.include_router(status_routes(context))
     app.add_middleware(Traffic, context=context)
     app.add_exception_handler(RequestError, _refused)
-    app.add_exception_handler(HTTPException, _not_found)
+    for status in (404, 405):
+        app.add_exception_handler(status, _no_such_route)
     app.add_exception_handler(Exception, _failed)
     return app
 
@@ -55,12 +55,14 @@ async def _refused(_request: Request, error: Exception) -> JSONResponse:
     return error_response(error)
 
 
-async def _not_found(request: Request, error: Exception) -> JSONResponse:
+async def _no_such_route(request: Request, error: Exception) -> JSONResponse:
     """Answers an unknown path or a wrong method."""
-    assert isinstance(error, HTTPException)
-    message = f"{request.method[:20]} {request.url.path[:200]}: {error.detail}"
-    response = error_response(RequestError(error.status_code, message))
-    response.headers.update(error.headers or {})
+    status: int = getattr(error, "status_code", 404)
+    reason = "no such path" if status == 404 else "this path has a different method"
+    response = error_response(
+        RequestError(status, f"{request.method[:20]} {request.url.path[:200]}: {reason}")
+    )
+    response.headers.update(getattr(error, "headers", None) or {})
     return response
 
 
