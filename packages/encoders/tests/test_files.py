@@ -89,6 +89,17 @@ def test_a_full_disk_has_a_remedy(tmp_path: Path, code: int) -> None:
     assert names(tmp_path) == []
 
 
+def test_a_link_to_a_folder_stays_and_its_folder_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/old").write_text("one")
+    (tmp_path / "out").symlink_to("disk")
+    with output_folder(tmp_path / "out") as work:
+        (work / "new").write_text("two")
+    assert (tmp_path / "out").is_symlink()
+    assert names(tmp_path / "disk") == ["new"]
+    assert names(tmp_path) == ["disk", "out"]
+
+
 def test_errors_of_the_block_itself_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"), replacing(tmp_path / "file"):
         (tmp_path / "nowhere").read_bytes()

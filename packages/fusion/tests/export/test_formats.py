@@ -46,6 +46,29 @@ def test_a_folder_with_content_is_left_alone(dual_folder: Path, tmp_path: Path) 
     assert kept.read_text() == "mine"
 
 
+def test_a_folder_that_can_not_be_new_is_refused_before_any_work(
+    dual_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "to_file").symlink_to("file")
+    (tmp_path / "model").symlink_to(dual_folder)
+    before = sorted(path.name for path in (*tmp_path.iterdir(), *dual_folder.iterdir()))
+    for name, message in {
+        "file": "is a file, expected a folder",
+        "to_file": "is a link to no folder",
+        "link": "is a link to no folder",
+        "loop": "is a link to no folder",
+        "model/out": "lies in .*, which would then hold more than its model",
+        "model/a/b": "lies in .*, which would then hold more than its model",
+    }.items():
+        with pytest.raises(FileExistsError, match=message):
+            export_model("sentence-transformers", dual_folder, tmp_path / name)
+    after = sorted(path.name for path in (*tmp_path.iterdir(), *dual_folder.iterdir()))
+    assert before == after
+
+
 def test_every_writer_can_be_imported() -> None:
     import importlib.util
 

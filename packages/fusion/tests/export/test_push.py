@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edge_glass.fusion.export.model_card import results_text
 from edge_glass.fusion.export.push import push_model
 
 
@@ -64,3 +65,43 @@ def test_a_broken_lock_file_is_named(content: str, dual_folder: Path, tmp_path: 
     (tmp_path / "dvc.lock").write_text(content)
     with pytest.raises(ValueError, match=r"dvc\.lock is not a lock file of DVC"):
         push_model(dual_folder, "me/model", project=tmp_path)
+
+
+def test_an_option_that_the_hub_would_refuse_is_one_line(dual_folder: Path, tmp_path: Path) -> None:
+    for name in ("Apache 2.0", "mit\nx: y", "Größe"):
+        with pytest.raises(ValueError, match=r"--license is .*, expected the hub's name"):
+            push_model(dual_folder, "me/model", project=tmp_path, license_name=name)
+    for repo in ("me", "mé/modèle", "me/a/b", "me/", "me/.model", "me/a model"):
+        with pytest.raises(ValueError, match="is not a hub id: expected owner/name"):
+            push_model(dual_folder, repo, project=tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder; give the one with dvc"):
+        push_model(dual_folder, "me/model", project=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("model", "licence"),
+    [
+        ("Qwen/Qwen2.5-3B-Instruct", None),
+        ("qwen/qwen2.5-vl-3b", None),
+        ("me/decoder", "cc-by-nc-4.0"),
+        ("me/decoder", "CC BY-NC-SA"),
+        ("me/decoder", "Non Commercial use"),
+        ("me/decoder", "for academic purposes"),
+    ],
+)
+def test_each_licence_that_forbids_publishing_is_found(
+    model: str, licence: str | None, vlm_folder: Path, tmp_path: Path
+) -> None:
+    def change(config: dict[str, Any]) -> None:
+        config["decoder"] = {"name": "causal_lm", "options": {"model": model, "license": licence}}
+
+    with pytest.raises(ValueError, match="which forbids publishing a model made of it"):
+        push_model(changed(vlm_folder, tmp_path / "a", change), "me/model", project=tmp_path)
+
+
+@pytest.mark.parametrize("value", [[], {"val": {"chance": []}}, {"val": {"512": {"i2t": 3}}}, "x"])
+def test_damaged_metrics_are_named(value: Any, tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/evaluate_align.json").write_text(json.dumps(value))
+    with pytest.raises(ValueError, match=r"evaluate_align\.json"):
+        results_text(tmp_path, "dual_encoder")

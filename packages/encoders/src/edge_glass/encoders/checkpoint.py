@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,24 @@ def load_arrays(
         CheckpointError: if a file is missing or broken.
     """
     return _load(Path(folder), "np")
+
+
+@contextmanager
+def building(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Names the folder in errors of a model that is built from its config.json."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        if os.fspath(folder) in str(error):
+            raise
+        raise CheckpointError(f"{Path(folder) / CONFIG_FILE}: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        raise CheckpointError(
+            f"{Path(folder) / CONFIG_FILE}: the sizes need more memory than there is; copy the "
+            "model's whole folder again, or use a larger machine"
+        ) from error
 
 
 def _packed(tensors: Mapping[str, Any], text: str) -> bytes:

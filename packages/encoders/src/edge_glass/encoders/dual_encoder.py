@@ -26,7 +26,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from edge_glass.encoders.base import TextEncoder, VisionEncoder
-from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint, save_checkpoint
+from edge_glass.encoders.checkpoint import (
+    building,
+    check_tensors,
+    load_checkpoint,
+    save_checkpoint,
+)
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.hub import find_model_folder, publish_folder
 from edge_glass.encoders.matryoshka import truncate
@@ -211,10 +216,11 @@ class DualEncoder(nn.Module):
         folder = find_model_folder(folder, revision)
         values, tensors = load_checkpoint(folder)
         config = DualEncoderConfig.from_dict(values, where=f"{folder}/config.json")
-        vision, text = config.build_encoders() if load_encoders else (None, None)
-        # Fresh weights are drawn and then overwritten: the caller's generator must not change.
-        with torch.random.fork_rng(devices=[]):
-            model = cls(config, vision=vision, text=text)
+        with building(folder):
+            vision, text = config.build_encoders() if load_encoders else (None, None)
+            # Fresh weights are drawn and then overwritten: the caller's generator must not change.
+            with torch.random.fork_rng(devices=[]):
+                model = cls(config, vision=vision, text=text)
         model.load_saved_state(tensors, where=str(folder))
         return model.eval()
 

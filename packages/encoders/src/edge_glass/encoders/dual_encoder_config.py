@@ -73,6 +73,10 @@ class DimsConfig(HeadConfig):
         check_between(self, 1, MAX_WIDTH, "image_width", "text_width")
         check_grid(self, "grid")
         check_dims(self.matryoshka_dims)
+        if self.matryoshka_dims[0] > MAX_WIDTH:
+            raise ValueError(
+                f"matryoshka_dims begins with {self.matryoshka_dims[0]}, at most {MAX_WIDTH}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

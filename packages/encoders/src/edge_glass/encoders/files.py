@@ -158,6 +158,8 @@ def output_folder(final: Path) -> Iterator[Path]:
     Raises:
         WriteError: if the disk is full or the folder can't be written.
     """
+    if final.is_symlink():  # the folder that it points to is replaced, and the link stays
+        final = Path(os.path.realpath(final))
     work, old = final.parent / f".{final.name}.partial", _old(final)
     with _explained(final):
         make_folder(final.parent)

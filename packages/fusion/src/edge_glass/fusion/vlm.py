@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from edge_glass.decoders.sampling import Sampling, generate
 from edge_glass.encoders.base import VisionEncoder
-from edge_glass.encoders.checkpoint import check_tensors
+from edge_glass.encoders.checkpoint import building, check_tensors
 from edge_glass.encoders.hub import find_model_folder, publish_folder
 from edge_glass.fusion.base import FusedInputs, VlmOutput
 from edge_glass.fusion.checkpoint import load_vlm, save_vlm
@@ -275,11 +275,12 @@ class VisionLanguageModel(nn.Module):
         folder = find_model_folder(folder, revision)
         config, tokenizer, tensors = load_vlm(folder)
         # Fresh weights are drawn and then overwritten: the caller's generator stays untouched.
-        with torch.random.fork_rng(devices=[]):
+        with building(folder), torch.random.fork_rng(devices=[]):
             model = cls(config, tokenizer)
         model.load_saved_state(tensors, where=str(folder / "model.safetensors"))
         if load_vision_encoder:
-            model.add_vision_encoder()
+            with building(folder):
+                model.add_vision_encoder()
         return model.eval()
 
 

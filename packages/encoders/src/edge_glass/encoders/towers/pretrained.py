@@ -19,7 +19,7 @@ from edge_glass.encoders.files import write_atomic
 
 CODE = (".py", ".pyc", ".pyi")
 PACKAGE = "package:"
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 LONGEST_CAUSE = 300  # letters of transformers' own message that are repeated
 

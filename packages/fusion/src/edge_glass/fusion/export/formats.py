@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_glass.encoders.components import nearest, shown
 from edge_glass.encoders.files import output_folder
+from edge_glass.fusion.export.new_folder import check_new_folder
 
 PREPARED = Path("artifacts/prepared")
 PRECISIONS = ("fp32", "int8")
@@ -73,7 +74,7 @@ def export_model(
     Raises:
         ValueError: if the format is unknown, has no precisions to choose, or its packages are not
             installed; if the model is of a different kind, or the format can't express it.
-        OSError: if the folder exists and is not empty, or can't be written.
+        OSError: if the folder exists and is not empty, lies in the model's, or can't be written.
     """
     if name not in FORMATS:
         raise ValueError(
@@ -86,8 +87,7 @@ def export_model(
         raise FileNotFoundError(
             f"{model}: no such folder; give the folder of a {FORMATS[name].reads}"
         )
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is not empty; delete it, or name a new folder")
+    check_new_folder(out, model)
     module, _, function = FORMATS[name].writer.partition(":")
     try:
         write: Callable[..., None] = getattr(importlib.import_module(module), function)

@@ -96,7 +96,7 @@ def model_card(
         f"## Use\n\n```python\n{about.use.format(repo=repo_id)}\n```",
         "COMMIT is the commit of 40 digits that the hub shows under *Files*. Install "
         "`edge-glass-fusion`, and the packages of the frozen encoders that config.json names.",
-        f"## Results\n\n{_results(project, kind) if is_own else NO_RESULTS}",
+        f"## Results\n\n{results_text(project, kind) if is_own else NO_RESULTS}",
         f"## Data and licences\n\n{_licences(config, locked, license_name)}",
         f"## Parameters\n\n{_parameters(config, locked if is_own else {})}",
         f"## Bytes\n\n{_bytes(folder, locked if is_own else {})}",
@@ -121,13 +121,21 @@ def folder_md5(folder: Path) -> str:
     return f"{hashlib.md5(text.encode()).hexdigest()}.dir"
 
 
-def _results(project: Path, kind: str) -> str:
+def results_text(project: Path, kind: str) -> str:
+    """Returns the figures of all splits as Markdown.
+
+    Raises:
+        ValueError: if the file of metrics is not of the stage.
+    """
     stage = f"evaluate_{KINDS[kind].stage}"
     path = project / "metrics" / f"{stage}.json"
     if not path.is_file():
         return f"Not measured yet (`dvc repro {stage}`)."
     metrics = _read_json(path)
-    return _retrieval(metrics) if kind == "dual_encoder" else _answers(metrics)
+    try:
+        return _retrieval(metrics) if kind == "dual_encoder" else _answers(metrics)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is not of the stage {stage} ({error}); run it again") from None
 
 
 def _retrieval(metrics: Mapping[str, Any]) -> str:

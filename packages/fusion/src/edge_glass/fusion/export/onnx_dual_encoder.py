@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.towers.sentence import SentenceEncoder
+from edge_glass.fusion.edge.config import CONFIG_FILE, DUAL_ENCODER, FORMAT
 from edge_glass.fusion.edge.dual_encoder import EdgeDualEncoder
-from edge_glass.fusion.edge.folder import CONFIG_FILE, DUAL_ENCODER, FORMAT, TOKENIZER_FILE
+from edge_glass.fusion.edge.folder import TOKENIZER_FILE
 from edge_glass.fusion.export.held_out import CaptionedImages, open_image
 from edge_glass.fusion.export.onnx_graph import write_graph
 from edge_glass.fusion.export.parity import check_limits, differences, recall_change, recalls

@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge_glass.fusion.edge.folder import CONFIG_FILE, FORMAT, TOKENIZER_FILE, Arrays
-from edge_glass.fusion.edge.folder import VLM as KIND
+from edge_glass.fusion.edge.config import CONFIG_FILE, FORMAT
+from edge_glass.fusion.edge.config import VLM as KIND
+from edge_glass.fusion.edge.folder import TOKENIZER_FILE, Arrays
 from edge_glass.fusion.edge.vlm import PAST, PRESENT, EdgeVlm
 from edge_glass.fusion.export.growing_cache import cache_axis, max_positions, past_of
 from edge_glass.fusion.export.held_out import AskedImages, open_image

@@ -20,6 +20,7 @@ from torch import Tensor
 from edge_glass.decoders.causal_lm import CausalLmDecoder
 from edge_glass.decoders.lora import ADAPTER
 from edge_glass.encoders.files import output_folder
+from edge_glass.fusion.export.new_folder import check_new_folder
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 CONFIG_FILE, TENSORS_FILE, PICKLE_FILE = (
@@ -68,8 +69,7 @@ def import_adapters(model: Path, adapters: Path, out: Path) -> None:
         raise FileNotFoundError(
             f"{model}: no such folder; give the folder of a vision-language model"
         )
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is not empty; delete it, or name a new folder")
+    check_new_folder(out, model, adapters)
     config, tensors = read_folder(adapters)
     vlm = VisionLanguageModel.from_pretrained(model, load_vision_encoder=False)
     decoder = vlm.decoder

@@ -11,7 +11,12 @@ from edge_glass.encoders.hub import check_hub_id, publish_folder
 from edge_glass.fusion.export.model_card import frozen_parts, model_card
 from edge_glass.fusion.vlm_config import FORMAT
 
-FORBIDDEN = re.compile(r"research|non-?commercial|no commercial", re.IGNORECASE)
+FORBIDDEN = re.compile(
+    r"research|academic|evaluation only|non[-_ ]?commercial|no commercial|\bnc\b", re.IGNORECASE
+)
+# Models whose licence is for research only, also if the options name no licence.
+RESEARCH_ONLY = re.compile(r"qwen/qwen2\.5-(coder-|omni-|vl-)?3b(-.*)?", re.IGNORECASE)
+LICENSE_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*")  # as the hub lists them
 
 
 def push_model(
@@ -38,6 +43,15 @@ def push_model(
             the model lies in a folder of this machine.
     """
     check_hub_id(repo_id)
+    if license_name and not LICENSE_NAME.fullmatch(license_name):
+        raise ValueError(
+            f"--license is {license_name!r}, expected the hub's name of a licence, such as "
+            "apache-2.0, cc-by-4.0 or other"
+        )
+    if not project.is_dir():
+        raise FileNotFoundError(
+            f"{project}: no such folder; give the one with dvc.lock and metrics/ with --project"
+        )
     config, _ = load_checkpoint(folder)
     if config.get("model") == DUAL_ENCODER:
         kind = DUAL_ENCODER
@@ -50,6 +64,8 @@ def push_model(
         )
     for part, options in frozen_parts(config):
         licence = options.get("license")
+        if not licence and RESEARCH_ONLY.fullmatch(str(options.get("model"))):
+            licence = "Qwen Research License"
         if licence and FORBIDDEN.search(str(licence)):
             raise ValueError(
                 f"the {part} {options.get('model')} has the licence {licence!r}, which forbids "

@@ -29,7 +29,7 @@ from sentence_transformers.base.modality_types import Modality
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
-from edge_glass.encoders.checkpoint import load_checkpoint
+from edge_glass.encoders.checkpoint import building, load_checkpoint
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
@@ -145,10 +145,11 @@ def load_with_encoders(folder: str | os.PathLike[str]) -> DualEncoder:
         for part in FROZEN_PARTS
         if (Path(folder) / part).is_dir() and (found := getattr(config, part))
     }
-    vision, text = replace(config, **copies).build_encoders()
-    # Fresh weights are drawn and then overwritten: the caller's generator must not change.
-    with torch.random.fork_rng(devices=[]):
-        model = DualEncoder(config, vision=vision, text=text)
+    with building(folder):
+        vision, text = replace(config, **copies).build_encoders()
+        # Fresh weights are drawn and then overwritten: the caller's generator must not change.
+        with torch.random.fork_rng(devices=[]):
+            model = DualEncoder(config, vision=vision, text=text)
     model.load_saved_state(tensors, where=str(folder))
     return model.eval()
 
