@@ -21,7 +21,7 @@ from hostile_server import HostileServer, png
 
 def test_an_address_that_is_not_public_has_a_remedy() -> None:
     check_address("8.8.8.8")
-    with pytest.raises(AddressError, match="not a public address .*; --allow-private allows it"):
+    with pytest.raises(AddressError, match=r"not a public address .*; --allow-private allows it"):
         check_address("10.1.2.3")
 
 
