@@ -106,7 +106,10 @@ class PixelTransform:
         if not isinstance(options, Mapping) or set(options) != set(names):
             found = ", ".join(options) if isinstance(options, Mapping) else "no table"
             raise ValueError(f"image.options has {found}, expected {', '.join(names)}")
-        listed = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        listed: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in options.items()
+        }
         return PixelTransform(**listed)
 
     def _bar_color(self) -> tuple[int, int, int]:

@@ -206,8 +206,8 @@ def _ranks(text: str, where: str) -> dict[str, Scored]:
         for dim in dict.fromkeys((dims[0], dims[-1])):
             for way, name in WAYS.items():
                 of_way = [row for row in rows if row["way"] == way]
-                keys = [(way, row["query"], row["group"]) for row in of_way]
-                scores = {
+                keys: list[Key] = [(way, row["query"], row["group"]) for row in of_way]
+                scores: dict[Key, float] = {
                     key: float(_rank(row[dim]) <= 1) for key, row in zip(keys, of_way, strict=True)
                 }
                 if len(scores) < len(keys):
