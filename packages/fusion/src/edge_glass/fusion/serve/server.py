@@ -50,7 +50,7 @@ def run_server(app: FastAPI, host: str, port: int) -> None:
         port=port,
         http="h11",
         ws="none",
-        log_level="warning",
+        log_level="error",
         server_header=False,
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
