@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,11 +63,13 @@ def stream_answer(
     *,
     sampling: Sampling | None = None,
     example: int = 0,
+    observe: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Iterator[str]:
     """Yields the answer to one question in pieces, as they come.
 
     Together they are what `answer_features` returns for a batch of one. `history` has the messages
-    before the question; `example` decides the noise if words are sampled.
+    before the question; `example` decides the noise if words are sampled. `observe` receives the
+    logits (1, V) of each token and the token (1,), see `token_scores.py`.
     """
     sampling = sampling or Sampling()
     input_ids = torch.tensor([prompt_ids(model.tokenizer, question, history)]).to(model.device)
@@ -76,7 +78,8 @@ def stream_answer(
         words = generate_words(
             **generation_arguments(
                 model, features.to(model.device), input_ids, ones, sampling, [example]
-            )
+            ),
+            observe=observe,
         )
     text = TextStream(
         lambda tokens: str(model.tokenizer.decode(tokens, skip_special_tokens=True)), sampling.stop
