@@ -29,7 +29,7 @@ def test_scores_equal_those_of_one_pass_without_a_cache(
             torch.nn.init.normal_(weight, std=0.3)
     features = torch.randn(1, 9, 24)
     sampling = Sampling(temperature=temperature, seed=3)
-    scores = TokenScores(model.tokenizer)
+    scores = TokenScores(lambda ids: model.tokenizer.decode(ids, skip_special_tokens=True))
     answer = "".join(
         stream_answer(model, features, QUESTION, sampling=sampling, observe=scores.observe)
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUM_ALTERNATIVES = 5
+Observe = Callable[[NDArray[Any], int], None]  # receives the logits (V,) and the token chosen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,5 @@
+"""`edge-glass serve`: an HTTP server with OpenAI's interface.
+
+`app` (all routes), `served` (the models), `worker` (one thread for all of them), `limits` (what is
+refused), `failure` (how), `server` (the process).
+"""

@@ -1,0 +1,53 @@
+"""Requests on their way: admitted or refused, and counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from edge_glass.fusion.serve.context import Context
+from edge_glass.fusion.serve.failure import RequestError, error_response
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Traffic:
+    """ASGI middleware: a POST needs a free place of the queue; each request is counted."""
+
+    def __init__(self, app: AsgiApp, context: Context) -> None:
+        self.app, self.context = app, context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = "499"  # the client left before a response began
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        try:
+            if scope["method"] == "POST":
+                await self._admit(scope, receive, counted)
+            else:
+                await self.app(scope, receive, counted)
+        finally:
+            # the template of the path: paths themselves would be an unlimited number of labels
+            route = getattr(scope.get("route"), "path", "other")
+            self.context.metrics.count(route, status, time.perf_counter() - start)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with self.context.worker.admitted():
+                await self.app(scope, receive, send)
+        except RequestError as error:  # those of routes are answered inside
+            await error_response(error)(scope, receive, send)
