@@ -73,9 +73,8 @@ def shoot(browser, url: str, image: Path, question: str, path: Path, **screen: b
     wait.until(lambda page: page.execute_script(loaded))
     time.sleep(0.5)  # the tiles glide to their places
     browser.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
-    content = browser.get_screenshot_as_png()
-    drawn = Image.open(io.BytesIO(content)).convert("RGB")
-    drawn.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    drawn = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+    drawn.quantize(256).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 

@@ -14,6 +14,8 @@ from fastapi.responses import JSONResponse
 from edge_glass.fusion.serve.context import Context
 from edge_glass.fusion.serve.failure import RequestError, error_response
 from edge_glass.fusion.serve.limits import Limits
+from edge_glass.fusion.serve.page import page_routes
+from edge_glass.fusion.serve.page_api import page_api_routes
 from edge_glass.fusion.serve.served import Served
 from edge_glass.fusion.serve.status import status_routes
 from edge_glass.fusion.serve.traffic import Traffic
@@ -42,6 +44,8 @@ def create_app(
     # no pages of documentation: they load scripts from other servers
     app = FastAPI(title="Edge Glass", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.include_router(status_routes(context))
+    app.include_router(page_routes())
+    app.include_router(page_api_routes(context))
     app.add_middleware(Traffic, context=context)
     app.add_exception_handler(RequestError, _refused)
     for status in (404, 405):

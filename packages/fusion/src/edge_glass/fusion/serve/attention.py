@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edge_glass.fusion.serve.answerer import Answerer, TorchAnswerer
 from PIL import Image
 
 from edge_glass.encoders.towers.square import Fit, image_box
 from edge_glass.fusion.search.embedder import Embedder
+from edge_glass.fusion.serve.answerer import Answerer, TorchAnswerer
 
 Weights = list[list[float]]
 MAX_MAPS = 40
@@ -38,32 +38,37 @@ def pooling_attention(embedder: Embedder, image: Image.Image) -> dict[str, Any] 
     return _drawn(source, vision.grid, vision.transform.fit, image, maps)
 
 
-def fusion_attention(
-    answerer: Answerer, image: Image.Image, question: str, answer: Sequence[int]
+def answer_attention(
+    answerer: Answerer,
+    image: Image.Image,
+    question: str,
+    answer: Sequence[int],
+    history: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Returns what the words of a question and of its answer take of each patch.
 
-    It is None if the model is an exported one, or its fusion does not attend.
+    Of a fusion that attends, these are its weights. Otherwise they are those of the decoder, for
+    the answer's words. It is None if the model is an exported one, or neither attends.
     """
     if not isinstance(answerer, TorchAnswerer):
         return None
-    from edge_glass.fusion.attention_map import word_attention
+    from edge_glass.fusion.attention_map import decoder_attention, fusion_attention
 
     model = answerer.model
     encoder = model.vision_encoder
     assert encoder is not None  # a served model has its encoder
+    features = model.encode([image])
     asked: list[int] = model.tokenizer(question, add_special_tokens=False)["input_ids"]
-    ids = [*asked, *answer]
-    weights = word_attention(model, model.encode([image]), ids)
-    if weights is None:
-        return None
-    texts = [str(model.tokenizer.decode([each], skip_special_tokens=True)).strip() for each in ids]
-    words: list[tuple[str, list[float]]] = [
-        (text, row) for text, row in zip(texts, weights.tolist(), strict=True) if text
-    ]
-    maps = [("Mean", weights.mean(dim=0).tolist()), *words]
     source = "Fusion of the model that answers"
-    return _drawn(source, encoder.grid, encoder.transform.fit, image, maps)
+    found = fusion_attention(model, features, [*asked, *answer])
+    if found is None:
+        source = "Decoder of the model that answers"
+        found = decoder_attention(model, features, question, answer, history)
+    if found is None:
+        return None
+    texts = [answerer.decoded([each]).strip() for each in found.ids]
+    words = [each for each in zip(texts, found.weights.tolist(), strict=True) if each[0]]
+    return _drawn(source, encoder.grid, encoder.transform.fit, image, words)
 
 
 def _drawn(

@@ -33,15 +33,17 @@ HEADERS = {
 }
 
 
+def page_files() -> dict[str, Path]:
+    """Returns the page's files by the path of their request; they hold no data."""
+    files = [each for each in sorted(PAGE.iterdir()) if each.suffix in MEDIA_TYPES]
+    return {"/" if each.name == "index.html" else f"/page/{each.name}": each for each in files}
+
+
 def page_routes() -> APIRouter:
-    """Returns the routes of the page's files; they hold no data and need no token."""
+    """Returns the routes of the page's files."""
     router = APIRouter()
-    for path in sorted(PAGE.iterdir()):
-        if path.suffix not in MEDIA_TYPES:
-            continue
-        route = "/" if path.name == "index.html" else f"/page/{path.name}"
-        content = path.read_bytes()
-        send = _sender(content, MEDIA_TYPES[path.suffix])
+    for route, path in page_files().items():
+        send = _sender(path.read_bytes(), MEDIA_TYPES[path.suffix])
         router.add_api_route(route, send, methods=["GET", "HEAD"])
     return router
 

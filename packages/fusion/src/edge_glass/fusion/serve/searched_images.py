@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from edge_glass.fusion.serve.failure import RequestError
 from PIL import Image
 
 from edge_glass.encoders.file_names import shown
@@ -15,6 +14,7 @@ from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.fusion.search.codes import encode_rows, nearest_rows
 from edge_glass.fusion.search.index import ImageIndex, Vector
 from edge_glass.fusion.search.ranking import best_places, unique_rows
+from edge_glass.fusion.serve.failure import RequestError
 
 ID_LETTERS = 32  # of a content's sha256 in hex: 128 bits
 

@@ -12,7 +12,8 @@ export function onTokenNeeded(ask) {
 export async function request(path, body) {
   for (;;) {
     const token = sessionStorage.getItem(KEY);
-    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    // a header holds no other letters; the server would refuse them too
+    const headers = /^[\x21-\x7e]+$/.test(token ?? "") ? { Authorization: `Bearer ${token}` } : {};
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const response = await send(`page/api/${path}`, {
       method: body === undefined ? "GET" : "POST",

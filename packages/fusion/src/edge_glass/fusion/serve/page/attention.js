@@ -1,6 +1,8 @@
-// Attention maps over the image: patches that get little attention are darkened.
+// Attention maps over the image: the patch with the least attention is the darkest, and the one
+// with the most is shown as it is. The text below has the shares, because they may differ little.
 
-const DARKEST = 0.78;
+const DARKEST = 0.75;
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 const PLACES = [["top", "middle", "bottom"], ["left", "centre", "right"]];
 
 /** Shows one choice per map, and draws the chosen one over the image. */
@@ -57,10 +59,10 @@ export class AttentionView {
     );
     const best = map.weights.indexOf(Math.max(...map.weights));
     const place = where(Math.floor(best / columns), rows, 0) + where(best % columns, columns, 1);
-    const share = Math.round(map.weights[best] * 100);
+    const least = Math.min(...map.weights);
     this.summary.textContent =
-      `${attention.source}. Most attention: ${place}, ${share} % of it ` +
-      `(an even share of ${rows * columns} patches is ${Math.round(100 / (rows * columns))} %).`;
+      `${attention.source}. Most attention: ${place}, ${percent(map.weights[best])}; ` +
+      `least: ${percent(least)}. An even share is ${percent(1 / map.weights.length)}.`;
   }
 }
 
@@ -69,8 +71,9 @@ function patches(weights, rows, columns) {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(columns, rows);
   const largest = Math.max(...weights);
+  const range = largest - Math.min(...weights) || 1;
   weights.forEach((weight, patch) => {
-    pixels.data.set([8, 18, 32, 255 * DARKEST * (1 - weight / largest)], 4 * patch);
+    pixels.data.set([8, 18, 32, (255 * DARKEST * (largest - weight)) / range], 4 * patch);
   });
   context.putImageData(pixels, 0, 0);
   return canvas;

@@ -1,6 +1,6 @@
 // The tokens of an answer with their probabilities; a token shows what else was probable.
 
-const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.1 ? 1 : 0)} %`;
+const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.1 ? 1 : 0)}\u00a0%`;
 const shown = (text) => (text === "" ? "(end)" : text.replaceAll(" ", "␣").replaceAll("\n", "⏎"));
 
 /** A list of tokens below an answer; `add` appends one: {text, probability, alternatives}. */
