@@ -12,13 +12,13 @@ import pytest
 pytest.importorskip("openai")
 pytest.importorskip("selenium")
 
-from chromium import console_errors, emulate, open_chromium, requested_hosts
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from chromium import console_errors, emulate, open_chromium, requested_hosts
 from edge_glass.fusion.search.query import update_folder
 from edge_glass.fusion.vlm import VisionLanguageModel
 

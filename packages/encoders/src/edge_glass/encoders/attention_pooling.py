@@ -77,7 +77,8 @@ class AttentionPooling(Pooling):
         query = rearrange(self.queries, "n (h d) -> h n d", h=heads)
         key = rearrange(keys, "b p (h d) -> b h p d", h=heads)
         # Written out: keys and values have different dims, and a query is the same for all images.
-        return (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)
+        weights: Tensor = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)
+        return weights
 
 
 @dataclass(frozen=True, kw_only=True)

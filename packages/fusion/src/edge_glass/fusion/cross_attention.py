@@ -64,7 +64,8 @@ class CrossAttention(nn.Module):
     ) -> Float[Tensor, "B T N"]:
         """Returns how much each word takes of each visual token, the mean over the heads."""
         query, key, _ = self._heads(text_embeds, visual)
-        return (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1).mean(dim=1)
+        weights: Tensor = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)
+        return weights.mean(dim=1)
 
     def _heads(self, text_embeds: Tensor, visual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns query, key and value, each (B, heads, T or N, D / heads)."""

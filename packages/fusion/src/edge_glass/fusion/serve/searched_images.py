@@ -11,7 +11,7 @@ from PIL import Image
 
 from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
-from edge_glass.fusion.search.codes import encode_rows, nearest_rows
+from edge_glass.fusion.codes import encode_rows, nearest_rows
 from edge_glass.fusion.search.index import ImageIndex, Vector
 from edge_glass.fusion.search.ranking import best_places, unique_rows
 from edge_glass.fusion.serve.failure import RequestError
