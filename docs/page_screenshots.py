@@ -1,8 +1,8 @@
 """Draws the README's image of the page: python docs/page_screenshots.py, after `dvc repro`.
 
-A real server with the sample's models, in Debian's Chromium (see CONTRIBUTING.md). The folder that
-is searched holds the pictures of `docs/search_sheet.py`; the question is about a scene of the same
-split as in `docs/chat_page.py`. With an argument, the dark and the phone's page go to that folder.
+A real server with the sample's models, in Debian's Chromium (`apt-get install chromium
+chromium-driver`). The folder that is searched holds the pictures of `docs/search_sheet.py`. With an
+argument, the dark page and the phone's are drawn into that folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from chat_page import scene
+import pyarrow.parquet as pq
 from PIL import Image
 from search_sheet import QUERY, ROOT, write_pictures
 from selenium.webdriver.common.by import By
@@ -28,6 +28,8 @@ from chromium import emulate, open_chromium
 
 PICTURE = ROOT / "docs" / "images" / "page.png"
 CODE = "from edge_glass.fusion.app.cli import main; main()"
+SCENES = ROOT / "artifacts" / "prepared" / "questions" / "val_scene.images.parquet"
+SCENE, QUESTION = 128, "what is in the top right?"
 DIM = "64"
 SECONDS = 300  # for the index of the folder, when the server starts
 
@@ -79,19 +81,18 @@ def shoot(browser, url: str, image: Path, question: str, path: Path, **screen: b
 
 
 def main(extra: list[str]) -> int:
-    content, questions = scene()
     with tempfile.TemporaryDirectory() as name:
         folder, image = Path(name) / "pictures", Path(name) / "scene.webp"
         folder.mkdir()
         write_pictures(folder)
-        image.write_bytes(content)
+        image.write_bytes(pq.read_table(SCENES)["bytes"][SCENE].as_py())
         server, url = start_server(folder)
         browser = open_chromium()
         try:
-            shoot(browser, url, image, questions[1], PICTURE)
+            shoot(browser, url, image, QUESTION, PICTURE)
             if extra:
-                shoot(browser, url, image, questions[1], Path(extra[0]) / "dark.png", dark=True)
-                shoot(browser, url, image, questions[1], Path(extra[0]) / "phone.png", phone=True)
+                shoot(browser, url, image, QUESTION, Path(extra[0]) / "dark.png", dark=True)
+                shoot(browser, url, image, QUESTION, Path(extra[0]) / "phone.png", phone=True)
         finally:
             browser.quit()
             server.terminate()

@@ -1,4 +1,4 @@
-"""The routes below /page/api: what the page shows. docs/serving.md describes their JSON."""
+"""The routes below /page/api: what the page shows. Only the page requests them."""
 
 from __future__ import annotations
 
