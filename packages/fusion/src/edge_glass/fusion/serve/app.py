@@ -11,7 +11,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from edge_glass.fusion.serve.access import Access
+from edge_glass.fusion.serve.chat import chat_routes
 from edge_glass.fusion.serve.context import Context
+from edge_glass.fusion.serve.embeddings import embedding_routes
 from edge_glass.fusion.serve.failure import RequestError, error_response
 from edge_glass.fusion.serve.limits import Limits
 from edge_glass.fusion.serve.served import Served
@@ -21,13 +24,18 @@ from edge_glass.fusion.serve.worker import Worker
 
 
 def create_app(
-    served: Served, limits: Limits | None = None, *, allow_remote: bool = False
+    served: Served,
+    limits: Limits | None = None,
+    *,
+    token: str | None = None,
+    allow_remote: bool = False,
 ) -> FastAPI:
     """Returns the application for models that are loaded.
 
     Args:
         served: the models and the index.
         limits: of requests; the defaults if None.
+        token: that clients must send; None for programs of this machine only.
         allow_remote: whether image_url may be a public URL.
     """
     limits = limits or Limits()
@@ -41,7 +49,9 @@ def create_app(
 
     # no pages of documentation: they load scripts from other servers
     app = FastAPI(title="Edge Glass", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.include_router(status_routes(context))
+    for routes in (status_routes, chat_routes, embedding_routes):
+        app.include_router(routes(context))
+    app.add_middleware(Access, token=token)
     app.add_middleware(Traffic, context=context)
     app.add_exception_handler(RequestError, _refused)
     for status in (404, 405):

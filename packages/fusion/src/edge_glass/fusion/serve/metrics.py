@@ -48,6 +48,11 @@ class Metrics:
         self.requests.labels(route, status).inc()
         self.seconds.labels(route).observe(seconds)
 
+    def count_tokens(self, prompt: int, completion: int = 0) -> None:
+        """Counts tokens that were read and generated."""
+        self.tokens.labels("prompt").inc(prompt)
+        self.tokens.labels("completion").inc(completion)
+
     def text(self) -> bytes:
         """Returns all values in Prometheus's text format."""
         content: bytes = generate_latest(self.registry)

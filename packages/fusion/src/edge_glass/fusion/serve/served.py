@@ -29,6 +29,11 @@ class ModelName:
     name: str
     sha256: str
 
+    @property
+    def fingerprint(self) -> str:
+        """The beginning of the hash, in the form of OpenAI's `system_fingerprint`."""
+        return f"fp_{self.sha256[:16]}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
@@ -87,6 +92,9 @@ def load_served(
         raise ValueError("--index needs the folder of its images; give it with --images")
     answerer = None if vlm is None else load_answerer(vlm, runtime)
     embedder = None if align is None else load_embedder(align, runtime)
+    if embedder is not None:  # now, and not in the first request
+        embedder.prepare_images()
+        embedder.embed_text("ready")
     found = None
     if images is not None and embedder is not None:
         found, _ = update_folder(images, embedder, index_folder=index)

@@ -11,6 +11,8 @@ from edge_glass.fusion.serve.context import Context
 from edge_glass.fusion.serve.failure import RequestError
 from edge_glass.fusion.serve.served import ModelName
 
+HASH_HEADER = "X-Model-SHA256"
+
 
 def status_routes(context: Context) -> APIRouter:
     """Returns the routes."""
