@@ -96,90 +96,48 @@ def load_onnx(model: str, folder: Path, precision: str, openvino: bool) -> dict[
     return {name: part(path) for name, path in paths.items()}
 
 
-def load_executorch(model: str, folder: Path) -> dict[str, Part]:
-    """Loads programs that `write_executorch` wrote."""
+def load_executorch(folder: Path) -> dict[str, Part]:
+    """Loads the vision encoder that `write_executorch` wrote."""
     import torch
     from executorch.runtime import Runtime
 
-    runtime = Runtime.get()
-    names = json.loads((folder / f"{model}.json").read_text())
+    method = Runtime.get().load_program(folder / "vision_model.pte").load_method("forward")
 
-    def part(name: str) -> Part:
-        method = runtime.load_program(folder / f"{name}.pte").load_method("forward")
-        inputs, outputs = names[name]
+    def run(values: Values) -> Values:
+        return {"image_embeds": method.execute([torch.as_tensor(values["pixel_values"])])[0]}
 
-        def run(values: Values) -> Values:
-            given = [torch.as_tensor(values[each]) for each in inputs if each in values]
-            if "past" in inputs:
-                numbers = range(sum(each.startswith("past_") for each in values))
-                given += [torch.as_tensor(values[f"past_{number}"]) for number in numbers]
-            # the runtime overwrites its outputs at the next call
-            return named(outputs, [each.clone() for each in method.execute(given)])
-
-        return run
-
-    return {name: part(name) for name in PARTS[model]}
+    return {"vision_model": run}
 
 
-def write_executorch(model: str, models: Path, folder: Path) -> None:
-    """Lowers the modules to XNNPACK, with a batch of one; texts and pasts may have any length."""
+def write_executorch(models: Path, folder: Path) -> None:
+    """Lowers the vision encoder of models/align to XNNPACK, for one image at a time."""
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    modules = torch_modules(model, models)
-    tokens, past = torch.export.Dim("tokens", min=2, max=64), torch.export.Dim("past", max=128)
-    values: Values = example(model, None)
-    for name in PARTS[model]:
-        module, inputs, outputs = modules[name]
-        for weight in module.parameters():  # XNNPACK refuses weights in channels-last order
-            weight.data = weight.data.contiguous()
-        given: list[Any] = [torch.as_tensor(values[each]) for each in inputs if each in values]
-        shapes: list[Any] = [
-            {1: tokens} if each in ("input_ids", "attention_mask") and name != "decode" else {}
-            for each in inputs
-            if each in values
-        ]
-        if name == "decode":
-            numbers = range(sum(each.startswith("past_") for each in values))
-            given.append([torch.as_tensor(values[f"past_{number}"]) for number in numbers])
-            shapes.append([{1: past} for _ in numbers])
-        with torch.no_grad():
-            found = named(outputs, module(*given))
-            program = torch.export.export(module, tuple(given), dynamic_shapes=tuple(shapes))
-            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-        (folder / f"{name}.pte").write_bytes(lowered.to_executorch().buffer)
-        values |= {key: each for key, each in found.items() if not key.startswith("present_")}
-        presents = {k: v for k, v in found.items() if k.startswith("present_")}
-        values |= {key.replace("present_", "past_"): each for key, each in presents.items()}
-        if name == "prefill":
-            values["input_ids"] = np.array([[3]], np.int64)
-    table = {name: modules[name][1:] for name in PARTS[model]}
-    (folder / f"{model}.json").write_text(json.dumps(table))
+    module = torch_modules("align", models)["vision_model"][0]
+    for weight in module.parameters():  # XNNPACK refuses weights in channels-last order
+        weight.data = weight.data.contiguous()
+    size = module.model.vision.image_size
+    with torch.no_grad():
+        program = torch.export.export(module, (torch.zeros(1, 3, size, size),))
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    (folder / "vision_model.pte").write_bytes(lowered.to_executorch().buffer)
 
 
-def example(model: str, exported: Path | None) -> Values:
-    """Pixels of a drawn image, and ids of a short text."""
-    sizes = {"align": 128, "vlm_qa": 256}
+def example(model: str, exported: Path) -> Values:
+    """Returns pixels of a drawn image, and ids of a short text."""
+    from tokenizers import Tokenizer
+
+    from edge_glass.encoders.towers.pixels import PixelTransform
+
     draws = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
     image = Image.fromarray(draws).resize((300, 400))
-    if exported is None:
-        pixels = np.asarray(image.resize((sizes[model],) * 2), np.float32).transpose(2, 0, 1)
-        ids = np.arange(4, 12)[None]
-        values: Values = {"pixel_values": pixels[None] / 128 - 1, "input_ids": ids}
-    else:
-        from tokenizers import Tokenizer
-
-        from edge_glass.encoders.towers.pixels import PixelTransform
-
-        config = json.loads((exported / model / "config.json").read_text())
-        tokenizer = Tokenizer.from_file(str(exported / model / config["text"]["tokenizer"]))
-        text = config["text"].get("before_question", "") + "What is in the top left?"
-        text += config["text"].get("after_question", "")
-        tokenizer.no_padding()
-        ids = np.array([tokenizer.encode(text, add_special_tokens=model == "align").ids])
-        pixels = PixelTransform.from_data(config["image"]).pixels(image)[None]
-        values = {"pixel_values": pixels, "input_ids": ids}
-    if model == "align":
-        values["attention_mask"] = np.ones_like(values["input_ids"])
-    return values
+    config = json.loads((exported / model / "config.json").read_text())
+    tokenizer = Tokenizer.from_file(str(exported / model / config["text"]["tokenizer"]))
+    tokenizer.no_padding()
+    text = config["text"].get("before_question", "") + "What is in the top left?"
+    text += config["text"].get("after_question", "")
+    ids = np.array([tokenizer.encode(text, add_special_tokens=model == "align").ids])
+    pixels = PixelTransform.from_data(config["image"]).pixels(image)[None]
+    return {"pixel_values": pixels, "input_ids": ids, "attention_mask": np.ones_like(ids)}
