@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +86,8 @@ def train(params: Params, processes: Processes) -> None:
     check_encoders(index, vision=params.vision_encoder.name, text=params.text_encoder.name)
     rows = caption_rows("train", PREPARED)
     config = fitted_config(params.align, rows)
-    images = open_image_features(params, config, index, rows, processes)
+    planned = partial(own_images, config, rows, seed, processes)
+    images = open_image_features(params, index, device, planned)
     validation = validation_splits(index.splits["captions"], PREPARED)
     if not validation:
         say("align: no validation split, so the last weights are stored, not the best ones")
@@ -230,32 +231,37 @@ def embed_microbatch(
     return image.float(), text.float()
 
 
+def own_images(
+    config: AlignConfig, rows: CaptionRows, seed: int, processes: Processes, first: int
+) -> Iterator[list[int]]:
+    """Yields the images of each microbatch of this process, from step `first` on."""
+    size = config.batch_size // config.num_microbatches
+    for step in range(first, config.steps):
+        batch = step_batch(len(rows.images), config.batch_size, seed=seed, step=step)
+        for number in processes.own_microbatches(config.num_microbatches):
+            yield rows.images[batch[number * size : (number + 1) * size]].tolist()
+
+
 def open_image_features(
     params: Params,
-    config: AlignConfig,
     index: FeatureIndex,
-    rows: CaptionRows,
-    processes: Processes,
+    device: torch.device,
+    images: Callable[[int], Iterator[list[int]]],
 ) -> ImageFeatures:
-    """Returns the features of the training images: cached, or encoded at each step."""
-    if config.augmentation is None:
+    """Returns the features of the training images: cached, or encoded at each step.
+
+    `images` has the images of each microbatch of this process from a step on.
+    """
+    if params.align.augmentation is None:
         features = vision_features("captions", "train")
-        if not isinstance(features, LiveFeatures):
-            return CachedFeatures(features)
-
-        def batches(first: int) -> Iterator[list[int]]:
-            size = config.batch_size // config.num_microbatches
-            for step in range(first, config.steps):
-                batch = step_batch(len(rows.images), config.batch_size, seed=params.seed, step=step)
-                for number in processes.own_microbatches(config.num_microbatches):
-                    yield rows.images[batch[number * size : (number + 1) * size]].tolist()
-
-        return LiveTrainingFeatures(features, batches, config.num_workers)
+        if isinstance(features, LiveFeatures):
+            return LiveTrainingFeatures(features, images, params.align.num_workers)
+        return CachedFeatures(features)
     encoder = params.vision_encoder.config.build(image_size=index.image_sizes["captions"])
     return AugmentedFeatures(
         PREPARED / "captions" / "train.images.parquet",
-        with_grid(encoder, index.grids["captions"]).to(processes.device),
-        config.augmentation,
+        with_grid(encoder, index.grids["captions"]).to(device),
+        params.align.augmentation,
         dtype=params.encode.dtype,
         seed=params.seed,
     )
