@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -85,6 +87,27 @@ def test_features_that_do_not_fit_name_the_image(
     monkeypatch.setattr(live.encoder, "forward", lambda pixels: pixels.new_full((5, 4, 320), 1e6))
     with pytest.raises(DataError, match=r"train\.images\.parquet, row 7: .*dtype float32"):
         live[np.array([7])]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_image_that_cannot_be_read_is_named(live: LiveFeatures, num_workers: int) -> None:
+    path = Path("artifacts/prepared/captions/train.images.parquet")
+    table = pq.read_table(path)
+    images = table["bytes"].to_pylist()
+    images[9] = b"no image"
+    pq.write_table(table.set_column(1, "bytes", pa.array(images)), path)
+    features = vision_features("captions", "train")
+    assert isinstance(features, LiveFeatures)
+    with pytest.raises(DataError, match=r"^\S*train\.images\.parquet, row 9: .* Pillow") as caught:
+        list(read_ahead([features], [[1], [2, 9]], num_workers))
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"encoder": 3}', '{"encoder": {"name": 1}}'])
+def test_a_damaged_description_is_named(encoded: Path, content: str) -> None:
+    (encoded / "artifacts/features/live.json").write_text(content)
+    with pytest.raises(DataError, match=r"live\.json: does not describe .*`dvc repro encode`"):
+        vision_features("captions", "train")
 
 
 @pytest.mark.slow

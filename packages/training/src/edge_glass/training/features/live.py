@@ -30,6 +30,7 @@ from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.training.engine.determinism import has_pinned_onednn
 from edge_glass.training.features.encoding import FrozenEncoder, open_vision_encoder
+from edge_glass.training.features.shards import REMEDY
 from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 
@@ -61,9 +62,12 @@ class LiveConfig:
 def open_live_features(folder: Path, images: Path, image_size: int) -> LiveFeatures:
     """Opens the features of a prepared file of images, by the `live.json` of a cache."""
     path = folder / LIVE
-    raw = json.loads(path.read_text())
-    encoder = raw.pop("encoder")
-    name, options = encoder["name"], encoder["options"]
+    try:
+        raw = json.loads(path.read_text())
+        encoder = raw.pop("encoder")
+        name, options = encoder["name"], encoder["options"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"{path}: does not describe live features ({error!r}): {REMEDY}") from error
     config = validate(LiveConfig, raw, where=str(path))
     return LiveFeatures(
         images,

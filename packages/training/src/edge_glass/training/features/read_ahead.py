@@ -9,19 +9,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.features.live import LiveFeatures, PixelReader
 
 Part = tuple[int, list[int], list[int]]  # a source, places in the batch, numbers in the source
 
 
-class _Pixels(Dataset[tuple[list[Part], list[Tensor]]]):
-    """The pixels of the images of one batch: a tensor (n, 3, H, W) per source."""
+class _Pixels(Dataset[tuple[list[Part], list[Tensor] | DataError]]):
+    """The pixels of the images of one batch: a tensor (n, 3, H, W) per source, or an error."""
 
     def __init__(self, readers: list[PixelReader]) -> None:
         self.readers = readers
 
-    def __getitem__(self, parts: list[Part]) -> tuple[list[Part], list[Tensor]]:
-        return parts, [self.readers[source](rows) for source, _, rows in parts]
+    def __getitem__(self, parts: list[Part]) -> tuple[list[Part], list[Tensor] | DataError]:
+        try:
+            return parts, [self.readers[source](rows) for source, _, rows in parts]
+        except DataError as error:  # raised in a worker, it would be printed with its traceback
+            return parts, error
 
 
 def read_ahead(
@@ -34,6 +38,9 @@ def read_ahead(
         batches: the numbers of the images of each batch.
         num_workers: processes that read, decode and transform; 0 does this here. The bytes are the
             same.
+
+    Raises:
+        DataError: names an image that can't be read.
     """
     starts = [0]
     for source in sources:
@@ -47,7 +54,7 @@ def read_ahead(
                 found.append((number, places, [batch[place] - first for place in places]))
         return found
 
-    loader: DataLoader[tuple[list[Part], list[Tensor]]] = DataLoader(
+    loader: DataLoader[tuple[list[Part], list[Tensor] | DataError]] = DataLoader(
         _Pixels([source.reader() for source in sources]),
         sampler=map(parts, batches),
         batch_size=None,
@@ -55,6 +62,8 @@ def read_ahead(
         generator=torch.Generator(),  # a loader draws a seed, and must not draw it from the noise
     )
     for found, pixels in loader:
+        if isinstance(pixels, DataError):
+            raise pixels
         encoded = [
             (places, sources[source].encode(images, rows))
             for (source, places, rows), images in zip(found, pixels, strict=True)
