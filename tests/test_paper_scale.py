@@ -75,7 +75,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with fetched images and the models, as tiny ones in the same layouts."""
     folder = tmp_path_factory.mktemp("machine")
     write_models(folder / "hub")
-    write_pixmo(folder / "pixmo", 64)
+    write_pixmo(folder / "pixmo", 40)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder)
     (folder / "docker").mkdir()
