@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,9 @@ def test_each_missing_or_wrong_value_is_one_line(kind: str, tmp_path: Path) -> N
             if place[-1] == "cache_axis" and value == (-1,):
                 continue  # an axis counted from the end
             file.write_text(json.dumps(changed(CONFIGS[kind], place, *value)))
-            with pytest.raises(ValueError, match="config") as error:
+            with pytest.raises(ValueError, match=re.escape(str(tmp_path))) as error:
                 ExportedFolder(tmp_path, kind=kind).transform()
             text = str(error.value)
-            assert str(tmp_path) in text, (place, value)
             assert "\n" not in text, (place, value)
             assert place[0] in text or place[-1] in text, (place, value, text)
             tried += 1
