@@ -87,6 +87,10 @@ class TextEncoder(FrozenModule, ABC):
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "B D"]:
         """Encodes texts; the vector of a text is the same alone and in any batch, within 1e-5."""
 
+    def num_tokens(self, text: str) -> int:
+        """Returns how many tokens of a text are read; without a tokenizer, its words count."""
+        return min(len(text.split()), self.max_tokens)
+
     @abstractmethod
     def share_truncated(self, texts: Sequence[str]) -> float:
         """Returns the share of the texts, 0 to 1, that have more than `max_tokens` tokens."""

@@ -71,6 +71,14 @@ class SentenceEncoder(TextEncoder):
         )
         return embeddings.float()
 
+    def num_tokens(self, text: str) -> int:
+        tokenizer: Any = self.model.tokenizer
+        if hasattr(tokenizer, "encode_batch"):  # static embeddings read a text of any length
+            return len(tokenizer.encode(text).ids)
+        return min(
+            len(tokenizer(text, truncation=False, verbose=False)["input_ids"]), self.max_tokens
+        )
+
     def share_truncated(self, texts: Sequence[str]) -> float:
         if not texts:
             return 0.0

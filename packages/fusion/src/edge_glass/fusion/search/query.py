@@ -18,7 +18,7 @@ from edge_glass.encoders.checkpoint import CheckpointError
 from edge_glass.encoders.file_names import read_fault, shown
 from edge_glass.encoders.files import write_atomic
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
-from edge_glass.fusion.search.codes import (
+from edge_glass.fusion.codes import (
     CANDIDATES,
     check_precision,
     code_name,
