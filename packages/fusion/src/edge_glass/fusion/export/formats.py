@@ -59,6 +59,13 @@ FORMATS: dict[str, Format] = {
         precisions=("int8",),
         has_runtime=True,
     ),
+    "immich": Format(
+        writer="edge_glass.fusion.export.immich:write_folder",
+        reads="dual encoder",
+        extra="onnx",
+        has_parity_check=True,
+        precisions=("fp32",),
+    ),
     "llava": Format(
         writer="edge_glass.fusion.export.llava:write_folder",
         reads="vision-language model with visual tokens of kind llava",
