@@ -51,7 +51,7 @@ def serve(
     """
     try:
         from edge_glass.fusion.serve.app import create_app
-        from edge_glass.fusion.serve.server import find_token, run_server
+        from edge_glass.fusion.serve.server import bound_socket, find_token, run_server
     except ModuleNotFoundError as error:
         raise ValueError(
             f"`edge-glass serve` needs the Python package {error.name}, which is not installed: "
@@ -67,7 +67,18 @@ def serve(
         max_questions=max_questions,
         max_queue=max_queue,
     )
-    served = load_served(vlm=vlm, align=align, images=images, index=index, runtime=runtime)
+    bound = bound_socket(host, port)
+    served = load_served(
+        vlm=vlm, align=align, images=images, index=index, runtime=runtime, notify=notify
+    )
     app = create_app(served, limits, token=token, allow_remote=allow_remote_images)
-    typer.echo(f"edge-glass: http://{host}:{port}", err=True)
-    run_server(app, host, port)
+    shown = f"[{host}]" if ":" in host else host
+    for name in served.names():
+        notify(f"{name.name} ({name.sha256[:16]})")
+    notify(f"http://{shown}:{port} (Ctrl-C ends)")
+    run_server(app, bound)
+
+
+def notify(message: str) -> None:
+    """Prints a message for the person who started the server."""
+    typer.echo(f"edge-glass: {message}", err=True)

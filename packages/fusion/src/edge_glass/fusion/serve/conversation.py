@@ -56,6 +56,7 @@ class ImagePart(Body):
     image_url: ImageUrl
 
 
+StopText = Annotated[str, Field(max_length=200)]
 Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
@@ -100,7 +101,7 @@ class ChatRequest(Body):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +68,12 @@ def load_served(
     images: Path | None = None,
     index: Path | None = None,
     runtime: str = "torch",
+    notify: Callable[[str], None] = lambda _message: None,
 ) -> Served:
     """Loads the models, and brings the index of a folder of images up to date.
 
     If neither `vlm` nor `align` is given, `models/vlm_qa` and `models/align` are served if they
-    exist.
+    exist. `notify` receives messages for people.
 
     Raises:
         OSError: if a folder does not exist.
@@ -97,7 +99,9 @@ def load_served(
         embedder.embed_text("ready")
     found = None
     if images is not None and embedder is not None:
-        found, _ = update_folder(images, embedder, index_folder=index)
+        found, updater = update_folder(images, embedder, index_folder=index, notify=notify)
+        if updater.left_out:
+            notify(f"images left out: {len(updater.left_out)}; `edge-glass search` names them")
     return Served(
         vlm=answerer,
         vlm_name=None if vlm is None else model_name(vlm),

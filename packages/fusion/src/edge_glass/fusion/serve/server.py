@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import uvicorn
@@ -42,20 +43,42 @@ def find_token(file: Path | None, host: str) -> str | None:
     return token
 
 
-def run_server(app: FastAPI, host: str, port: int) -> None:
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Takes an address before the models are loaded; nobody can connect yet.
+
+    Raises:
+        OSError: if the address does not exist on this machine, or the port is taken.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise OSError(f"--host {host}: {error.strerror}; give an address of this machine") from None
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise OSError(
+            f"--host {host} --port {port}: {error.strerror}; choose a different one"
+        ) from None
+    return bound
+
+
+def run_server(app: FastAPI, bound: socket.socket) -> None:
     """Serves until Ctrl-C or SIGTERM; requests that are running are finished first."""
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http="h11",
         ws="none",
-        log_level="warning",
+        log_level="error",
         server_header=False,
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
     )
     try:
-        uvicorn.Server(config).run()
+        uvicorn.Server(config).run([bound])
     except KeyboardInterrupt:  # uvicorn passes the signal on after the last request
         return

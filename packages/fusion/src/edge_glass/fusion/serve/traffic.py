@@ -18,7 +18,8 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-DRAINED, DRAIN_SECONDS = 4, 5.0  # of a refused body: so many times the largest allowed one
+MAX_DIGITS = 18  # of a number of bytes
+DRAINED, DRAIN_SECONDS = 4, 2.0  # of a refused body: so many times the largest allowed one
 
 
 class Incoming:
@@ -33,11 +34,13 @@ class Incoming:
         self._more = bool(message.get("more_body", False))
         return message
 
-    async def drain(self, max_bytes: int) -> None:
-        """Reads the rest of a refused body.
+    async def drain(self, max_bytes: int, length: bytes) -> None:
+        """Reads the rest of a refused body, unless its `length` (Content-Length) is too large.
 
         A client that is still sending would otherwise see a closed connection, and no reason.
         """
+        if len(length) > MAX_DIGITS or int(length) > max_bytes:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while self._more and max_bytes > 0:
@@ -57,13 +60,14 @@ class Traffic:
         start = time.perf_counter()
         status = "499"  # the client left before a response began
         body = Incoming(receive)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
 
         async def counted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = str(message["status"])
                 if message["status"] >= 400 and message["status"] != 408:
-                    await body.drain(DRAINED * self.context.limits.max_body_bytes)
+                    await body.drain(DRAINED * self.context.limits.max_body_bytes, length)
             await send(message)
 
         try:
