@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("qdrant_client", reason="pip install qdrant-client")
-
-from qdrant_client import QdrantClient
-
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.fusion.search.index_export import export_index
 from edge_glass.fusion.search.query import search_folder
 
+qdrant_client = pytest.importorskip("qdrant_client", reason="no qdrant-client")
 EXAMPLE = Path(__file__).parents[4] / "examples" / "vector-database" / "fill_qdrant.py"
 
 
@@ -29,7 +26,7 @@ def test_qdrant_finds_what_a_search_finds(
         found = search_folder(query, image_folder, model_folder=dual_folder).found
         if number == 0:
             export_index(image_folder, table, format_name="parquet")
-            client = QdrantClient(":memory:")
+            client = qdrant_client.QdrantClient(":memory:")
             example["fill"](client, table)
         hits = example["search"](client, dual.encode_text([query])[0].numpy())
         expected = [each.path.relative_to(image_folder).as_posix() for each in found]
