@@ -14,11 +14,12 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+DESKTOP = {"width": 1280, "height": 860, "deviceScaleFactor": 1, "mobile": False}
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 
 def open_chromium() -> webdriver.Chrome:
-    """Starts a browser of 1280 x 900 pixels; the test skips if there is none."""
+    """Starts a browser; the test skips if there is none."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if binary is None or driver is None:
         pytest.skip("no Chromium: apt-get install chromium chromium-driver")
@@ -31,7 +32,7 @@ def open_chromium() -> webdriver.Chrome:
         "--disable-background-networking",
         "--disable-component-update",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        "--window-size=1280,900",
+        "--hide-scrollbars",
     ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -43,10 +44,7 @@ def emulate(browser: webdriver.Chrome, *, dark: bool = False, phone: bool = Fals
     """Sets the colour scheme and the screen of the next pages."""
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    if phone:
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
-    else:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE if phone else DESKTOP)
 
 
 def requested_hosts(browser: webdriver.Chrome) -> set[str]:

@@ -79,7 +79,7 @@ def server(served: Served) -> Iterator[Running]:
         yield each
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start() -> Callable[..., Any]:
     """Starts a server with other limits or options: `with start(served, limits) as server`."""
     return running

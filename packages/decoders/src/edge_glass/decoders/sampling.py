@@ -119,6 +119,7 @@ def generate_words(
     sampling: Sampling | None = None,
     examples: Sequence[int] | None = None,
     stopped: Callable[[Tensor], Tensor] | None = None,
+    observe: Callable[[Tensor, Tensor], None] | None = None,
     use_cache: bool = True,
 ) -> Iterator[Int[Tensor, " B"]]:
     """Yields the next word of each row of a batch, until EOS or `max_new_tokens`.
@@ -139,6 +140,7 @@ def generate_words(
             row. Give it to get the same sampled answers at a different batch size.
         stopped: from the words so far (B, M) to (B,), True at rows that end here; None for no
             other end than EOS.
+        observe: receives the logits (B, V) of each step and the words (B,) chosen from them.
         use_cache: False runs the whole sequence for every word: slow, a reference for tests.
     """
     batch = inputs_embeds.shape[0]
@@ -160,6 +162,8 @@ def generate_words(
     for step in range(max_new_tokens):
         logits = decoder.project(output.hidden_states[-1][rows, last])
         word = choose(logits, sampling, examples, step).masked_fill(ended, ends[0])
+        if observe is not None:
+            observe(logits, word)
         yield word
         ended = ended | torch.isin(word, end_ids)
         if stopped is not None:

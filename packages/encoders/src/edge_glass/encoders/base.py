@@ -113,6 +113,16 @@ class Pooling(nn.Module, ABC):
     def forward(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N W"]:
         """Pools a batch of patch tokens."""
 
+    def attention_weights(
+        self, features: Float[Tensor, "B P Din"]
+    ) -> Float[Tensor, "B N P"] | None:
+        """Returns how much each pooled token takes of each patch, the mean over the heads.
+
+        Each row sums to 1. It is None if the pooling has no such weights.
+        """
+        del features
+        return None
+
 
 class TokenShape(NamedTuple):
     """Rows and columns of patch tokens, and the width of a token."""

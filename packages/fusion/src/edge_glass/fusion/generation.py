@@ -12,6 +12,7 @@ from torch import Tensor
 from edge_glass.decoders.sampling import Sampling, generate_words
 from edge_glass.fusion.prompt import prompt_ids
 from edge_glass.fusion.text_stream import AnswerStream, cut_at
+from edge_glass.fusion.token_scores import Observe
 
 if TYPE_CHECKING:
     from edge_glass.fusion.vlm import VisionLanguageModel
@@ -63,11 +64,13 @@ def stream_answer(
     *,
     sampling: Sampling | None = None,
     example: int = 0,
+    observe: Observe | None = None,
 ) -> AnswerStream:
     """Returns the answer to one question in pieces, as they come.
 
     Together they are what `answer_features` returns for a batch of one. `history` has the messages
-    before the question; `example` decides the noise if words are sampled.
+    before the question; `example` decides the noise if words are sampled. `observe` receives the
+    logits of each token, see `token_scores.py`.
     """
     sampling = sampling or Sampling()
     input_ids = torch.tensor([prompt_ids(model.tokenizer, question, history)]).to(model.device)
@@ -75,6 +78,10 @@ def stream_answer(
     with model.autocast():
         arguments = generation_arguments(
             model, features.to(model.device), input_ids, ones, sampling, [example]
+        )
+    if observe is not None:
+        arguments["observe"] = lambda logits, words: observe(
+            logits[0].float().cpu().numpy(), int(words)
         )
     return AnswerStream(
         _words(model, arguments),

@@ -185,6 +185,7 @@ def chat(
         typer.echo("Earlier questions and answers are part of the input; /new clears them.")
     elif history is None:
         typer.echo("This model was trained on single questions: each is answered alone.")
+        typer.echo("--history makes earlier ones part of the input; expect worse answers.")
     run_chat(
         conversation,
         typed_lines("> "),

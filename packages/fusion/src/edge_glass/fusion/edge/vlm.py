@@ -18,6 +18,7 @@ from PIL import Image
 
 from edge_glass.encoders.towers.pixels import PixelTransform
 from edge_glass.fusion.edge.folder import VLM, Arrays, ExportedFolder
+from edge_glass.fusion.token_scores import Observe
 
 PAST, PRESENT = "past_", "present_"  # the decode graph's inputs and outputs: one per cached tensor
 
@@ -88,15 +89,22 @@ class EdgeVlm:
         return self.decoded(words[:-1] if words[-1] in self.text["stop_ids"] else words).strip()
 
     def words(
-        self, found: Arrays, visual: Arrays, max_new_tokens: int | None = None
+        self,
+        found: Arrays,
+        visual: Arrays,
+        max_new_tokens: int | None = None,
+        observe: Observe | None = None,
     ) -> Iterator[int]:
         """Yields the ids of a greedy answer after `first_logits`, the one that ends it included.
 
-        `max_new_tokens` is the most ids; None is as the model was trained.
+        `max_new_tokens` is the most ids; None is as the model was trained. `observe` receives the
+        logits of each token, see `token_scores.py`.
         """
         limit = max_new_tokens or self.text["max_new_tokens"]
         for number in range(1, limit + 1):
             word = int(found["logits"][0].argmax())
+            if observe is not None:
+                observe(found["logits"][0], word)
             yield word
             if word in self.text["stop_ids"] or number == limit:
                 return

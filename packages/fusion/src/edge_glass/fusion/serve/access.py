@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from edge_glass.fusion.serve.failure import RequestError, error_response
 from edge_glass.fusion.serve.traffic import AsgiApp, Receive, Scope, Send
 
-OPEN = ("/health",)  # for load balancers; the page adds its own files
+OPEN = ("/health",)  # for load balancers; `create_app` adds the files of the page
 
 
 class Access:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from PIL import Image
 
 from edge_glass.fusion.text_stream import AnswerStream
+from edge_glass.fusion.token_scores import Observe
 
 if TYPE_CHECKING:
     from edge_glass.fusion.edge.vlm import EdgeVlm
@@ -42,13 +43,23 @@ class Answerer(Protocol):
     def samples(self) -> bool: ...
 
     def answer(
-        self, image: Image.Image, question: str, history: Sequence[str], options: AnswerOptions
+        self,
+        image: Image.Image,
+        question: str,
+        history: Sequence[str],
+        options: AnswerOptions,
+        observe: Observe | None = None,
     ) -> AnswerStream:
         """Returns the answer to a question as it is generated.
 
         `history` has the messages before it, user and assistant in turn; it is empty if the model
-        does not read conversations.
+        does not read conversations. `observe` receives the logits of each token, see
+        `token_scores.py`.
         """
+        ...
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        """Returns the text of ids, without special tokens."""
         ...
 
 
@@ -65,14 +76,24 @@ class TorchAnswerer:
         self.conversations = self.model.config.conversations
 
     def answer(
-        self, image: Image.Image, question: str, history: Sequence[str], options: AnswerOptions
+        self,
+        image: Image.Image,
+        question: str,
+        history: Sequence[str],
+        options: AnswerOptions,
+        observe: Observe | None = None,
     ) -> AnswerStream:
         from edge_glass.decoders.sampling import Sampling
         from edge_glass.fusion.generation import stream_answer
 
         features = self.model.encode([image])
         sampling = Sampling(**vars(options))
-        return stream_answer(self.model, features, question, history, sampling=sampling)
+        return stream_answer(
+            self.model, features, question, history, sampling=sampling, observe=observe
+        )
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        return str(self.model.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 class OnnxAnswerer:
@@ -86,18 +107,26 @@ class OnnxAnswerer:
         self.model: EdgeVlm = EdgeVlm(folder)
 
     def answer(
-        self, image: Image.Image, question: str, history: Sequence[str], options: AnswerOptions
+        self,
+        image: Image.Image,
+        question: str,
+        history: Sequence[str],
+        options: AnswerOptions,
+        observe: Observe | None = None,
     ) -> AnswerStream:
         assert not history
         visual = self.model.encode(image)
         found = self.model.first_logits(visual, question)
         return AnswerStream(
-            self.model.words(found, visual, options.max_new_tokens),
+            self.model.words(found, visual, options.max_new_tokens, observe),
             self.model.decoded,
             stop=options.stop,
             end_ids=self.model.text["stop_ids"],
             num_prompt_positions=self.model.num_positions(question),
         )
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        return self.model.decoded(ids)
 
 
 def load_answerer(folder: Path, runtime: str) -> Answerer:

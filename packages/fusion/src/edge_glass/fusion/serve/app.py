@@ -11,12 +11,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from edge_glass.fusion.serve.access import Access
+from edge_glass.fusion.serve.access import OPEN, Access
 from edge_glass.fusion.serve.chat import chat_routes
 from edge_glass.fusion.serve.context import Context
 from edge_glass.fusion.serve.embeddings import embedding_routes
 from edge_glass.fusion.serve.failure import RequestError, error_response
 from edge_glass.fusion.serve.limits import Limits
+from edge_glass.fusion.serve.page import page_files, page_routes
+from edge_glass.fusion.serve.page_api import page_api_routes
 from edge_glass.fusion.serve.served import Served
 from edge_glass.fusion.serve.status import status_routes
 from edge_glass.fusion.serve.traffic import Traffic
@@ -49,9 +51,10 @@ def create_app(
 
     # no pages of documentation: they load scripts from other servers
     app = FastAPI(title="Edge Glass", docs_url=None, redoc_url=None, lifespan=lifespan)
-    for routes in (status_routes, chat_routes, embedding_routes):
+    app.include_router(page_routes())
+    for routes in (status_routes, chat_routes, embedding_routes, page_api_routes):
         app.include_router(routes(context))
-    app.add_middleware(Access, token=token)
+    app.add_middleware(Access, token=token, is_open=(*OPEN, *page_files()))
     app.add_middleware(Traffic, context=context)
     app.add_exception_handler(RequestError, _refused)
     for status in (404, 405):
