@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pages import commands
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 PROOFS = "docs/reproducibility.md"
@@ -22,13 +24,6 @@ FIRST_COMMANDS = [
     "python -m pip install tox && tox run -e repro",
     "tox",
 ]
-
-
-def commands(page: Path) -> list[str]:
-    """The lines after a `$` in the console blocks of a page, continued lines joined."""
-    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.removeprefix("$ ").split(" # ")[0].strip() for line in lines if line[:2] == "$ "]
 
 
 @cache

@@ -62,18 +62,22 @@ set_environment(reproducibility)  # before torch loads
 make_deterministic(num_threads, reproducibility)
 
 # %%
+from contextlib import chdir
+
 from edge_glass.encoders.device import place_model
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import FEATURES, PREPARED
 from edge_glass.training.runtime.split_names import held_out_splits, splits_to_show
 
-model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
+folder, features = (root / model_folder).resolve(), (root / data / FEATURES).resolve()
+with chdir(root / data):  # a model that is a folder is relative to this folder
+    model = VisionLanguageModel.from_pretrained(folder, load_vision_encoder=False)
 model = place_model(model, device)
 splits = read_index(root / data / FEATURES).splits["questions"]
 split = split or splits_to_show(splits)[0]
 rows = prepared_rows("questions", split, root / data / PREPARED)
-vision = vision_features("questions", split, root / data / FEATURES)
+vision = vision_features("questions", split, features)
 if not held_out_splits(splits):
     print("No split is held out: training used these questions, so new ones score lower.")
 print(f"{split}: {len(rows)} questions over {len(vision)} images")
@@ -81,7 +85,8 @@ print(f"{split}: {len(rows)} questions over {len(vision)} images")
 # %%
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
 
-answers = answer_with_controls(model, rows, vision, batch_size, split)
+with chdir(root / data):
+    answers = answer_with_controls(model, rows, vision, batch_size, split)
 predictions = answers["model"]
 
 # %% [markdown]
