@@ -25,11 +25,10 @@ SENT = [(10, 1.5), (20, 1.25), (30, 0.75), (40, 0.5)]
 
 
 def from_tensorboard() -> tuple[Losses, str]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    found = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     losses: Losses = []
     for folder in sorted({path.parent for path in Path("logs/tensorboard").rglob("events*")}):
-        events = EventAccumulator(str(folder))
+        events = found.EventAccumulator(str(folder))
         events.Reload()
         if "loss" in events.Tags()["scalars"]:
             losses += [(event.step, event.value) for event in events.Scalars("loss")]
@@ -39,13 +38,12 @@ def from_tensorboard() -> tuple[Losses, str]:
 
 def from_wandb() -> tuple[Losses, str]:
     """Reads the files of offline runs: the format of LevelDB's log, records of W&B in it."""
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[import-not-found]
-
+    record_class = pytest.importorskip("wandb.proto.wandb_internal_pb2").Record
     losses: Losses = []
     config = ""
     for path in sorted(Path("logs/wandb").glob("offline-run-*/*.wandb")):
         for content in leveldb_records(path.read_bytes()):
-            record = Record.FromString(content)
+            record = record_class.FromString(content)
             found = {
                 item.key or "/".join(item.nested_key): item.value_json
                 for item in record.history.item
@@ -73,9 +71,7 @@ def leveldb_records(content: bytes) -> Iterator[bytes]:
 
 
 def from_mlflow() -> tuple[Losses, str]:
-    from mlflow.tracking import MlflowClient  # type: ignore[import-not-found]
-
-    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    client = pytest.importorskip("mlflow.tracking").MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     (experiment,) = client.search_experiments(filter_string=f"name = '{PROJECT}'")
     (run,) = client.search_runs([experiment.experiment_id])
     history = client.get_metric_history(run.info.run_id, "loss")
@@ -83,11 +79,10 @@ def from_mlflow() -> tuple[Losses, str]:
 
 
 def from_trackio() -> tuple[Losses, str]:
-    from trackio.sqlite_storage import SQLiteStorage  # type: ignore[import-not-found]
-
-    (run,) = SQLiteStorage.get_runs(PROJECT)
-    logs = SQLiteStorage.get_logs(PROJECT, run)
-    config = SQLiteStorage.get_run_config(PROJECT, run)
+    storage = pytest.importorskip("trackio.sqlite_storage").SQLiteStorage
+    (run,) = storage.get_runs(PROJECT)
+    logs = storage.get_logs(PROJECT, run)
+    config = storage.get_run_config(PROJECT, run)
     return [(each["step"], each["loss"]) for each in logs if "loss" in each], str(config)
 
 
