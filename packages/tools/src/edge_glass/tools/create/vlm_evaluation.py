@@ -122,14 +122,13 @@ plt.show()
 ## Right and wrong answers, with their images
 
 # %%
-import pyarrow.parquet as pq
-from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.training.evaluation.answers.scores import exact_match
 from edge_glass.training.evaluation.figures.sheets import spread
+from edge_glass.training.evaluation.figures.stored_images import stored_images
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
-image_bytes = pq.read_table(root / data / PREPARED / f"questions/{split}.images.parquet")["bytes"]
+image_file = root / data / PREPARED / f"questions/{split}.images.parquet"
 is_right = [exact_match(found, truth) for found, truth in zip(predictions, truths)]
 
 right = spread([n for n, value in enumerate(is_right) if value], examples)
@@ -147,8 +146,9 @@ def show(places, title, columns=4):
     figure.suptitle(title)
     for axis in axes.flat:
         axis.axis("off")
+    stored = stored_images(image_file, (rows[n]["image"] for n in places))
     for axis, n in zip(axes.flat, places):
-        axis.imshow(to_rgb(decode_image(image_bytes[rows[n]["image"]].as_py())))
+        axis.imshow(stored[rows[n]["image"]])
         text = f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})"
         axis.set_title(text, fontsize=8, parse_math=False)  # texts may contain $
     plt.show()

@@ -11,12 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import output_folder, rounded, write_atomic, write_json
-from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.determinism import make_deterministic
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
@@ -38,6 +35,7 @@ from edge_glass.training.evaluation.answers.scores import (
 )
 from edge_glass.training.evaluation.figures.plots import accuracy_figure, write_table
 from edge_glass.training.evaluation.figures.sheets import Answered, answers_sheet, spread
+from edge_glass.training.evaluation.figures.stored_images import stored_images
 from edge_glass.training.evaluation.rules.question_scores import rule_metrics
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import ALIGNED, PREPARED, VLM
@@ -214,15 +212,17 @@ def draw(
     accuracy_figure(folder / f"accuracy_{split}.png", by_type, f"Answers on {split}")
     if not is_validation(split):
         return
-    data = pq.read_table(PREPARED / "questions" / f"{split}.images.parquet")["bytes"]
+    shown = spread(range(len(rows)), number)
+    path = PREPARED / "questions" / f"{split}.images.parquet"
+    images = stored_images(path, (rows[index]["image"] for index in shown))
     items = [
         Answered(
-            image=to_rgb(decode_image(data[rows[index]["image"]].as_py())),
+            image=images[rows[index]["image"]],
             question=rows[index]["question"],
             answer=answers[index],
             truth=rows[index]["answer"],
             right=exact_match(answers[index], rows[index]["answer"]),
         )
-        for index in spread(range(len(rows)), number)
+        for index in shown
     ]
     answers_sheet(folder / f"answers_{split}.png", items, f"Questions of {split}", columns=6)
