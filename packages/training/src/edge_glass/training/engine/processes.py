@@ -6,8 +6,9 @@ on the number of processes, which would change bytes (see `reduce.py`).
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -43,6 +44,17 @@ class Processes:
                  for _ in range(self.size)]  # fmt: skip
         dist.all_gather(parts, value.contiguous())
         return torch.cat(parts, dim=dim)
+
+    def gather_texts(self, texts: Sequence[str]) -> list[list[str]]:
+        """Returns the texts of each process, by rank; their number may differ."""
+        if self.size == 1:
+            return [list(texts)]
+        data = torch.frombuffer(bytearray(json.dumps(texts).encode()), dtype=torch.uint8)
+        sizes = self.gather(torch.tensor([len(data)], device=self.device)).tolist()
+        padded = torch.zeros(1, max(sizes), dtype=torch.uint8)
+        padded[0, : len(data)] = data
+        rows = self.gather(padded.to(self.device)).cpu()
+        return [json.loads(bytes(row[:n].numpy())) for row, n in zip(rows, sizes, strict=True)]
 
     def own_microbatches(self, num_microbatches: int) -> range:
         """Returns the numbers of the microbatches that this process works on."""
