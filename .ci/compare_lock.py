@@ -17,7 +17,8 @@ import yaml
 
 def git(*arguments: str) -> str:
     # the checkout may belong to a different user (the container's), and git must not write there
-    options = ["--no-optional-locks", "-c", f"safe.directory={Path.cwd()}"]
+    options = ["--no-optional-locks", "-c", "diff.autoRefreshIndex=false"]
+    options += ["-c", f"safe.directory={Path.cwd()}"]
     command = ["git", *options, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
