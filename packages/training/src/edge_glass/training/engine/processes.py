@@ -1,7 +1,7 @@
 """The processes of a run: one, or as many as `torchrun` started.
 
-The library only moves tensors of the processes and never sums them: the order of its sums depends on
-the number of processes, which would change bytes (see `reduce.py`).
+The library only moves tensors of the processes and never sums them: the order of its sums depends
+on the number of processes, which would change bytes (see `reduce.py`).
 """
 
 from __future__ import annotations
