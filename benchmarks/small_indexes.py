@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edge_glass.fusion.search.codes import CANDIDATES, encode_rows, nearest_rows
+from edge_glass.fusion.codes import CANDIDATES, encode_rows, nearest_rows
 
 DIM, TOP, QUERIES = 512, 10, 20
 

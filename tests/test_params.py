@@ -11,7 +11,7 @@ from edge_glass.training.params import KINDS, parse_params
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 RAW: dict[str, Any] = read_yaml(Path(__file__).parents[1] / "params.yaml")
-WAITING = {"causal_lm", "transformers_vision", "sentence_transformer"}  # for a model
+WAITING = {"causal_lm", "sentence_transformer", "timm_vision", "transformers_vision"}
 # CLIP takes images of a multiple of 14 pixels, EfficientNet of a multiple of 32
 SCALES = {"clip_vit_l14_336": "paper"}
 

@@ -152,7 +152,7 @@ def check(command: str) -> None:
         elif "/" in tool:
             assert (ROOT / tool).is_file(), f"there is no {tool}"
         else:
-            known = (".", "bash", "cd", "git", "ls", "pre-commit", "tensorboard")
+            known = (".", "bash", "cd", "curl", "git", "ls", "openssl", "pre-commit", "tensorboard")
             assert tool in known, f"unknown here: {tool}"
 
 

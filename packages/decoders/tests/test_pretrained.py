@@ -44,6 +44,25 @@ def test_a_missing_tensor_is_refused_instead_of_drawn(copy: Path) -> None:
         load(copy)
 
 
+def test_a_config_with_fewer_layers_than_the_weights_is_refused(copy: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    # buffers that older versions wrote have no place, and no logit depends on them
+    tensors = load_file(copy / "model.safetensors")
+    tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.zeros(4)
+    tensors["model.layers.0.attn.bias"] = torch.zeros(4)
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    load(copy)
+    config = json.loads((copy / "config.json").read_text())
+    fewer = config["num_hidden_layers"] - 1
+    config |= {"num_hidden_layers": fewer, "layer_types": config["layer_types"][:fewer]}
+    (copy / "config.json").write_text(json.dumps(config))
+    message = rf"copy: its weights hold \d+ tensors .* such as model\.layers\.{fewer}\..*; copy the"
+    with pytest.raises(ValueError, match=message) as caught:
+        load(copy)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -119,3 +119,30 @@ def test_features_of_a_different_encoder_are_refused(shape: tuple[int, ...]) -> 
 def test_bad_fields_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+def test_attention_weights_are_the_shares_of_the_patches_in_a_weighted_mean() -> None:
+    pooling = build(width=None, key_dim=8, num_heads=1)
+    torch.nn.init.normal_(pooling.queries, std=3)  # large, so that the attention is far from even
+    weights = pooling.attention_weights(features())
+    assert weights.shape == (2, 3, 6)
+    # float32: the sum of six shares
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3), atol=1e-6, rtol=0)
+    assert weights.max() > 0.5
+    mean = weights @ F.layer_norm(features(), (20,))
+    # float32, the same sums before a layer norm
+    torch.testing.assert_close(pooling(features()), F.layer_norm(mean, (20,)), atol=1e-5, rtol=1e-4)
+
+
+def test_attention_weights_are_the_mean_over_the_heads() -> None:
+    pooling = build(positions=False)
+    torch.nn.init.normal_(pooling.queries, std=3)
+    keys = pooling.key(pooling.input_projection(F.layer_norm(features(), (20,))))
+    heads = [
+        (pooling.queries[:, part] @ keys[:, :, part].mT / 4**0.5).softmax(-1)
+        for part in torch.arange(16).split(4)
+    ]
+    # float32, sums in a different order
+    torch.testing.assert_close(
+        pooling.attention_weights(features()), torch.stack(heads).mean(0), atol=1e-6, rtol=1e-5
+    )

@@ -155,3 +155,18 @@ def test_features_of_a_different_encoder_are_refused() -> None:
 def test_bad_fields_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+def test_attention_weights_are_those_of_the_last_layer() -> None:
+    resampler = build(width=None, num_heads=1, num_layers=2)
+    scramble(resampler)
+    read: list[tuple[Tensor, ...]] = []
+    last = resampler.layers[-1].cross_attention
+    last.register_forward_hook(lambda _module, inputs, output: read.append((*inputs, output)))
+    resampler(features())
+    _, _, values, attended = read[0]
+    weights = resampler.attention_weights(features())
+    # without a bottleneck a latent receives the weighted mean of the values; float32
+    torch.testing.assert_close(weights @ values, attended, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3), atol=1e-6, rtol=0)
+    assert (weights.amax(-1) - 1 / 6).min() > 0.01  # far from even

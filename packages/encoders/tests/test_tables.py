@@ -14,7 +14,7 @@ from edge_glass.encoders.towers.tables import TEXT_ENCODERS, VISION_ENCODERS
 
 
 def test_the_names_are_those_of_the_documents() -> None:
-    vision = ["clip_vit_l14_336", "efficientnet_lite0", "transformers_vision"]
+    vision = ["clip_vit_l14_336", "efficientnet_lite0", "timm_vision", "transformers_vision"]
     assert sorted(VISION_ENCODERS) == vision
     texts = ["all_minilm_l6_v2", "all_mpnet_base_v2", "sentence_transformer"]
     assert sorted(TEXT_ENCODERS) == texts

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge_glass.decoders.tokenizer import word_tokenizer
-from edge_glass.fusion.prompt import IGNORED, cut_at, example_ids, prompt_ids
+from edge_glass.fusion.prompt import IGNORED, example_ids, prompt_ids
 
 TALK = ("where is it?", "top left", "what colour?", "green", "is it?", "yes")
 # as Qwen2.5 writes it: a system prompt, and a line break after the end of each answer
@@ -71,8 +71,3 @@ def test_a_template_that_drops_earlier_answers_is_refused() -> None:
     assert tokenizer.decode(example_ids(tokenizer, *TALK[:2])[0]).endswith("top left <eos>")
     with pytest.raises(ValueError, match="the chat template writes no answers before"):
         example_ids(tokenizer, *TALK)
-
-
-def test_text_is_cut_at_the_first_stop_string() -> None:
-    assert cut_at("one two three", ("three", "two")) == "one "
-    assert cut_at("one", ("two",)) == cut_at("one", ()) == "one"

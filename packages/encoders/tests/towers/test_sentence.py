@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,40 @@ def test_a_plain_model_and_static_embeddings(
     config.copy_weights(tmp_path / "copy")
     copied = config.with_weights(tmp_path / "copy").build()
     assert torch.equal(copied.encode(texts), encoder.encode(texts))
+
+
+def test_a_pickle_file_in_any_module_is_refused(plain: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    modules = [Transformer(str(plain)), Pooling(8), Dense(8, 6)]
+    folder = tmp_path / "model"
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder))
+    (folder / "openvino").mkdir()
+    (folder / "openvino" / "openvino_model.bin").touch()  # no pickle, and never read
+    assert SentenceConfig(model=str(folder), max_tokens=16).build().width == 6
+    dense = next(folder.glob("*_Dense"))
+    (dense / "model.safetensors").rename(dense / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"2_Dense/pytorch_model\.bin, a pickle file, .*convert"):
+        SentenceConfig(model=str(folder), max_tokens=16).build()
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (1, r"\d+ tensors that its config.json has no place for, such as encoder\.layer\.1\."),
+        (3, r"\d+ tensors of its config.json are not in its weights, such as encoder\.layer\.2\."),
+    ],
+)
+def test_a_config_with_a_different_number_of_layers_is_refused(
+    plain: Path, tmp_path: Path, layers: int, message: str
+) -> None:
+    shutil.copytree(plain, tmp_path / "copy")
+    path = tmp_path / "copy" / "config.json"
+    config = json.loads(path.read_text()) | {"num_hidden_layers": 2}
+    BertModel(BertConfig(**config)).save_pretrained(tmp_path / "copy")
+    assert SentenceConfig(model=str(tmp_path / "copy"), max_tokens=16).build().width == 8
+    path.write_text(json.dumps(config | {"num_hidden_layers": layers}))
+    with pytest.raises(ValueError, match=message):
+        SentenceConfig(model=str(tmp_path / "copy"), max_tokens=16).build()
 
 
 def test_a_hub_model_is_left_at_its_commit(tmp_path: Path) -> None:

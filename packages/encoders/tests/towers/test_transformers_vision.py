@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,16 +150,44 @@ def test_a_broken_folder_is_named_on_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_missing_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone", [True, False])
+def test_tensors_without_their_place_are_refused(folder: Path, tmp_path: Path, gone: bool) -> None:
     from safetensors.torch import load_file, save_file
 
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
     tensors = load_file(folder / "model.safetensors")
-    gone = next(name for name in sorted(tensors) if name.endswith("mlp.fc1.weight"))
-    kept = {name: value for name, value in tensors.items() if name != gone}
-    save_file(kept | {"stray.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match=r"missing \['.*fc1\.weight'\], extra \['stray\.weight'\]"):
+    first = next(name for name in sorted(tensors) if name.endswith("mlp.fc1.weight"))
+    tensors["position_ids"] = torch.zeros(1)  # a buffer that older versions wrote
+    if gone:
+        del tensors[first]
+    else:
+        tensors["stray.weight"] = torch.zeros(1)
+    save_file(tensors, tmp_path / "model.safetensors")
+    expected = "1 tensors of its config.json are not in its weights, such as .*fc1.weight; copy"
+    if not gone:
+        expected = "hold 1 tensors that its config.json has no place for, such as stray.weight; cop"
+    with pytest.raises(ValueError, match=expected):
         config(tmp_path).build()
+
+
+def test_a_config_with_fewer_layers_than_the_weights_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 2}))
+    with pytest.raises(ValueError, match=r"no place for, such as .*layers\.2\."):
+        config(tmp_path / "copy", layer=-1).build()
+
+
+def test_a_pickle_file_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "model.safetensors").rename(tmp_path / "copy" / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"holds pytorch_model\.bin, a pickle file, .*convert it"):
+        config(tmp_path / "copy").build()
+    # beside safetensors it is never read
+    shutil.copy(folder / "model.safetensors", tmp_path / "copy")
+    assert config(tmp_path / "copy").build().width == 16
 
 
 def test_a_image_of_a_different_size_is_refused(folder: Path) -> None:

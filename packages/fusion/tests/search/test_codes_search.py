@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge_glass.fusion.codes import encode_rows
 from edge_glass.fusion.search import query as module
-from edge_glass.fusion.search.codes import encode_rows
 from edge_glass.fusion.search.index import ImageIndex
 from edge_glass.fusion.search.query import search_folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_glass.fusion.search.codes import encode_rows
+from edge_glass.fusion.codes import encode_rows
 from edge_glass.fusion.search.files import FileStamp
 from edge_glass.fusion.search.index import ImageIndex, IndexedImage
 from edge_glass.fusion.search.index_export import export_index

@@ -12,6 +12,7 @@ from PIL import Image
 
 from edge_glass.training.evaluation.figures.plots import (
     accuracy_figure,
+    codes_figure,
     recall_figure,
     recall_table,
     similarity_figure,
@@ -40,6 +41,17 @@ def draw_recall(path: Path) -> None:
     )
 
 
+def draw_codes(path: Path) -> None:
+    by_dim = {
+        str(dim): {
+            precision: {"bytes": dim * size, "R@10": 0.9 - size / dim}
+            for precision, size in (("float32", 4), ("int8", 1), ("1bit", 0.125))
+        }
+        for dim in (8, 16, 64)
+    }
+    codes_figure(path, {"val_vendor": by_dim, "val_concept": by_dim})
+
+
 def draw_similarity(path: Path) -> None:
     similarity_figure(path, IMAGE @ TEXT.T, [f"caption {'long ' * place}" for place in range(20)])
 
@@ -58,7 +70,7 @@ def test_a_caption_with_dollars_is_no_formula(tmp_path: Path) -> None:
     tsne_figure(tmp_path / "map.png", IMAGE, TEXT, [names[place % 3] for place in range(20)])
 
 
-FIGURES = [draw_recall, draw_similarity, draw_tsne, draw_accuracy]
+FIGURES = [draw_recall, draw_codes, draw_similarity, draw_tsne, draw_accuracy]
 
 
 @pytest.mark.parametrize("draw", FIGURES)

@@ -92,7 +92,7 @@ def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
         # peft uses a name that transformers 5.23 has deprecated.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         # peft adds a rule for the experts of a mixture, which are no linear layers
-        warnings.filterwarnings("ignore", "The following rank_pattern", RuntimeWarning)
+        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern", RuntimeWarning)
         return get_peft_model(model, config)
 
 

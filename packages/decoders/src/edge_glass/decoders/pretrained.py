@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 LONGEST_CAUSE = 300  # letters of transformers' own message that are repeated
+# Tensors that a file may hold although no logit depends on them.
+UNREAD = re.compile(
+    r"rotary_emb\.inv_freq$|position_ids$|(^|\.)attn(ention)?\.(masked_)?bias$"  # buffers
+    r"|^lm_head\."  # a second copy of tied embeddings
+    r"|^(model\.)?mtp\."  # layers that guess several words at once
+    r"|(^|\.)(vision|audio)_|multi_modal_projector"  # the other parts of a model that also sees
+)
 
 
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
@@ -111,6 +119,13 @@ def load_model(
             f"{source.place}: {len(absent)} tensors are missing, such as {absent[0]}; copy the "
             "model's whole folder again"
         )
+    # for example the last layers, if config.json names fewer
+    others = sorted(name for name in report["unexpected_keys"] if not UNREAD.search(name))
+    if others:
+        raise ValueError(
+            f"{source.place}: its weights hold {len(others)} tensors that config.json has no place "
+            f"for, such as {', '.join(others[:3])}; copy the model's whole folder again"
+        )
     keep_weights_as_stored(model)
     return cast("PreTrainedModel", model)
 
@@ -173,7 +188,8 @@ def _check_weights(source: ModelSource, config: Any) -> None:
         if pickled:
             raise ValueError(
                 f"{source.place} holds its weights only in {pickled[0]}, a pickle file, which can "
-                "run code when it is read; give the model's safetensors"
+                "run code when it is read; give the model's safetensors, or convert the file to it "
+                "(docs/encoders.md)"
             )
 
 

@@ -121,6 +121,7 @@ def generate_words(
     examples: Sequence[int] | None = None,
     stopped: Callable[[Tensor], Tensor] | None = None,
     cache: Cache | None = None,
+    observe: Callable[[Tensor, Tensor], None] | None = None,
     use_cache: bool = True,
 ) -> Iterator[Int[Tensor, " B"]]:
     """Yields the next word of each row of a batch, until EOS or `max_new_tokens`.
@@ -143,6 +144,7 @@ def generate_words(
         stopped: from the words so far (B, M) to (B,), True at rows that end here; None for no
             other end than EOS.
         cache: of the positions in front of `inputs_embeds`, which is changed in place.
+        observe: receives the logits (B, V) of each step and the words (B,) chosen from them.
         use_cache: False runs the whole sequence for every word: slow, a reference for tests.
     """
     batch = inputs_embeds.shape[0]
@@ -166,6 +168,8 @@ def generate_words(
     for step in range(max_new_tokens):
         logits = decoder.project(output.hidden_states[-1][rows, last])
         word = choose(logits, sampling, examples, step).masked_fill(ended, ends[0])
+        if observe is not None:
+            observe(logits, word)
         yield word
         ended = ended | torch.isin(word, end_ids)
         if stopped is not None:

@@ -55,19 +55,30 @@ class AttentionPooling(Pooling):
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N W"]:
+        x = self._inputs(features)
+        weights = self._weights(x)
+        value = rearrange(self.value(x), "b p (h d) -> b h p d", h=self.config.num_heads)
+        pooled = self.output(rearrange(weights @ value, "b h n d -> b n (h d)"))
+        normed: Tensor = self.output_norm(pooled)
+        return normed
+
+    def attention_weights(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N P"]:
+        return self._weights(self._inputs(features)).mean(dim=1)
+
+    def _inputs(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B P W"]:
         check_features(features, self.input_width, self.grid)
+        x: Tensor = self.input_projection(self.dropout(self.input_norm(features)))
+        return x
+
+    def _weights(self, x: Float[Tensor, "B P W"]) -> Float[Tensor, "B h N P"]:
         heads = self.config.num_heads
-        x = self.input_projection(self.dropout(self.input_norm(features)))  # (B, P, W)
         # Positions choose the patches (keys); they are not part of the result (values).
         keys = self.key(x) if self.positions is None else self.key(x) + self.positions
         query = rearrange(self.queries, "n (h d) -> h n d", h=heads)
         key = rearrange(keys, "b p (h d) -> b h p d", h=heads)
-        value = rearrange(self.value(x), "b p (h d) -> b h p d", h=heads)
         # Written out: keys and values have different dims, and a query is the same for all images.
-        weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)  # (B, h, N, P)
-        pooled = self.output(rearrange(weights @ value, "b h n d -> b n (h d)"))
-        normed: Tensor = self.output_norm(pooled)
-        return normed
+        weights: Tensor = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)
+        return weights
 
 
 @dataclass(frozen=True, kw_only=True)

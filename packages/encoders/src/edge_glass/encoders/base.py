@@ -87,6 +87,10 @@ class TextEncoder(FrozenModule, ABC):
     def encode(self, texts: Sequence[str]) -> Float[Tensor, "B D"]:
         """Encodes texts; the vector of a text is the same alone and in any batch, within 1e-5."""
 
+    def num_tokens(self, text: str) -> int:
+        """Returns how many tokens of a text are read; without a tokenizer, its words count."""
+        return min(len(text.split()), self.max_tokens)
+
     @abstractmethod
     def share_truncated(self, texts: Sequence[str]) -> float:
         """Returns the share of the texts, 0 to 1, that have more than `max_tokens` tokens."""
@@ -108,6 +112,16 @@ class Pooling(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N W"]:
         """Pools a batch of patch tokens."""
+
+    def attention_weights(
+        self, features: Float[Tensor, "B P Din"]
+    ) -> Float[Tensor, "B N P"] | None:
+        """Returns how much each pooled token takes of each patch, the mean over the heads.
+
+        Each row sums to 1. It is None if the pooling has no such weights.
+        """
+        del features
+        return None
 
 
 class TokenShape(NamedTuple):

@@ -125,6 +125,23 @@ class DualEncoder(nn.Module):
         return torch.cat(parts) if parts else self._no_embeddings(truncate_dim)
 
     @torch.no_grad()
+    def image_attention(self, image: Image.Image) -> Float[Tensor, "N P"] | None:
+        """Returns how much each pooled token takes of each patch, on the CPU.
+
+        Patches are in rows from the top left of the encoder's square, see `square.image_box`. It is
+        None if the pooling has no such weights.
+
+        Raises:
+            RuntimeError: if the model was loaded without its encoders.
+        """
+        if self.vision is None:
+            raise RuntimeError(_without("vision", "image_attention"))
+        with _evaluating(self):
+            pixels = self.vision.preprocess([image]).to(self.logit_scale.device)
+            weights = self.pooling.attention_weights(self.vision(pixels))
+        return None if weights is None else weights[0].cpu()
+
+    @torch.no_grad()
     def encode_text(
         self, texts: Sequence[str], *, truncate_dim: int | None = None, batch_size: int = 1
     ) -> Float[Tensor, "B d"]:

@@ -58,7 +58,11 @@ Draft = Callable[[tuple[int, int]], tuple[int, int]]
 
 
 def decode_image(
-    data: bytes | None, *, max_pixels: int | None = None, draft: Draft | None = None
+    data: bytes | None,
+    *,
+    max_pixels: int | None = None,
+    draft: Draft | None = None,
+    reduce_large: bool = True,
 ) -> Image.Image:
     """Decodes an image fully, in its own mode and not yet turned.
 
@@ -67,6 +71,8 @@ def decode_image(
         max_pixels: an image of more pixels is refused before it is decoded.
         draft: maps the (width, height) of a JPEG to the smallest size that it may be decoded to;
             libjpeg then decodes at 1/2, 1/4 or 1/8 of the size. It changes pixels.
+        reduce_large: whether a JPEG or JPEG 2000 above Pillow's limit of pixels is decoded at a
+            smaller size, to which `max_pixels` then applies. It takes time for all of its pixels.
 
     Raises:
         BadImageError: "missing_image", "not_an_image", "needs_plugin", "truncated_image",
@@ -77,12 +83,12 @@ def decode_image(
     if remedy := missing_plugin(data):
         raise BadImageError("needs_plugin", remedy)
     try:
-        return _decode(data, max_pixels, draft)
+        return _decode(data, max_pixels, draft, reduce_large)
     except BadImageError as error:
         if error.reason != "image_bomb":
             for mended in _mended(data):
                 try:
-                    return _decode(mended, max_pixels, draft)
+                    return _decode(mended, max_pixels, draft, reduce_large)
                 except BadImageError:
                     continue
         raise
@@ -119,7 +125,9 @@ def orientation(image: Image.Image) -> int:
     return int(value) if value in range(1, 9) else 1
 
 
-def _decode(data: bytes, max_pixels: int | None, draft: Draft | None) -> Image.Image:
+def _decode(
+    data: bytes, max_pixels: int | None, draft: Draft | None, reduce_large: bool = True
+) -> Image.Image:
     with guarded():
         image: Image.Image
         try:
@@ -127,6 +135,8 @@ def _decode(data: bytes, max_pixels: int | None, draft: Draft | None) -> Image.I
         except UnidentifiedImageError:
             raise BadImageError("not_an_image", _describe(data)) from None
         except Image.DecompressionBombError as error:
+            if not reduce_large:
+                raise BadImageError("image_bomb", str(error)) from None
             image = _open_reduced(data, str(error))
         except OSError as error:
             raise BadImageError("truncated_image", str(error)) from None

@@ -53,14 +53,20 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Maps queries (B, N, W), keys and values (B, S, W) to (B, N, W)."""
-        query, key, value = (
-            rearrange(part, "b n (h d) -> b h n d", h=self.num_heads)
-            for part in (self.query(x), self.key(keys), self.value(values))
-        )
-        # Written out: the fused kernels need keys and values of the same dim.
-        weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)  # (B, h, N, S)
+        weights = self.weights(x, keys)
+        value = rearrange(self.value(values), "b s (h d) -> b h s d", h=self.num_heads)
         y: Tensor = self.output(rearrange(weights @ value, "b h n d -> b n (h d)"))
         return y
+
+    def weights(self, x: Tensor, keys: Tensor) -> Tensor:
+        """Returns the weights (B, h, N, S) of keys (B, S, W) for queries (B, N, W)."""
+        query, key = (
+            rearrange(part, "b n (h d) -> b h n d", h=self.num_heads)
+            for part in (self.query(x), self.key(keys))
+        )
+        # Written out: the fused kernels need keys and values of the same dim.
+        found: Tensor = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)
+        return found
 
 
 class PerceiverLayer(nn.Module):
@@ -87,14 +93,18 @@ class PerceiverLayer(nn.Module):
 
     def forward(self, latents: Tensor, inputs: Tensor, positions: Tensor | None) -> Tensor:
         """Maps latents (B, N, W) and inputs (B, P, W) to latents (B, N, W)."""
-        values = self.input_norm(inputs)
-        keys = values if positions is None else values + positions
+        keys, values = self.keys_and_values(inputs, positions)
         x = latents + self.cross_attention(self.latent_norm(latents), keys, values)
         normed = self.self_norm(x)
         x = x + self.self_scale * self.self_attention(normed, normed, normed)
         hidden = F.gelu(self.feed_forward_in(self.feed_forward_norm(x)))
         y: Tensor = x + self.feed_forward_out(self.dropout(hidden))
         return y
+
+    def keys_and_values(self, inputs: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Returns what the cross-attention reads of the inputs, (B, P, W) each."""
+        values: Tensor = self.input_norm(inputs)
+        return values if positions is None else values + positions, values
 
 
 class PerceiverResampler(Pooling):
@@ -122,13 +132,30 @@ class PerceiverResampler(Pooling):
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N W"]:
-        check_features(features, self.input_width, self.grid)
-        inputs = self.input_projection(self.dropout(self.input_norm(features)))  # (B, P, W)
-        latents = self.latents.expand(features.shape[0], -1, -1)
-        for layer in self.layers:
-            latents = layer(latents, inputs, self.positions)
-        tokens: Tensor = self.output_norm(latents)
+        inputs = self._inputs(features)
+        tokens: Tensor = self.output_norm(self._latents(inputs, len(self.layers)))
         return tokens
+
+    def attention_weights(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N P"]:
+        """Returns the weights of the last layer's cross-attention, see `Pooling`."""
+        inputs = self._inputs(features)
+        latents = self._latents(inputs, len(self.layers) - 1)
+        last = self.layers[-1]
+        assert isinstance(last, PerceiverLayer)
+        keys, _ = last.keys_and_values(inputs, self.positions)
+        return last.cross_attention.weights(last.latent_norm(latents), keys).mean(dim=1)
+
+    def _inputs(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B P W"]:
+        check_features(features, self.input_width, self.grid)
+        inputs: Tensor = self.input_projection(self.dropout(self.input_norm(features)))
+        return inputs
+
+    def _latents(self, inputs: Float[Tensor, "B P W"], num_layers: int) -> Tensor:
+        """Returns the latents (B, N, W) after the first layers."""
+        latents = self.latents.expand(inputs.shape[0], -1, -1)
+        for layer in list(self.layers)[:num_layers]:
+            latents = layer(latents, inputs, self.positions)
+        return latents
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,17 @@ class Fusion(nn.Module, ABC):
     ) -> Float[Tensor, "B T D"]:
         """Returns the word embeddings, each with what the fusion adds to it."""
 
+    def attention_weights(
+        self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
+    ) -> Float[Tensor, "B T N"] | None:
+        """Returns how much each word takes of each visual token, the mean over the heads.
+
+        Each row sums to 1. It is None if the fusion does not attend: `concat` leaves the choice to
+        the decoder.
+        """
+        del visual, text_embeds
+        return None
+
     def forward(
         self,
         visual: Float[Tensor, "B N Dv"],

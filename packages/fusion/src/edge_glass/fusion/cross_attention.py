@@ -55,15 +55,26 @@ class CrossAttention(nn.Module):
     def forward(
         self, text_embeds: Float[Tensor, "B T D"], visual: Float[Tensor, "B N Dv"]
     ) -> Float[Tensor, "B T D"]:
-        heads = self.num_heads
+        attended = F.scaled_dot_product_attention(*self._heads(text_embeds, visual))
+        mixed: Tensor = self.output(attended.transpose(1, 2).flatten(2))
+        return mixed
+
+    def weights(
+        self, text_embeds: Float[Tensor, "B T D"], visual: Float[Tensor, "B N Dv"]
+    ) -> Float[Tensor, "B T N"]:
+        """Returns how much each word takes of each visual token, the mean over the heads."""
+        query, key, _ = self._heads(text_embeds, visual)
+        weights: Tensor = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1)
+        return weights.mean(dim=1)
+
+    def _heads(self, text_embeds: Tensor, visual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns query, key and value, each (B, heads, T or N, D / heads)."""
         query = self.query(self.query_norm(text_embeds))
         key, value = self.key_value(self.visual_norm(visual)).chunk(2, dim=-1)
         query, key, value = (
-            each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (query, key, value)
-        )  # (B, heads, T or N, D / heads)
-        attended = F.scaled_dot_product_attention(query, key, value)
-        mixed: Tensor = self.output(attended.transpose(1, 2).flatten(2))
-        return mixed
+            each.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in (query, key, value)
+        )
+        return query, key, value
 
 
 def feed_forward(width: int) -> nn.Sequential:
@@ -90,3 +101,8 @@ class CrossAttentionFusion(Fusion):
         hidden = text_embeds + self.dropout(self.attention(text_embeds, visual))
         fused: Tensor = hidden + self.dropout(self.feed_forward(hidden))
         return fused
+
+    def attention_weights(
+        self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
+    ) -> Float[Tensor, "B T N"]:
+        return self.attention.weights(text_embeds, visual)

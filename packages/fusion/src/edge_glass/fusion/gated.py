@@ -67,3 +67,9 @@ class GatedFusion(Fusion):
             self.feed_forward(hidden)
         )
         return fused
+
+    def attention_weights(
+        self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]
+    ) -> Float[Tensor, "B T N"]:
+        """Returns the weights before the gate, which multiplies all words' shares alike."""
+        return self.attention.weights(text_embeds, visual)

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from edge_glass.decoders.sampling import Sampling, generate_words
-from edge_glass.fusion.prompt import cut_at, prompt_ids
-from edge_glass.fusion.text_stream import TextStream
+from edge_glass.fusion.prompt import prompt_ids
+from edge_glass.fusion.text_stream import AnswerStream, cut_at
+from edge_glass.fusion.token_scores import Observe
 
 if TYPE_CHECKING:
     from edge_glass.fusion.vlm import VisionLanguageModel
@@ -72,30 +73,39 @@ def stream_answer(
     *,
     sampling: Sampling | None = None,
     example: int = 0,
-) -> Iterator[str]:
-    """Yields the answer to one question in pieces, as they come.
+    observe: Observe | None = None,
+) -> AnswerStream:
+    """Returns the answer to one question in pieces, as they come.
 
     Together they are what `answer_features` returns for a batch of one. `history` has the messages
-    before the question; `example` decides the noise if words are sampled.
+    before the question; `example` decides the noise if words are sampled. `observe` receives the
+    logits of each token, see `token_scores.py`.
     """
     sampling = sampling or Sampling()
     input_ids = torch.tensor([prompt_ids(model.tokenizer, question, history)]).to(model.device)
     ones = torch.ones_like(input_ids)
     with model.autocast():
-        words = generate_words(
-            **generation_arguments(
-                model, features.to(model.device), input_ids, ones, sampling, [example]
-            )
+        arguments = generation_arguments(
+            model, features.to(model.device), input_ids, ones, sampling, [example]
         )
-    text = TextStream(
-        lambda tokens: str(model.tokenizer.decode(tokens, skip_special_tokens=True)), sampling.stop
+    if observe is not None:
+        arguments["observe"] = lambda logits, words: observe(
+            logits[0].float().cpu().numpy(), int(words)
+        )
+    return AnswerStream(
+        _words(model, arguments),
+        lambda words: str(model.tokenizer.decode(words, skip_special_tokens=True)),
+        stop=sampling.stop,
+        end_ids=arguments["eos_token_id"],
+        num_prompt_positions=arguments["inputs_embeds"].shape[1],
     )
+
+
+def _words(model: VisionLanguageModel, arguments: dict[str, Any]) -> Iterator[int]:
+    words = generate_words(**arguments)
     while True:
         with model.autocast():  # not around `yield`, which would change the caller's precision
             word = next(words, None)
         if word is None:
-            break
-        if piece := text.add(int(word)):
-            yield piece
-    if piece := text.end():
-        yield piece
+            return
+        yield int(word)

@@ -105,12 +105,6 @@ def left_padded(prompts: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Te
     return torch.tensor(ids), torch.tensor(mask)
 
 
-def cut_at(text: str, stop: Sequence[str]) -> str:
-    """Returns the text up to the first of the stop strings, without it."""
-    ends = [at for each in stop if (at := text.find(each)) >= 0]
-    return text[: min(ends)] if ends else text
-
-
 def check_questions(questions: Sequence[str]) -> None:
     """Refuses an empty question; the error has its number."""
     for number, question in enumerate(questions, start=1):

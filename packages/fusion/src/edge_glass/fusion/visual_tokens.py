@@ -112,3 +112,19 @@ class VisualTokens(nn.Module):
         if self.llava_projector is not None:
             tokens.append(self.llava_projector(features))
         return torch.cat(tokens, dim=1)
+
+    def patch_weights(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N P"] | None:
+        """Returns how much each visual token takes of each patch; each row sums to 1.
+
+        A token of the grid is one patch. It is None if the pooling has no weights.
+        """
+        weights = []
+        if self.pooling is not None:
+            pooled = self.pooling.attention_weights(features)
+            if pooled is None:
+                return None
+            weights.append(pooled)
+        if self.grid_tokens is not None or self.llava_projector is not None:
+            batch, patches = features.shape[:2]
+            weights.append(torch.eye(patches, device=features.device).expand(batch, -1, -1))
+        return torch.cat(weights, dim=1)

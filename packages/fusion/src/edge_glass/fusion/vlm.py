@@ -27,8 +27,9 @@ from edge_glass.fusion.checkpoint import load_vlm, save_vlm
 from edge_glass.fusion.compute import autocast
 from edge_glass.fusion.generation import generation_arguments
 from edge_glass.fusion.packing import PADDING, packed_mask, packed_positions
-from edge_glass.fusion.prompt import IGNORED, check_questions, cut_at, left_padded, prompt_ids
+from edge_glass.fusion.prompt import IGNORED, check_questions, left_padded, prompt_ids
 from edge_glass.fusion.start_token import start_id, with_start
+from edge_glass.fusion.text_stream import cut_at
 from edge_glass.fusion.vlm_config import VlmConfig
 
 if TYPE_CHECKING:

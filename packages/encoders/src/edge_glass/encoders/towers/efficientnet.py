@@ -32,8 +32,9 @@ from edge_glass.encoders.towers.efficientnet_network import (
 )
 from edge_glass.encoders.towers.pixels import PadColor
 from edge_glass.encoders.towers.preprocessing import image_transform
-from edge_glass.encoders.towers.pretrained import model_path
+from edge_glass.encoders.towers.pretrained import PACKAGE, model_path
 from edge_glass.encoders.towers.square import Fit
+from edge_glass.encoders.towers.weight_files import remedy_of_pickle
 
 # Google trained the lite networks on (x - 127) / 128, not with the mean and std of ImageNet.
 MEAN = (127 / 255,) * 3
@@ -87,8 +88,8 @@ class EfficientNetLite0Config:
             otherwise dominate.
         fit: `pad` or `crop`, see `ImageTransform`.
         pad_color: `mean` or `white`.
-        weights: `package:` and the Python package that holds the .pth file, or the path of a .pth
-            or .safetensors file.
+        weights: `package:` and the Python package that holds the .pth file, or the path of a
+            .safetensors file.
     """
 
     image_size: int = 128
@@ -165,5 +166,7 @@ class EfficientNetLite0Config:
         path = model_path(self.weights, "*.pth")
         if path.suffix == ".safetensors":
             return load_file(path)
+        if not self.weights.startswith(PACKAGE):
+            raise ValueError(f"{path} is {remedy_of_pickle()}")
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return weights

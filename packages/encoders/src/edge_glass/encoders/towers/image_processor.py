@@ -62,8 +62,8 @@ def read_image_processor(model: str, revision: str | None, family: Family) -> Im
             f"{where} has resample {code!r}, expected one of {FILTERS}: choose a different model"
         )
     return ImageProcessorValues(
-        mean=_three(values.get("image_mean", family.mean), f"{where}: image_mean"),
-        std=_three(values.get("image_std", family.std), f"{where}: image_std", above=0.0),
+        mean=three_numbers(values.get("image_mean", family.mean), f"{where}: image_mean"),
+        std=three_numbers(values.get("image_std", family.std), f"{where}: image_std", above=0.0),
         resample=FILTERS[code],
         size=_side(values),
     )
@@ -91,7 +91,8 @@ def _read(model: str, revision: str | None) -> Mapping[str, Any] | None:
     return None
 
 
-def _three(value: Any, where: str, above: float = -math.inf) -> tuple[float, float, float]:
+def three_numbers(value: Any, where: str, above: float = -math.inf) -> tuple[float, float, float]:
+    """Returns a value of red, green and blue, each above a number; errors name `where`."""
     numbers = isinstance(value, list | tuple) and all(type(each) in (int, float) for each in value)
     if numbers and len(value) == 3:
         red, green, blue = (float(each) for each in value)

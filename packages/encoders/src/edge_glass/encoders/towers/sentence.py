@@ -25,10 +25,18 @@ from edge_glass.encoders.towers.pretrained import (
     no_progress_bar,
     one_line,
 )
+from edge_glass.encoders.towers.weight_files import check_tensors_placed, refuse_pickles
 
 OPTION = "text_encoders.sentence_transformer"
 # A SentenceTransformer has the first; a plain model of transformers only the second.
 MARKERS = ("modules.json", "config.json")
+FILES = ("*.json", "*.jinja", "*.model", "*.safetensors", "*.txt")  # no pickle and no code
+# Beginnings of the names of tensors that a file may hold although no embedding reads them.
+HEADS = (
+    "bert.pooler.", "pooler.",  # a summary of the class token, in place of which tokens are pooled
+    "classifier.", "cls.", "lm_head.", "vocab_",  # what the pretraining task predicts with
+    "decoder.",  # of an encoder-decoder, of which only the encoder is read
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -70,6 +78,14 @@ class SentenceEncoder(TextEncoder):
             convert_to_tensor=True,
         )
         return embeddings.float()
+
+    def num_tokens(self, text: str) -> int:
+        tokenizer: Any = self.model.tokenizer
+        if hasattr(tokenizer, "encode_batch"):  # static embeddings read a text of any length
+            return len(tokenizer.encode(text).ids)
+        return min(
+            len(tokenizer(text, truncation=False, verbose=False)["input_ids"]), self.max_tokens
+        )
 
     def share_truncated(self, texts: Sequence[str]) -> float:
         if not texts:
@@ -125,18 +141,52 @@ class SentenceConfig:
         Raises:
             FileNotFoundError: if the package or the folder does not exist.
             OSError: if the hub can't be reached and the model is not in its cache.
-            ValueError: if a hub id has no commit, or the model takes fewer tokens.
+            ValueError: if a hub id has no commit, weights are missing, left over or a pickle, or
+                the model takes fewer tokens.
         """
         name = named_model(self.model, OPTION)
         folder, local = locate_model(name, self.revision, MARKERS)
 
         from sentence_transformers import SentenceTransformer
 
+        if not local:
+            folder = self._download(folder)
+        refuse_pickles(Path(folder), name)
         with no_progress_bar(), one_line(name, is_local=local):
             model = SentenceTransformer(
                 folder,
-                revision=None if local else self.revision,
-                local_files_only=local,
+                local_files_only=True,
                 device="cpu",
+                model_kwargs={"use_safetensors": True},
             )
+            placed = _placed(model)
+        if placed is not None:
+            check_tensors_placed(name, *placed, HEADS)
         return SentenceEncoder(self, model)
+
+    def _download(self, name: str) -> str:
+        """Returns the folder of a hub model; files that could run code are not downloaded."""
+        from huggingface_hub import snapshot_download
+
+        with no_progress_bar(), one_line(name, is_local=False):
+            return snapshot_download(name, revision=self.revision, allow_patterns=list(FILES))
+
+
+def _placed(model: SentenceTransformer) -> tuple[list[str], list[str]] | None:
+    """Returns the missing and the unexpected tensors of a transformer; None for other models.
+
+    sentence-transformers loads without a report, so the weights are read once more.
+    """
+    first: Any = next(iter(model.children()), None)
+    inner: Any = getattr(first, "auto_model", None)
+    if inner is None or not hasattr(type(inner), "from_pretrained"):
+        return None
+    again, report = type(inner).from_pretrained(
+        inner.name_or_path,
+        config=inner.config,
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    del again
+    return sorted(report["missing_keys"]), sorted(report["unexpected_keys"])

@@ -48,3 +48,18 @@ def fit_square(
     square = Image.new("RGB", (size, size), bars)
     square.paste(resized, ((size - fitted[0]) // 2, (size - fitted[1]) // 2))
     return square
+
+
+def image_box(size: tuple[int, int], fit: Fit) -> tuple[float, float, float, float]:
+    """Returns where an image lies in its square: left, top, width and height.
+
+    They are shares of the square's side, up to rounding to pixels. Of a cropped image, parts lie
+    outside, below 0 and above 1.
+
+    Args:
+        size: width and height of the image.
+        fit: as for `fit_square`.
+    """
+    side = max(size) if fit == "pad" else min(size)
+    width, height = size[0] / side, size[1] / side
+    return (1 - width) / 2, (1 - height) / 2, width, height

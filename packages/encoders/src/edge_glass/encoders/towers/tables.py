@@ -6,6 +6,7 @@ from typing import Any
 
 from edge_glass.encoders.towers.efficientnet import EfficientNetLite0Config
 from edge_glass.encoders.towers.sentence import SentenceConfig
+from edge_glass.encoders.towers.timm_vision import TimmVisionConfig
 from edge_glass.encoders.towers.transformers_vision import (
     ClipVisionConfig,
     TransformersVisionConfig,
@@ -14,6 +15,7 @@ from edge_glass.encoders.towers.transformers_vision import (
 VISION_ENCODERS: dict[str, type[Any]] = {
     "clip_vit_l14_336": ClipVisionConfig,
     "efficientnet_lite0": EfficientNetLite0Config,
+    "timm_vision": TimmVisionConfig,
     "transformers_vision": TransformersVisionConfig,
 }
 TEXT_ENCODERS: dict[str, type[Any]] = {

@@ -35,6 +35,7 @@ from edge_glass.encoders.towers.pretrained import (
 )
 from edge_glass.encoders.towers.square import Fit
 from edge_glass.encoders.towers.vision_families import Family, find_family, vision_part
+from edge_glass.encoders.towers.weight_files import check_tensors_placed, refuse_pickles
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 OPTION = "vision_encoders.transformers_vision"
 # Patch size in pixels and width of the models that params.yaml names.
 PUBLISHED_SIZES = {"openai/clip-vit-large-patch14-336": (14, 1024)}
+# Hub models whose commit holds no safetensors.
+PINNED_PICKLES = {"openai/clip-vit-large-patch14-336": "ce19dc912ca5cd21c8a653c79e251e808ccabcd1"}
 
 
 class TransformersVisionEncoder(VisionEncoder):
@@ -227,7 +230,8 @@ class TransformersVisionConfig:
             FileNotFoundError: if the package or the folder does not exist.
             OSError: if the hub can't be reached and the model is not in its cache.
             ValueError: if a hub id has no commit, the folder holds no model of a known family,
-                weights are missing or left over, or `layer` or `image_size` don't fit the model.
+                weights are missing, left over or a pickle, or `layer` or `image_size` don't fit
+                the model.
         """
         model = named_model(self.model, OPTION)
         folder, local = locate_model(model, self.revision)
@@ -238,25 +242,36 @@ class TransformersVisionConfig:
         with one_line(model, is_local=local):
             values, _ = transformers.PreTrainedConfig.get_config_dict(folder, **place)
         family = find_family(table(values, model), where=model)
+        if local:
+            refuse_pickles(Path(folder), model)
         processor = read_image_processor(model, self.revision, family)
         with no_progress_bar(), one_line(model, is_local=local):
             loaded, found = getattr(transformers, family.model_class).from_pretrained(
                 folder,
+                # the pinned CLIP exists only as pickle; torch reads nothing but tensors from it
+                use_safetensors=None if self._is_pinned_pickle() else True,
                 weights_only=True,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,  # they are refused below, by name
                 output_loading_info=True,
                 **place,
             )
-        extra = [name for name in found["unexpected_keys"] if not _is_elsewhere(name, family)]
-        if found["missing_keys"] or extra or found["mismatched_keys"]:
+        misfits = sorted(found["mismatched_keys"])
+        if misfits:
+            name, has, expected = misfits[0]
             raise ValueError(
-                f"{model} does not fit {family.model_class}: missing "
-                f"{sorted(found['missing_keys'])}, extra {sorted(extra)}, of a different shape "
-                f"{sorted(found['mismatched_keys'])}"
+                f"{model}: {name} has shape {tuple(has)}, but config.json means {tuple(expected)} "
+                f"({len(misfits)} such tensors); copy the model's whole folder again"
             )
+        check_tensors_placed(
+            model, found["missing_keys"], found["unexpected_keys"], family.elsewhere
+        )
         config = self if image_size is None else replace(self, image_size=image_size)
         return TransformersVisionEncoder(config, loaded, processor)
+
+    def _is_pinned_pickle(self) -> bool:
+        """Whether it is the commit of a hub model that exists only as pickle."""
+        return PINNED_PICKLES.get(self.model or "") == self.revision is not None
 
     def copy_weights(self, folder: Path) -> None:
         """Copies the model's files, if they lie on this machine; see `copy_model`."""
@@ -272,10 +287,6 @@ class ClipVisionConfig(TransformersVisionConfig):
     """A CLIP vision tower (Radford et al. 2021) with LLaVA's choices as defaults."""
 
     model: str | None = "openai/clip-vit-large-patch14-336"
-    revision: str | None = "ce19dc912ca5cd21c8a653c79e251e808ccabcd1"
+    revision: str | None = PINNED_PICKLES["openai/clip-vit-large-patch14-336"]
     layer: int = -2
     image_size: int | None = 336
-
-
-def _is_elsewhere(name: str, family: Family) -> bool:
-    return name.startswith(family.elsewhere) or name.endswith("position_ids")

@@ -36,6 +36,7 @@ from edge_glass.fusion.app.options import (
     make_sampling,
 )
 from edge_glass.fusion.app.push_command import push
+from edge_glass.fusion.app.serve_command import serve
 
 COMMANDS_GROUP = "edge_glass.commands"
 MAX_NAMED = 10  # images left out that are listed one by one
@@ -184,6 +185,7 @@ def chat(
         typer.echo("Earlier questions and answers are part of the input; /new clears them.")
     elif history is None:
         typer.echo("This model was trained on single questions: each is answered alone.")
+        typer.echo("--history makes earlier ones part of the input; expect worse answers.")
     run_chat(
         conversation,
         typed_lines("> "),
@@ -259,6 +261,7 @@ def search(
 app.command()(export)
 app.command()(import_adapters)
 app.command()(push)
+app.command()(serve)
 app.add_typer(index_app, name="index")
 
 

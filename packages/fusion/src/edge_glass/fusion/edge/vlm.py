@@ -8,7 +8,7 @@ Questions run one by one, as in `VisionLanguageModel.answer`. The answers are gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from PIL import Image
 
 from edge_glass.encoders.towers.pixels import PixelTransform
 from edge_glass.fusion.edge.folder import VLM, Arrays, ExportedFolder
+from edge_glass.fusion.token_scores import Observe
 
 PAST, PRESENT = "past_", "present_"  # the decode graph's inputs and outputs: one per cached tensor
 
@@ -74,20 +75,39 @@ class EdgeVlm:
 
     def first_logits(self, visual: Arrays, question: str) -> Arrays:
         """Runs the prompt; returns the logits (1, V) of the first word, and the cache."""
-        ids = self.prompt(question)
-        self._check_positions(self.folder.config["num_prefix_positions"] + ids.shape[1])
-        return self.prefill({**visual, "input_ids": ids})
+        self._check_positions(self.num_positions(question))
+        return self.prefill({**visual, "input_ids": self.prompt(question)})
+
+    def num_positions(self, question: str) -> int:
+        """Returns the number of positions of the prefix and the prompt."""
+        prefix: int = self.folder.config["num_prefix_positions"]
+        return prefix + int(self.prompt(question).shape[1])
 
     def finish(self, found: Arrays, visual: Arrays) -> str:
         """Continues greedily from the result of `first_logits`; returns the answer."""
-        words: list[int] = []
-        while True:
+        words = list(self.words(found, visual))
+        return self.decoded(words[:-1] if words[-1] in self.text["stop_ids"] else words).strip()
+
+    def words(
+        self,
+        found: Arrays,
+        visual: Arrays,
+        max_new_tokens: int | None = None,
+        observe: Observe | None = None,
+    ) -> Iterator[int]:
+        """Yields the ids of a greedy answer after `first_logits`, the one that ends it included.
+
+        `max_new_tokens` is the most ids; None is as the model was trained. `observe` receives the
+        logits of each token, see `token_scores.py`.
+        """
+        limit = max_new_tokens or self.text["max_new_tokens"]
+        for number in range(1, limit + 1):
             word = int(found["logits"][0].argmax())
-            if word in self.text["stop_ids"]:
-                break
-            words.append(word)
-            if len(words) == self.text["max_new_tokens"]:
-                break
+            if observe is not None:
+                observe(found["logits"][0], word)
+            yield word
+            if word in self.text["stop_ids"] or number == limit:
+                return
             past = {
                 PAST + name.removeprefix(PRESENT): value
                 for name, value in found.items()
@@ -95,10 +115,12 @@ class EdgeVlm:
             }
             num_cached = next(iter(past.values())).shape[self.text["cache_axis"]]
             if num_cached == self.max_positions:
-                break
+                return
             found = self.decode({**visual, **past, "input_ids": np.array([[word]], np.int64)})
-        text: str = self.tokenizer.decode(words, skip_special_tokens=True)
-        return text.strip()
+
+    def decoded(self, words: Sequence[int]) -> str:
+        """Returns the text of ids."""
+        return str(self.tokenizer.decode(list(words), skip_special_tokens=True))
 
     def _check_positions(self, needed: int) -> None:
         if self.max_positions is not None and needed > self.max_positions:

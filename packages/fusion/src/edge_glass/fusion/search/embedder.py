@@ -50,6 +50,10 @@ class Embedder(Protocol):
         """Returns a normalised embedding (E,)."""
         ...
 
+    def num_tokens(self, text: str) -> int:
+        """Returns how many tokens of a text are read."""
+        ...
+
     def one_thread(self) -> AbstractContextManager[None]:
         """Limits each call in the block to one thread: a different number may give other bits."""
         ...
@@ -83,6 +87,9 @@ class OnnxEmbedder:
     def embed_text(self, text: str) -> Vectors:
         vector: Vectors = self.model.encode_text([text])[0]
         return vector
+
+    def num_tokens(self, text: str) -> int:
+        return int(self.model.tokens(text)["input_ids"].shape[1])
 
     def one_thread(self) -> AbstractContextManager[None]:
         """Returns an empty context: the graphs run on one thread always."""

@@ -21,7 +21,7 @@ from edge_glass.encoders.checkpoint import (
     load_arrays,
     save_checkpoint,
 )
-from edge_glass.fusion.search.codes import encode_rows, parse_name
+from edge_glass.fusion.codes import encode_rows, parse_name
 from edge_glass.fusion.search.files import FileStamp
 
 KIND = "edge-glass-image-index/"

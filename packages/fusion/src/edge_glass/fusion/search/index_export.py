@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge_glass.encoders.checkpoint import CheckpointError
 from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.files import replacing, write_atomic
-from edge_glass.fusion.search.codes import check_precision, encode_rows
+from edge_glass.fusion.codes import check_precision, encode_rows
 from edge_glass.fusion.search.index import ImageIndex
 from edge_glass.fusion.search.location import index_location
 

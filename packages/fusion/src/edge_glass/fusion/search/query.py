@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from edge_glass.encoders.checkpoint import CheckpointError
 from edge_glass.encoders.file_names import read_fault, shown
 from edge_glass.encoders.files import write_atomic
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
-from edge_glass.fusion.search.codes import (
+from edge_glass.fusion.codes import (
     CANDIDATES,
     check_precision,
     code_name,
@@ -29,6 +28,7 @@ from edge_glass.fusion.search.embedder import Embedder, load_embedder
 from edge_glass.fusion.search.files import is_image_name, same_model
 from edge_glass.fusion.search.index import ImageIndex
 from edge_glass.fusion.search.location import index_location
+from edge_glass.fusion.search.ranking import best_places, unique_rows
 from edge_glass.fusion.search.update import IndexUpdater
 from edge_glass.fusion.sheets.contact_sheet import FoundImage, search_sheet
 
@@ -106,12 +106,8 @@ def search_folder(
     with model.one_thread():
         vector = model.embed_text(query) if image is None else model.embed_images([image])[0]
     paths = index.paths()
-    contents = [index.images[path].stamp.sha256 for path in paths]
-    copies = Counter(contents)
-    first: dict[str, int] = {}  # from a content to the first row with it
-    for row, content in enumerate(contents):
-        first.setdefault(content, row)
-    rows = np.array(list(first.values()))
+    copies = unique_rows(index)
+    rows = np.array(list(copies))
     if precision == "float32":
         scores = index.scores(vector, dim, rows)
     else:
@@ -119,15 +115,14 @@ def search_folder(
         codes = codes if len(rows) == len(codes) else codes[rows]
         rows = rows[np.sort(nearest_rows(codes, vector[:dim], precision, top * CANDIDATES))]
         scores = index.scores(vector, among=rows)
-    order = np.argsort(-scores, kind="stable")[:top]
     found = [
         Found(
             rank=rank,
             path=folder / paths[rows[place]],
             score=float(scores[place]),
-            copies=copies[contents[rows[place]]] - 1,
+            copies=copies[int(rows[place])],
         )
-        for rank, place in enumerate(order.tolist(), start=1)
+        for rank, place in enumerate(best_places(scores, top), start=1)
     ]
     return SearchResult(
         found=found,

@@ -49,6 +49,11 @@ class TorchEmbedder:
         vector: Vector = self.model.encode_text([text])[0].numpy()
         return vector
 
+    def num_tokens(self, text: str) -> int:
+        self.model.add_encoders(text=True)
+        assert self.model.text is not None
+        return self.model.text.num_tokens(text)
+
     def one_thread(self) -> AbstractContextManager[None]:
         """Limits torch to one thread in the block."""
         return one_torch_thread()

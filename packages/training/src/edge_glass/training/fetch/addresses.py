@@ -6,19 +6,13 @@ address, so a name that resolves differently the second time (DNS rebinding) gai
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-# IPv4 inside IPv6: a translator on the route delivers these to the IPv4 address
-NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
-
-
-class AddressError(ValueError):
-    """A URL or an address that must not be requested; the message has the reason."""
+from edge_glass.encoders.public_addresses import AddressError, check_public
 
 
 def check_address(address: str) -> None:
@@ -28,24 +22,9 @@ def check_address(address: str) -> None:
         AddressError: if it is not a public address.
     """
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        raise AddressError(f"{address!r} is not an IP address") from None
-    checked: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = [parsed]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        teredo = parsed.teredo or ()
-        checked += [inner for inner in (parsed.ipv4_mapped, parsed.sixtofour, *teredo) if inner]
-        if any(parsed in network for network in NAT64):
-            checked.append(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF))
-        if parsed.ipv4_mapped is not None:
-            # check only the inner IPv4: the IPv6 wrapper always counts as reserved
-            checked = checked[1:]
-    for ip in checked:
-        if not ip.is_global or ip.is_multicast:
-            raise AddressError(
-                f"{address} is not a public address (private, loopback, link-local or reserved); "
-                "--allow-private allows it"
-            )
+        check_public(address)
+    except AddressError as error:
+        raise AddressError(f"{error}; --allow-private allows it") from None
 
 
 def check_url(url: URL, *, allow_private: bool) -> None:

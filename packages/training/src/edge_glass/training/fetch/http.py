@@ -17,7 +17,8 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-from edge_glass.training.fetch.addresses import AddressError, PublicResolver, check_url
+from edge_glass.encoders.public_addresses import AddressError
+from edge_glass.training.fetch.addresses import PublicResolver, check_url
 from edge_glass.training.fetch.config import FetchConfig
 from edge_glass.training.fetch.failure import FetchError, http_failure, parse_retry_after
 from edge_glass.training.fetch.proxy import Proxy, check_name

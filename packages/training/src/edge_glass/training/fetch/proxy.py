@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.fetch.addresses import AddressError
+from edge_glass.encoders.public_addresses import AddressError
 
 VARIABLES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 # of local networks: RFC 6761, RFC 6762, RFC 8375, and names that ICANN keeps for private use

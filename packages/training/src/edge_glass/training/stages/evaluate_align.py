@@ -3,7 +3,8 @@
 A split is scored with one canonical caption per group. A caption can have many images, and any of
 them is right. If training has seen all groups of the split, its images choose among *all* captions
 that were seen: a user's search does that, and it is the harder test. `zero_shot` classifies the
-images by prompts with class names instead.
+images by prompts with class names instead. `codes` is the recall of a search in small codes, with
+the bytes that they take.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import output_folder, rounded, write_json
 from edge_glass.training.engine.determinism import make_deterministic
+from edge_glass.training.evaluation.alignment.code_recall import code_recall
 from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
 from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
 from edge_glass.training.evaluation.alignment.figures import draw
@@ -77,6 +79,7 @@ def run(params: Params) -> None:
             "kept": {str(dim): share for dim, share in shares_kept(curves[name]).items()},
             "chance": chance,
             "R@1_interval": {str(dim): ends for dim, ends in intervals[name].items()},
+            "codes": code_recall(split, dims),
         }
         best, kept = curves[name][dims[0]], shares_kept(curves[name])[dims[-1]]
         say(

@@ -12,6 +12,7 @@ from edge_glass.encoders.matryoshka import truncate
 from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
 from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
 from edge_glass.training.evaluation.figures.plots import (
+    codes_figure,
     recall_figure,
     recall_table,
     similarity_figure,
@@ -47,6 +48,7 @@ def draw(
     for name, curve in curves.items():
         write_table(folder / f"recall_{name}.csv", rounded(recall_table(curve)))
     recall_figure(folder / "recall.png", curves, chance, intervals=intervals)
+    codes_figure(folder / "codes.png", {name: metrics[name]["codes"] for name in splits})
     for name, split in splits.items():
         if not is_validation(name):
             continue

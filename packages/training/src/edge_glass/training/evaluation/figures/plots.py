@@ -123,6 +123,48 @@ def recall_figure(
         figure.suptitle("Retrieval against embedding dimension")
 
 
+def codes_figure(
+    path: Path, codes: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
+) -> None:
+    """Draws recall@10 against the bytes of an image's code: one panel per split.
+
+    `codes` has `bytes` and `R@10` by split, dim and precision. There is one line per precision, and
+    one point per dim.
+    """
+    columns = 2 if len(codes) > 3 else len(codes)
+    rows = -(-len(codes) // columns)
+    with _figure(path, (0.8 + 4.2 * columns, 1.0 + 2.9 * rows)) as figure:
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        panels = grid.ravel()
+        for panel in panels[len(codes) :]:
+            panel.set_visible(False)
+        for panel, (split, by_dim) in zip(panels, codes.items(), strict=False):
+            dims = sorted(by_dim, key=int)
+            styles = zip(by_dim[dims[0]], (_BLUE, _ORANGE, _GREY), "os^", strict=False)
+            for precision, colour, marker in styles:
+                points = [by_dim[dim][precision] for dim in dims]
+                panel.plot(
+                    [point["bytes"] for point in points],
+                    [100 * point["R@10"] for point in points],
+                    color=colour,
+                    marker=marker,
+                    ms=5,
+                    label=precision,
+                )
+            panel.set_xscale("log", base=2)
+            sizes = sorted({each["bytes"] for point in by_dim.values() for each in point.values()})
+            panel.set_xticks(sizes[::2], [f"{size:.0f}" for size in sizes[::2]])
+            panel.minorticks_off()
+            panel.set(title=split)
+        panels[0].set_ylim(bottom=0)
+        for panel in grid[-1]:
+            panel.set_xlabel("bytes per image")
+        for panel in grid[:, 0]:
+            panel.set_ylabel("recall@10 (%), text to image")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        figure.suptitle("Search in small codes")
+
+
 def similarity_figure(
     path: Path, similarity: Floats, captions: Sequence[str], title: str = "Pictures and captions"
 ) -> None:

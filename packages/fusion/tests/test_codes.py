@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_glass.fusion.search import codes as module
-from edge_glass.fusion.search.codes import (
+from edge_glass.fusion import codes as module
+from edge_glass.fusion.codes import (
     CANDIDATES,
     check_precision,
     code_name,
