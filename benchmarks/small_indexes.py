@@ -1,23 +1,31 @@
 """Search in codes: recall and time per dim and precision, beside usearch's approximate index.
 
-python benchmarks/small_indexes.py [ROWS]     default 1,000,000; one core
+python benchmarks/small_indexes.py [ROWS [exact]]     default 1,000,000; `exact` leaves usearch out
 
 Vectors are drawn around 5,000 centres, with a spectrum that falls as a trained Matryoshka model's
 does. Recall@10 is the share of the ten nearest full vectors (512 dims, float32) that a search
-finds which rescores 200 candidates. Times are of one query, the median of 7.
+finds which rescores 200 candidates. Times are CPU time of one query on one thread, the median of 7.
+Below the table is whether the targets are met: int8 keeps 99 % and 1 bit 96 % of the recall of
+float32 at the same dim with as many candidates, and a search in 1 million codes of 64 int8 numbers
+takes 15 ms.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import numpy as np
 
 from edge_glass.fusion.codes import CANDIDATES, encode_rows, nearest_rows
 
 DIM, TOP, QUERIES = 512, 10, 20
+LEAST = {"int8": 0.99, "1bit": 0.96}  # of the recall of float32
+MAX_MS = 15.0  # for a million codes of 64 int8 numbers
 
 
 def draw(count: int) -> np.ndarray:
@@ -37,16 +45,19 @@ def draw(count: int) -> np.ndarray:
 def median_ms(run: Callable[[], object]) -> float:
     times = []
     for _ in range(7):
-        start = time.perf_counter()
+        start = time.process_time()  # one thread: a busy machine changes it little
         run()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return 1000 * sorted(times)[3]
 
 
-def report(name: str, size: float, found: list[set[int]], truth: list[set[int]], ms: float) -> None:
+def report(
+    name: str, size: float, found: list[set[int]], truth: list[set[int]], ms: float
+) -> float:
     recall = sum(len(one & other) for one, other in zip(found, truth, strict=True))
     share = recall / (TOP * len(truth))
     print(f"| {name} | {size:.0f} | {share:.3f} | {share / size:.5f} | {ms:.1f} |", flush=True)
+    return share
 
 
 def main() -> None:
@@ -61,8 +72,10 @@ def main() -> None:
     def rescored(candidates: np.ndarray, query: np.ndarray) -> set[int]:
         return set(candidates[np.argsort(-(rows[candidates] @ query))[:TOP]].tolist())
 
+    shares: dict[tuple[int, str], float] = {}
+    times: dict[tuple[int, str], float] = {}
     for dim in (512, 256, 128, 64):
-        for precision in ("int8", "1bit"):
+        for precision in ("float32", "int8", "1bit"):
             codes = encode_rows(rows, dim, precision)
 
             def search(
@@ -76,9 +89,23 @@ def main() -> None:
                 )
 
             found = [search(query) for query in queries]
-            ms = median_ms(lambda search=search: search(queries[0]))
-            report(f"{precision}, {dim} dims, rescored", codes[0].nbytes, found, truth, ms)
-    approximate(encode_rows(rows, 64, "int8"), queries, truth, rescored)
+            key = dim, precision
+            times[key] = median_ms(lambda search=search: search(queries[0]))
+            name = f"{precision}, {dim} dims, rescored"
+            shares[key] = report(name, codes[0].nbytes, found, truth, times[key])
+    if "exact" not in sys.argv:
+        approximate(encode_rows(rows, 64, "int8"), queries, truth, rescored)
+    print()
+    for (dim, precision), share in shares.items():
+        if precision in LEAST:
+            kept, least = share / shares[dim, "float32"], LEAST[precision]
+            met = "pass" if kept >= least else "FAIL"
+            print(f"{met}: {precision} at {dim} dims keeps {kept:.1%}, target {least:.0%}")
+    ms = times[64, "int8"]
+    met = "pass" if ms * 1e6 / count <= MAX_MS else "FAIL"
+    print(
+        f"{met}: int8 at 64 dims takes {ms:.1f} ms for {count:,}, target {MAX_MS:.0f} per million"
+    )
 
 
 def approximate(

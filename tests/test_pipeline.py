@@ -64,6 +64,7 @@ def reruns(change: dict[str, Any], tmp_path: Path) -> set[str]:
         ({"evaluate_align.sample.block_size": 7}, {"evaluate_align"}),
         ({"pooling": "perceiver"}, set(STAGES) - BEFORE_ALIGN),
         ({"encode.sample.dtype": "float32"}, set(STAGES) - {"prepare", "prepare_samples"}),
+        ({"features": "live"}, set(STAGES) - {"prepare", "prepare_samples"}),
         ({"vision_encoder": "clip_vit_l14_336"}, set(STAGES) - {"prepare"}),
         ({"seed": 1}, set(STAGES)),
     ],

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pages import commands
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 PROOFS = "docs/reproducibility.md"
@@ -22,13 +24,6 @@ FIRST_COMMANDS = [
     "python -m pip install tox && tox run -e repro",
     "tox",
 ]
-
-
-def commands(page: Path) -> list[str]:
-    """The lines after a `$` in the console blocks of a page, continued lines joined."""
-    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.removeprefix("$ ").split(" # ")[0].strip() for line in lines if line[:2] == "$ "]
 
 
 @cache
@@ -113,7 +108,7 @@ def check_docker(words: list[str]) -> None:
 
 def check_python(words: list[str]) -> None:
     if words[1] == "-m":
-        assert words[2] in ("pip", "venv"), f"unknown here: python -m {words[2]}"
+        assert words[2] in ("http.server", "pip", "venv"), f"unknown here: python -m {words[2]}"
         for option, value in pairwise(words):
             if option in ("-e", "-c", "-r"):
                 assert (ROOT / value.partition("[")[0]).exists(), f"there is no {value}"

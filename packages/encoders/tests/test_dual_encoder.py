@@ -51,6 +51,20 @@ def test_images_go_through_pooling_mean_and_head(dual: DualEncoder) -> None:
     assert expected.shape == (3, 24)
 
 
+def test_the_attention_of_an_image_is_that_of_the_pooling(
+    dual: DualEncoder, images: list[Image.Image]
+) -> None:
+    torch.nn.init.normal_(dual.pooling.queries, std=3)  # far from even
+    weights = dual.image_attention(images[0])
+    assert weights is not None
+    assert weights.shape == (2, 4)
+    tokens = dual.vision(dual.vision.preprocess(images[:1]))
+    assert torch.equal(weights, dual.pooling.attention_weights(tokens)[0])
+    assert (weights.sum(-1) - 1).abs().max() < 1e-6  # float32, four shares
+    with pytest.raises(RuntimeError, match="no vision encoder, which image_attention needs"):
+        DualEncoder(dual.config).image_attention(images[0])
+
+
 def test_tokens_can_be_flattened_instead(dual_config: DualEncoderConfig) -> None:
     dual = DualEncoder(replace(dual_config, token_reduction="flatten")).eval()
     flat = dual.pooling(features()).reshape(3, 64)

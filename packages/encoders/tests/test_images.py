@@ -112,6 +112,7 @@ def test_a_large_image_is_decoded_at_a_fraction_of_its_size(
     halved = whole.reshape(50, 2, 100, 2, 3).mean(axis=(1, 3))
     assert np.abs(np.asarray(to_rgb(small)) - halved).mean() < 3  # a different filter, of 255
     assert reason(data, max_pixels=4999) == "image_bomb"
+    assert reason(data, reduce_large=False) == "image_bomb"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 160)
     assert decode_image(data).size == (25, 13)
     assert reason(turning) == "image_bomb"  # all of its coefficients would be in memory

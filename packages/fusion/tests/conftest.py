@@ -164,13 +164,45 @@ def image_bytes(seed: int) -> bytes:
 
 @pytest.fixture
 def prepared_data(tmp_path: Path) -> Path:
-    """Writes one validation split of captions and one of questions."""
+    """One validation split of captions and one of questions."""
+    return write_prepared(tmp_path / "prepared")
+
+
+@pytest.fixture(scope="session")
+def exported_align(dual_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of a dual encoder in fp32, with its parity report."""
+    return write_export(dual_folder, tmp_path_factory.mktemp("align"))
+
+
+@pytest.fixture(scope="session")
+def exported_vlm(vlm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of a vision-language model in fp32."""
+    from edge_glass.fusion.vlm import VisionLanguageModel
+
+    model, root = VisionLanguageModel.from_pretrained(vlm_folder), tmp_path_factory.mktemp("vlm")
+    torch.manual_seed(2)  # answers have words, and differ by question
+    for weight in (each for each in model.parameters() if each.requires_grad and each.ndim > 1):
+        torch.nn.init.normal_(weight, std=0.1)  # logits of a trained model's scale
+    model.save_pretrained(root / "model")
+    return write_export(root / "model", root)
+
+
+def write_export(model: Path, root: Path) -> Path:
+    from edge_glass.fusion.export.formats import export_model
+
+    data = write_prepared(root / "prepared")
+    export_model("onnx", model, root / "out", data=data, precisions=["fp32"])
+    return root / "out"
+
+
+def write_prepared(root: Path) -> Path:
+    """Writes one validation split of captions and one of questions into a folder."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     def write(subset: str, rows: list[dict[str, Any]]) -> None:
         images = [{"image_id": str(at), "bytes": image_bytes(at)} for at in range(NUM_IMAGES)]
-        folder = tmp_path / "prepared" / subset
+        folder = root / subset
         folder.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(images), folder / "val_a.images.parquet")
         pq.write_table(pa.Table.from_pylist(rows), folder / "val_a.rows.parquet")
@@ -186,4 +218,4 @@ def prepared_data(tmp_path: Path) -> Path:
         "questions",
         [{"image": at, "question": asked} for at in range(NUM_IMAGES) for asked in QUESTIONS],
     )
-    return tmp_path / "prepared"
+    return root

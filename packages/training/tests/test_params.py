@@ -59,6 +59,7 @@ def test_choices_bring_their_options(params: dict[str, Any]) -> None:
         ({"num_threads": 0}, "num_threads is 0, expected 1 to 1024"),
         ({"device": "gpu"}, "device is 'gpu', expected cpu, cuda or one GPU by its number"),
         ({"device": "cuda:"}, "device is 'cuda:', expected cpu, cuda or"),
+        ({"features": "none"}, "features is 'none', expected cache or live"),
         ({"reproducibility": "exact"}, "reproducibility is 'exact', expected portable or native"),
         ({"scale": "huge"}, "prepare: scale is 'huge', which is not there; choose one of tiny"),
         ({"data": "other"}, "datasets: data is 'other', which is not there; choose one of tiny"),

@@ -21,6 +21,7 @@ PARAMS: dict[str, Any] = {
     "reproducibility": "native",  # portable needs its environment before torch loads
     "launch": "tree",
     "launches": {"tree": {}, "ddp": {}},
+    "features": "cache",
     "data": "tiny",
     "data_folder": "data",
     "datasets": {"tiny": {"captions": "captions", "questions": "questions"}},

@@ -61,6 +61,8 @@ def test_the_share_of_truncated_texts_is_told(sentence: SentenceEncoder) -> None
     assert sentence.share_truncated(["the end " * 7]) == 0
     assert sentence.share_truncated(["the end " * 7, "the end " * 7 + "x", "a", "b"]) == 0.25
     assert sentence.share_truncated([]) == 0
+    counted = [sentence.num_tokens(text) for text in ("the end " * 7, "the end " * 8, "a", "")]
+    assert counted == [16, 16, 3, 2]
 
 
 def test_no_texts_give_no_vectors(sentence: SentenceEncoder) -> None:
@@ -142,6 +144,7 @@ def test_a_plain_model_and_static_embeddings(
     texts = ["a dog", "red " * 500]
     torch.testing.assert_close(encoder.encode(texts), torch.tensor(static.encode(texts)))
     assert encoder.share_truncated(texts) == 0  # it reads all of a text
+    assert [encoder.num_tokens(text) for text in texts] == [2, 500]
     config.copy_weights(tmp_path / "copy")
     copied = config.with_weights(tmp_path / "copy").build()
     assert torch.equal(copied.encode(texts), encoder.encode(texts))

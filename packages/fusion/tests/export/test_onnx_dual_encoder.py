@@ -24,12 +24,8 @@ SAMPLE = Path(__file__).parents[4]
 
 
 @pytest.mark.slow
-def test_embeddings_are_those_of_the_model(
-    dual_folder: Path, dual: DualEncoder, prepared_data: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    export_model("onnx", dual_folder, out, data=prepared_data, precisions=["fp32"])
-    edge = EdgeDualEncoder(out)
+def test_embeddings_are_those_of_the_model(dual: DualEncoder, exported_align: Path) -> None:
+    out, edge = exported_align, EdgeDualEncoder(exported_align)
     images = [Image.new("RGB", (60, 40), "red"), Image.new("RGBA", (9, 90), (0, 255, 0, 90))]
     for dim in (None, 8):
         # float32 through the networks of different kernels

@@ -37,7 +37,7 @@ def stop(stage):
     import torch
     from edge_glass.training.engine.determinism import make_deterministic
     mode = read_yaml(Path("params.yaml"))["reproducibility"]
-    make_deterministic(1, mode)
+    make_deterministic(1, mode, onednn=stage == "encode")
     torch.manual_seed(0)
     product = torch.randn(50, 700) @ torch.randn(700, 20)
     print(json.dumps([dict(os.environ), torch.backends.cpu.get_cpu_capability(),

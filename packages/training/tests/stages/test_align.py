@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,16 @@ from edge_glass.encoders.images import decode_image
 from edge_glass.training.align.augmentation import AugmentationConfig, augment
 from edge_glass.training.align.image_features import AugmentedFeatures, CachedFeatures
 from edge_glass.training.engine.determinism import generator
-from edge_glass.training.features.cache import read_index
+from edge_glass.training.features.cache import read_index, vision_features
 from edge_glass.training.params import Params, load_params
 from edge_glass.training.stages import align, encode, prepare
 
 CPU = torch.device("cpu")
+
+
+def no_images(step: int) -> Iterator[list[int]]:
+    """The plan of images, which only live features read."""
+    return iter(())
 
 
 pytestmark = pytest.mark.usefixtures("restore_torch")
@@ -51,8 +57,8 @@ def test_encoding_on_line_gives_the_numbers_of_the_cache(
 ) -> None:
     online = configured(encoded, params, augmentation={})
     rows = torch.tensor([5, 0, 7])
-    found = align.open_image_features(online, read_index(), CPU).at(rows, step=3)
-    cached = CachedFeatures("captions", "train").at(rows, step=3)
+    found = align.open_image_features(online, read_index(), CPU, no_images).at(rows, step=3)
+    cached = CachedFeatures(vision_features("captions", "train")).at(rows, step=3)
     # a unit in the last place of float16: convolutions of other batches add in another order
     torch.testing.assert_close(found, cached, rtol=2e-3, atol=2e-3)
     align.run(online)
@@ -70,7 +76,7 @@ def test_augmented_pictures_are_a_function_of_seed_step_and_row(
 ) -> None:
     options: dict[str, Any] = {"min_area": 0.5, "brightness": 0.3, "rotation": 10.0}
     pictures = align.open_image_features(
-        configured(encoded, params, augmentation=options), read_index(), CPU
+        configured(encoded, params, augmentation=options), read_index(), CPU, no_images
     )
     assert isinstance(pictures, AugmentedFeatures)
     rows = torch.tensor([2, 4])

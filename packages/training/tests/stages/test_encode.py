@@ -130,7 +130,9 @@ def test_pooled_places_are_means_and_models_fit(configure: Callable[..., Any]) -
     # and so do pictures that change at each step
     options = dataclasses.replace(params.align, augmentation=AugmentationConfig())
     changing = dataclasses.replace(params, align=options)
-    source = align.open_image_features(changing, read_index(), torch.device("cpu"))
+    source = align.open_image_features(
+        changing, read_index(), torch.device("cpu"), lambda _: iter(())
+    )
     assert isinstance(source, AugmentedFeatures)
     torch.testing.assert_close(
         source.at(torch.arange(5), step=3),

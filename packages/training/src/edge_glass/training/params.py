@@ -52,8 +52,9 @@ KINDS = {
 }
 SCALARS: dict[str, type[Any]] = {
     "seed": int, "scale": str, "num_threads": int, "device": str,
-    "reproducibility": str, "launch": str, "data": str, "data_folder": str,
+    "reproducibility": str, "launch": str, "data": str, "data_folder": str, "features": str,
 }  # fmt: skip
+FEATURES = ("cache", "live")
 
 # torch and NumPy take seeds of 32 bits; far more threads than cores crash torch
 RANGES = {"seed": (0, 2**32 - 1), "num_threads": (1, 1024)}
@@ -77,6 +78,7 @@ class Params:
     data_name: str
     data_folder: str
     data: DatasetConfig
+    features: Literal["cache", "live"]
     vision_encoder: Component
     text_encoder: Component
     pooling: Component
@@ -118,6 +120,7 @@ def parse_params(raw: Mapping[str, Any], *, where: str) -> Params:
         data_name=raw["data"],
         data_folder=raw["data_folder"],
         data=choose_dataset(raw, DatasetConfig, where),
+        features=raw["features"],
         raw=raw,
         **parts,
     )
@@ -135,6 +138,10 @@ def _check_scalars(raw: Mapping[str, Any], where: str) -> None:
         raise ConfigError(
             f"{where}: device is {raw['device']!r}, expected cpu, cuda or one GPU by its number, "
             "such as cuda:1"
+        )
+    if raw["features"] not in FEATURES:
+        raise ConfigError(
+            f"{where}: features is {raw['features']!r}, expected {' or '.join(FEATURES)}"
         )
     if raw["reproducibility"] not in REPRODUCIBILITIES:
         raise ConfigError(

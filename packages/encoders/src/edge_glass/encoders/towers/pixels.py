@@ -76,8 +76,7 @@ class PixelTransform:
             "steps": [
                 "turn the image as its EXIF orientation requires",
                 "convert to RGB with 8 bits, transparent parts on white, colour profile to sRGB",
-                f"resize with Pillow's antialiased {self.resample} filter, aspect kept",
-                f"{self.fit} to a square of {self.image_size} pixels, the image in the centre",
+                *self._fitting(),
                 "float32 = value (0 to 255) * scale + shift, per channel",
                 "order: batch, channel, row, column",
             ],
@@ -92,6 +91,22 @@ class PixelTransform:
         options = dict(data["options"])
         mean, std = tuple(options.pop("mean")), tuple(options.pop("std"))
         return PixelTransform(mean=mean, std=std, **options)
+
+    def _fitting(self) -> list[str]:
+        """Describes `fit_square` so that each pixel can be computed from it."""
+        side, filter_ = self.image_size, f"Pillow's antialiased {self.resample} filter"
+        if self.fit == "crop":
+            return [
+                "take the central square of min(width, height) pixels; its edges may lie between "
+                "pixels",
+                f"resize it to {side} x {side} pixels with {filter_}, in one step (box=...)",
+            ]
+        return [
+            f"resize with {filter_} to w = max(1, round(width * {side} / max(width, height))) and "
+            "h likewise; round takes a half to the even number",
+            f"paste it into {side} x {side} pixels of bar_color, at left ({side} - w) // 2 and top "
+            f"({side} - h) // 2",
+        ]
 
     def _bar_color(self) -> tuple[int, int, int]:
         if self.pad_color == "white":

@@ -98,10 +98,19 @@ def write_data(model: DualEncoder, folder: Path, precisions: Sequence[str]) -> N
         "embedding_dim": model.config.matryoshka_dims[0],
         "projection_dim": model.config.matryoshka_dims[0],
         "matryoshka_dims": list(model.config.matryoshka_dims),
-        "normalisation": "an embedding at dim d is its first d numbers, divided by their length",
+        "normalisation": "an embedding at dim d is its first d numbers, divided by their Euclidean "
+        "length, which counts as 1e-12 if it is less",
         "logit_scale": float(model.logit_scale.detach()),
         "image": transform.as_data(),
-        "text": {"max_tokens": model.text.max_tokens, "tokenizer": TOKENIZER_FILE},
+        "text": {
+            "max_tokens": model.text.max_tokens,
+            "tokenizer": TOKENIZER_FILE,
+            "steps": [
+                f"tokenize with {TOKENIZER_FILE}, its special tokens included",
+                f"cut to {model.text.max_tokens} tokens, which include the special ones",
+                "attention_mask: 1 for a token, 0 for padding behind it",
+            ],
+        },
         "graphs": {
             precision: {name: f"onnx/{name}{SUFFIXES[precision]}.onnx" for name in NAMES}
             for precision in precisions

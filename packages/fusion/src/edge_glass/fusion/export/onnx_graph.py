@@ -76,8 +76,7 @@ def quantize_weights(source: Path, target: Path) -> None:
 
     Three nodes unpack a weight, which the runtime does once, when it loads the graph. Small
     filters, such as those of depthwise convolutions, stay in float32. With activations in int8 too,
-    the sample lost R@1: the vision encoder 7 points (static, calibrated on 128 training images; no
-    faster), the text encoder up to 1.4 points (dynamic; twice as fast).
+    R@1 of the sample moved around the limit or beyond it: docs/edge.md has the figures.
     """
     graph = onnx.load(source)
     readers: dict[str, set[str]] = {}

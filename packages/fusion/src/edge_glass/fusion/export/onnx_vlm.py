@@ -34,6 +34,17 @@ from edge_glass.fusion.vlm import VisionLanguageModel
 NAMES = ("vision", "prefix", "prefill", "decode")
 QUESTION = "\u2603"  # in place of a question; no chat template contains it
 
+STEPS = [
+    "visual, prefix = prefix(vision(pixel_values))",
+    "if strip: remove white space around the question",
+    "input_ids: before_question + question + after_question, without special tokens added",
+    "logits, present_* = prefill(...); the next word is that of the largest logit",
+    "stop at one of stop_ids, after max_new_tokens words, or if a cached tensor's cache_axis has "
+    "max_positions",
+    "logits, present_* = decode(..., input_ids of that one word, past_* = the last present_*)",
+    "the answer: the words decoded without special tokens, white space around it removed",
+]
+
 
 class Prefix(nn.Module):
     """Features to visual tokens, and to the positions in front of the text, if there are any."""
@@ -175,6 +186,7 @@ def write_data(model: VisionLanguageModel, folder: Path, precisions: Sequence[st
             "stop_ids": [int(model.tokenizer.eos_token_id), *model.decoder.stop_ids],
             "max_new_tokens": model.config.max_new_tokens,
             "cache_axis": cache_axis(model.decoder),
+            "steps": STEPS,
         },
         "graphs": {
             precision: {name: f"onnx/{name}{SUFFIXES[precision]}.onnx" for name in NAMES}

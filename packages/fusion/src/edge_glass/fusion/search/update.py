@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
@@ -177,7 +178,13 @@ class IndexUpdater:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Shows a progress bar if stderr is a terminal; yields a function that advances it."""
+    """Shows a progress bar if stderr is a terminal; yields a function that advances it.
+
+    An installation of `edge-requirements.txt` lacks rich, and then shows none.
+    """
+    if not sys.stderr.isatty() or find_spec("rich") is None:
+        yield lambda _count: None
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -189,6 +196,6 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 
     columns = TextColumn("indexing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task("indexing", total=total)
         yield lambda count: bar.advance(task, count)

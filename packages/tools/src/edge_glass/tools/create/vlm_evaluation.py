@@ -62,6 +62,8 @@ set_environment(reproducibility)  # before torch loads
 make_deterministic(num_threads, reproducibility)
 
 # %%
+from contextlib import chdir
+
 from edge_glass.training.features.cache import prepared_rows, read_index
 from edge_glass.training.folders import FEATURES, PREPARED
 from edge_glass.training.runtime.split_names import held_out_splits, splits_to_show
@@ -87,9 +89,11 @@ if model_folder == "models/vlm_qa" and stored.is_file():
         raise ValueError(f"{stored} has other questions: run `dvc repro evaluate_vlm_qa` first")
     answers = {name: [line[name] for line in lines] for name in ("model", "blind", "shuffled")}
 else:  # a different model, or a split that is not held out
-    model = VisionLanguageModel.from_pretrained(root / model_folder, load_vision_encoder=False)
-    vision = vision_features("questions", split, root / data / FEATURES)
-    answers = answer_with_controls(place_model(model, device), rows, vision, batch_size, split)
+    folder, features = (root / model_folder).resolve(), (root / data / FEATURES).resolve()
+    with chdir(root / data):  # a model that is a folder is relative to this folder
+        model = VisionLanguageModel.from_pretrained(folder, load_vision_encoder=False)
+        vision = vision_features("questions", split, features)
+        answers = answer_with_controls(place_model(model, device), rows, vision, batch_size, split)
 predictions = answers["model"]
 
 # %% [markdown]

@@ -33,6 +33,8 @@ class AlignConfig(RunConfig):
         gradient_cache: embeds each microbatch twice, so that only one microbatch at a time is in
             memory; the bytes are the same.
         collapse_steps: the run stops if the loss is still at chance after so many steps.
+        num_workers: processes that decode images ahead, with `features: live`; the bytes are the
+            same.
         augmentation: changes images at random and encodes them at each step; None reads the
             feature cache.
     """
@@ -48,11 +50,13 @@ class AlignConfig(RunConfig):
     pooling_learning_rate: float | None = None
     gradient_cache: bool = False
     collapse_steps: int = 200
+    num_workers: int = 0
     augmentation: AugmentationConfig | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 1, "validation_steps", "collapse_steps")
+        check_at_least(self, 0, "num_workers")
         check_share(self, "caption_dropout")
         check_positive(self, "pooling_learning_rate")
         check_at_least(self, 0, "contrastive_weight", "matryoshka_weight")

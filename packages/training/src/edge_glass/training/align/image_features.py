@@ -1,7 +1,8 @@
-"""The source of image features in training: the cache, or the encoder if images are augmented."""
+"""The source of image features in training: the cache, or the encoder at each step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,9 @@ from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.training.align.augmentation import AugmentationConfig, augment
 from edge_glass.training.engine.determinism import generator
-from edge_glass.training.features.cache import gather, vision_features
+from edge_glass.training.features.cache import Features, gather
+from edge_glass.training.features.live import LiveFeatures
+from edge_glass.training.features.read_ahead import read_ahead
 
 
 class ImageFeatures(Protocol):
@@ -28,12 +31,43 @@ class ImageFeatures(Protocol):
 class CachedFeatures:
     """The features that `encode` wrote, the same at every step."""
 
-    def __init__(self, subset: str, split: str) -> None:
-        self.array = vision_features(subset, split)
+    def __init__(self, array: Features) -> None:
+        self.array = array
 
     def at(self, rows: Tensor, *, step: int) -> Tensor:  # noqa: ARG002
         """Returns (n, P, D) float32, the same at every step."""
         return gather(self.array, rows)
+
+
+class LiveTrainingFeatures:
+    """Images that are encoded when their step comes; workers decode them ahead.
+
+    Args:
+        batches: the images of each microbatch of this process, from a step on.
+        num_workers: processes that decode; the bytes are the same.
+    """
+
+    def __init__(
+        self,
+        features: LiveFeatures,
+        batches: Callable[[int], Iterator[list[int]]],
+        num_workers: int,
+    ) -> None:
+        self._features, self._batches, self._num_workers = features, batches, num_workers
+        self._encoded: Iterator[Tensor] | None = None
+        self._step = -1
+        self._kept: dict[tuple[int, ...], Tensor] = {}
+
+    def at(self, rows: Tensor, *, step: int) -> Tensor:
+        """Returns (n, P, D) float32; a second call in a step encodes nothing again."""
+        if self._encoded is None:
+            self._encoded = read_ahead([self._features], self._batches(step), self._num_workers)
+        if step != self._step:
+            self._step, self._kept = step, {}
+        key = tuple(rows.tolist())
+        if key not in self._kept:
+            self._kept[key] = next(self._encoded)
+        return self._kept[key]
 
 
 class AugmentedFeatures:

@@ -69,13 +69,16 @@ def set_environment(
         os.environ[name] = value
 
 
-def make_deterministic(num_threads: int, reproducibility: str = "native") -> None:
+def make_deterministic(
+    num_threads: int, reproducibility: str = "native", *, onednn: bool = False
+) -> None:
     """Pins threads, refuses non-deterministic kernels, fixes the attention kernel.
 
     Args:
         num_threads: CPU threads of torch; a different number gives different bytes.
         reproducibility: `portable` for the same bytes on every x86-64 CPU with AVX2, `native` for
             the fastest kernels of this CPU, whose bytes differ from those of other CPUs.
+        onednn: whether `portable` uses oneDNN for convolutions, limited to AVX2; `encode` does.
     """
     import torch
     from torch.backends import cuda
@@ -92,10 +95,10 @@ def make_deterministic(num_threads: int, reproducibility: str = "native") -> Non
         # The backward pass of cuDNN's attention does not.
         cuda.enable_cudnn_sdp(False)
     if reproducibility == "portable":
-        _make_portable()
+        _make_portable(onednn)
 
 
-def _make_portable() -> None:
+def _make_portable(onednn: bool) -> None:
     import torch
 
     from edge_glass.training.engine import portable_matmul
@@ -109,7 +112,12 @@ def _make_portable() -> None:
             )
     portable_matmul.install()
     # GELU and others use oneDNN too, with different bits for each instruction set
-    torch.backends.mkldnn.set_flags(_enabled=os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2")
+    torch.backends.mkldnn.set_flags(_enabled=onednn and has_pinned_onednn())
+
+
+def has_pinned_onednn() -> bool:
+    """Returns whether oneDNN was limited to AVX2 before torch loaded, as `encode` needs it."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2"
 
 
 def counter_seed(*counters: int | str) -> int:

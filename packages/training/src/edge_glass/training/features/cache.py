@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.files import DataError
+from edge_glass.training.features.live import LIVE, LiveFeatures, open_live_features
 from edge_glass.training.features.sharded_array import ShardedArray
 from edge_glass.training.features.shards import REMEDY
-from edge_glass.training.folders import FEATURES
+from edge_glass.training.folders import FEATURES, PREPARED
 
 
 class Features(Protocol):
@@ -88,12 +89,15 @@ def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
 
 def vision_features(
     subset: str, split: str, folder: Path = FEATURES, *, verify: bool = False
-) -> ShardedArray:
+) -> ShardedArray | LiveFeatures:
     """Returns the features of a split's images (M, P, D), memory-mapped, read only.
 
-    `subset` is "captions" or "questions". `verify` also checks every byte by the checksums; sizes
-    are always checked.
+    With `features: live` they are encoded when they are read. `subset` is "captions" or
+    "questions". `verify` also checks every byte by the checksums; sizes are always checked.
     """
+    if (folder / LIVE).is_file():
+        images = folder.parent / PREPARED.name / subset / f"{split}.images.parquet"
+        return open_live_features(folder, images, read_index(folder).image_sizes[subset])
     return ShardedArray(folder / subset / split, "vision", verify=verify)
 
 
@@ -120,10 +124,12 @@ def text_features(
 
 def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
     """Checks every byte of the cache; returns the number of shards and their total bytes."""
-    arrays = []
+    arrays: list[ShardedArray] = []
     for subset, splits in read_index(folder).splits.items():
         for split in splits:
-            arrays.append(vision_features(subset, split, folder, verify=True))
+            images = vision_features(subset, split, folder, verify=True)
+            if isinstance(images, ShardedArray):
+                arrays.append(images)
             if subset == "captions":
                 text_features(split, folder, verify=True)
                 arrays.append(ShardedArray(folder / subset / split, "text"))

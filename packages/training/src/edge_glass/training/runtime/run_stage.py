@@ -41,7 +41,10 @@ def run_stage(
     reproducibility = raw.get("reproducibility")
     if reproducibility not in REPRODUCIBILITIES:  # `parse` refuses it; any setting does until then
         reproducibility = REPRODUCIBILITIES[0]
-    set_environment(reproducibility, stage, restart=True)
+    # live features are encoded while a stage runs, with the variables of `encode`
+    set_environment(
+        reproducibility, "encode" if raw.get("features") == "live" else stage, restart=True
+    )
     try:
         params = parse(raw, str(path))
     except ConfigError:

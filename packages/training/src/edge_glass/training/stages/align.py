@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,14 +30,21 @@ from edge_glass.training.align.image_features import (
     AugmentedFeatures,
     CachedFeatures,
     ImageFeatures,
+    LiveTrainingFeatures,
 )
 from edge_glass.training.align.matryoshka import MatryoshkaTerms
 from edge_glass.training.align.validation import validation_recall, validation_splits
 from edge_glass.training.engine.determinism import generator, make_deterministic, reseed
 from edge_glass.training.engine.order import fitted_batch_size, step_batch
 from edge_glass.training.engine.processes import Processes, join_processes
-from edge_glass.training.features.cache import FeatureIndex, check_encoders, read_index
+from edge_glass.training.features.cache import (
+    FeatureIndex,
+    check_encoders,
+    read_index,
+    vision_features,
+)
 from edge_glass.training.features.captions import CaptionRows, caption_rows
+from edge_glass.training.features.live import LiveFeatures
 from edge_glass.training.folders import ALIGNED, PREPARED
 from edge_glass.training.loop.guarantee import proven_level
 from edge_glass.training.loop.optim import (
@@ -78,7 +86,8 @@ def train(params: Params, processes: Processes) -> None:
     check_encoders(index, vision=params.vision_encoder.name, text=params.text_encoder.name)
     rows = caption_rows("train", PREPARED)
     config = fitted_config(params.align, rows)
-    images = open_image_features(params, index, device)
+    planned = partial(own_images, config, rows, seed, processes)
+    images = open_image_features(params, index, device, planned)
     validation = validation_splits(index.splits["captions"], PREPARED)
     if not validation:
         say("align: no validation split, so the last weights are stored, not the best ones")
@@ -223,10 +232,32 @@ def embed_microbatch(
     return image.float(), text.float()
 
 
-def open_image_features(params: Params, index: FeatureIndex, device: torch.device) -> ImageFeatures:
-    """Returns the features of the training images: cached, or augmented and encoded each step."""
+def own_images(
+    config: AlignConfig, rows: CaptionRows, seed: int, processes: Processes, first: int
+) -> Iterator[list[int]]:
+    """Yields the images of each microbatch of this process, from step `first` on."""
+    size = config.batch_size // config.num_microbatches
+    for step in range(first, config.steps):
+        batch = step_batch(len(rows.images), config.batch_size, seed=seed, step=step)
+        for number in processes.own_microbatches(config.num_microbatches):
+            yield rows.images[batch[number * size : (number + 1) * size]].tolist()
+
+
+def open_image_features(
+    params: Params,
+    index: FeatureIndex,
+    device: torch.device,
+    images: Callable[[int], Iterator[list[int]]],
+) -> ImageFeatures:
+    """Returns the features of the training images: cached, or encoded at each step.
+
+    `images` has the images of each microbatch of this process from a step on.
+    """
     if params.align.augmentation is None:
-        return CachedFeatures("captions", "train")
+        features = vision_features("captions", "train")
+        if isinstance(features, LiveFeatures):
+            return LiveTrainingFeatures(features, images, params.align.num_workers)
+        return CachedFeatures(features)
     encoder = params.vision_encoder.config.build(image_size=index.image_sizes["captions"])
     return AugmentedFeatures(
         PREPARED / "captions" / "train.images.parquet",

@@ -25,6 +25,7 @@ from edge_glass.training.features.encoding import (
     encode_shard,
     open_text_encoder,
 )
+from edge_glass.training.features.live import LiveConfig
 from edge_glass.training.features.plan import ArrayPlan, ImagePlan, Planner, finished_shard
 from edge_glass.training.features.shards import check_size, shard_bytes
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
@@ -54,10 +55,11 @@ def run(params: Params, executor: Executor | None = None) -> None:
     sizes = {kind: size for kind, size in sizes.items() if read_note(PREPARED / kind) is None}
     images = {subset: planner.images(subset, size) for subset, size in sizes.items()}
     for subset, plan in images.items():
-        announce(subset, plan)
+        announce(subset, plan, live=params.features == "live")
     caption_splits = images["captions"].splits if "captions" in images else []
     texts = {split: write_texts(planner.features, split) for split in caption_splits}
-    arrays = [array for plan in images.values() for array in plan.arrays]
+    is_live = params.features == "live"
+    arrays = [] if is_live else [array for plan in images.values() for array in plan.arrays]
     arrays += [planner.texts(split, len(distinct)) for split, distinct in texts.items()]
 
     # encode what no earlier start has finished
@@ -79,6 +81,8 @@ def run(params: Params, executor: Executor | None = None) -> None:
         texts_sha256={split: sha256_of(texts_file(planner.features, split)) for split in texts},
     )
     write_json(planner.features / "index.json", dataclasses.asdict(index))
+    if is_live:
+        live_config(params).save(planner.features, params.vision_encoder)
     # the share of each split's texts, 0 to 1, that are longer than the encoder reads
     truncated = {
         split: open_text_encoder(text_encoder).share_truncated(each)
@@ -105,14 +109,27 @@ def open_work_folder(params: Params) -> Path:
     return folder
 
 
-def announce(subset: str, plan: ImagePlan) -> None:
-    """Prints how large the features of a sub-set's images will be."""
+def announce(subset: str, plan: ImagePlan, *, live: bool) -> None:
+    """Prints how large the features of a sub-set's images will be, or would be."""
     tasks = [task for array in plan.arrays for task in array.tasks]
     size = sum(shard_bytes(task.shape, task.dtype) for task in tasks)
     number = sum(array.shape[0] for array in plan.arrays)
     say(
         f"encode {subset}: {number} images x {plan.grid[0]} x {plan.grid[1]} patches x "
-        f"{plan.width} = {readable(size)} in {len(tasks)} shards"
+        f"{plan.width} = {readable(size)}"
+        + (", not stored: features is live" if live else f" in {len(tasks)} shards")
+    )
+
+
+def live_config(params: Params) -> LiveConfig:
+    """Returns what the features of images depend on, for the stages that encode them."""
+    return LiveConfig(
+        device=params.device,
+        num_threads=params.num_threads,
+        reproducibility=params.reproducibility,
+        batch_size=params.encode.batch_size,
+        dtype=params.encode.dtype,
+        pool=params.encode.pool,
     )
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint
 from edge_glass.encoders.components import Component
@@ -37,14 +36,15 @@ from edge_glass.training.runtime.fingerprint import fingerprint
 from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note, remove_note
 from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
-from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
+from edge_glass.training.vlm_qa.batches import BatchPlan
 from edge_glass.training.vlm_qa.config import VlmQaConfig
 from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
+from edge_glass.training.vlm_qa.loading import question_loader, with_live_features
 from edge_glass.training.vlm_qa.mixture import Mixture
 from edge_glass.training.vlm_qa.packing import PackedQuestions
 from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
-from edge_glass.training.vlm_qa.training_data import TrainingData, read_training_data
+from edge_glass.training.vlm_qa.training_data import read_training_data
 from edge_glass.training.vlm_qa.validation import (
     deciding_score,
     validation_questions,
@@ -148,8 +148,9 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     )  # fmt: skip
     if run.state.step == 0:
         show_supervision(samples[0], tokenizer)
-    loader = question_loader(config, plan, data, (run.state.step, all_steps), processes)
-    batches = launch.prepare_loader(loader)
+    ahead = (run.state.step, all_steps)
+    batches = launch.prepare_loader(question_loader(config, plan, data, ahead, processes))
+    batches = with_live_features(batches, config, plan, data, ahead, launch.microbatches)
     launch.freeze(model.decoder if run.state.step < captions_first else None)
 
     for step in run.steps():
@@ -250,24 +251,6 @@ def build_model(
         check_tensors(pooling.state_dict(), own, where=f"{ALIGNED}: pooling")
         pooling.load_state_dict(own, strict=True)
     return model
-
-
-def question_loader(
-    config: VlmQaConfig,
-    plan: BatchPlan,
-    data: TrainingData,
-    steps: tuple[int, int],
-    processes: Processes,
-) -> DataLoader[Any]:
-    """Returns a loader of the microbatches of the steps from the first number to the second."""
-    questions = QuestionSet(data.samples, data.features, int(data.tokenizer.pad_token_id))
-    return DataLoader(
-        questions,
-        batch_sampler=MicrobatchSampler(plan, *steps, processes),
-        collate_fn=questions.collate,
-        num_workers=config.num_workers,
-        persistent_workers=config.num_workers > 0,
-    )
 
 
 def phase_factor(config: VlmQaConfig, step: int) -> float:

@@ -97,11 +97,11 @@ class QuestionSet(Dataset[PackedQuestions]):
     """The samples by number, and how a list of them becomes a batch for the model.
 
     Args:
-        features: (M, P, D) of the images, memory-mapped.
+        features: (M, P, D) of the images, memory-mapped; None leaves them out of a batch.
     """
 
     def __init__(
-        self, samples: Sequence[PackedQuestions], features: Features, pad_token_id: int
+        self, samples: Sequence[PackedQuestions], features: Features | None, pad_token_id: int
     ) -> None:
         self.samples, self.features, self.pad_token_id = samples, features, pad_token_id
 
@@ -114,12 +114,14 @@ class QuestionSet(Dataset[PackedQuestions]):
     def collate(self, samples: Sequence[PackedQuestions]) -> dict[str, Tensor]:
         """Returns the arguments of the model: features (n, P, D), the others (n, T)."""
         batch = collate_questions(samples, self.pad_token_id)
-        return {
-            "features": gather(self.features, batch.images),
+        arguments = {
             "input_ids": batch.input_ids,
             "segment_ids": batch.segment_ids,
             "labels": batch.labels,
         }
+        if self.features is not None:
+            arguments["features"] = gather(self.features, batch.images)
+        return arguments
 
 
 class MicrobatchSampler(Sampler[list[int]]):

@@ -14,6 +14,7 @@ from edge_glass.training.features.cache import (
     prepared_rows,
     vision_features,
 )
+from edge_glass.training.features.live import LiveFeatures
 from edge_glass.training.folders import PREPARED
 from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.conversations import has_conversations
@@ -44,12 +45,24 @@ class TrainingData:
     num_learned: int
     conversations: bool
 
+    @property
+    def live_features(self) -> list[LiveFeatures]:
+        """The parts of `features` that are encoded as training runs, none if they are cached."""
+        features = self.features
+        parts = features.parts if isinstance(features, JoinedFeatures) else (features,)
+        return [each for each in parts if isinstance(each, LiveFeatures)]
+
 
 class JoinedFeatures:
     """The features of two sub-sets as one array: the rows of the second follow the first's."""
 
     def __init__(self, first: Features, second: Features) -> None:
         self._first, self._second = first, second
+
+    @property
+    def parts(self) -> tuple[Features, Features]:
+        """The two arrays."""
+        return self._first, self._second
 
     @property
     def shape(self) -> tuple[int, ...]:

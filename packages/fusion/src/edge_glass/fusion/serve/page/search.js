@@ -90,8 +90,7 @@ export class SearchPanel {
       Object.assign(document.createElement("span"), { textContent: rank }),
       Object.assign(document.createElement("span"), { textContent: score.toFixed(3) }),
     );
-    tile.firstChild.title = `${image.name}${copies}`;
-    tile.firstChild.ariaLabel = `${rank}: ${image.name}${copies}, likeness ${score.toFixed(3)}. Ask about it.`;
+    tile.firstChild.title = `Ask about ${image.name}${copies}`;
     return tile;
   }
 
