@@ -108,7 +108,7 @@ def check_docker(words: list[str]) -> None:
 
 def check_python(words: list[str]) -> None:
     if words[1] == "-m":
-        assert words[2] in ("pip", "venv"), f"unknown here: python -m {words[2]}"
+        assert words[2] in ("http.server", "pip", "venv"), f"unknown here: python -m {words[2]}"
         for option, value in pairwise(words):
             if option in ("-e", "-c", "-r"):
                 assert (ROOT / value.partition("[")[0]).exists(), f"there is no {value}"

@@ -23,6 +23,7 @@ from edge_glass.training.folders import PREPARED
 from edge_glass.training.params import Params
 from edge_glass.training.stages import vlm_qa
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
+from edge_glass.training.vlm_qa.batches import QuestionSet
 from edge_glass.training.vlm_qa.packing import pack_questions
 from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
 from tiny_pixmo import PARAMS
@@ -86,7 +87,7 @@ def test_the_loss_is_divided_by_all_labelled_tokens(configure: Configure) -> Non
     )
     samples, _ = pack_questions(rows, tokenizer, 2, 100)
     plan = vlm_qa.BatchPlan(samples, 8, 2, seed=0)
-    questions = vlm_qa.QuestionSet(samples, vision_features("questions", "train"), 0)
+    questions = QuestionSet(samples, vision_features("questions", "train"), 0)
     model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer)
     objective = AnswerLoss(model, label_smoothing=0.0)
 
@@ -116,7 +117,7 @@ def test_bfloat16_keeps_weights_and_gradients_in_float32(
     tokenizer = word_tokenizer([row["question"] + " " + row["answer"] for row in rows], 100)
     samples, _ = pack_questions(rows, tokenizer, 2, 100)
     model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer)
-    batch = vlm_qa.QuestionSet(samples, vision_features("questions", "train"), 0).collate(samples)
+    batch = QuestionSet(samples, vision_features("questions", "train"), 0).collate(samples)
     whole = AnswerLoss(model, label_smoothing=0.0)(**batch)
     monkeypatch.setattr(type(model.decoder), "dtype", torch.bfloat16)
     losses = [whole, AnswerLoss(model, label_smoothing=0.0)(**batch)]

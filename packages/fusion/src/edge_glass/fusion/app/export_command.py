@@ -12,7 +12,8 @@ def export(
     format_name: Annotated[
         str,
         typer.Argument(
-            metavar="FORMAT", help="llava, onnx, peft, sentence-transformers; see docs/export.md."
+            metavar="FORMAT",
+            help="immich, llava, onnx, peft, sentence-transformers, web; see docs/export.md.",
         ),
     ],
     model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
@@ -21,7 +22,12 @@ def export(
         Path, typer.Option(help="Prepared data that the exported model is compared on.")
     ] = Path("artifacts/prepared"),
     precision: Annotated[
-        list[str] | None, typer.Option(help="fp32 or int8 (onnx); both by default.")
+        list[str] | None,
+        typer.Option(help="fp32 or int8; default: both (onnx), int8 (web), fp32 (immich)."),
+    ] = None,
+    runtime_folder: Annotated[
+        Path | None,
+        typer.Option(help="A node_modules folder with the packages of web; default: from npm."),
     ] = None,
 ) -> None:
     """Write a model in a format that other tools read.
@@ -30,5 +36,12 @@ def export(
     """
     from edge_glass.fusion.export.formats import export_model
 
-    export_model(format_name, model, out, data=data, precisions=precision or None)
+    export_model(
+        format_name,
+        model,
+        out,
+        data=data,
+        precisions=precision or None,
+        runtime_folder=runtime_folder,
+    )
     typer.echo(f"{out}: {format_name}")

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge_glass.encoders.components import nearest, shown
 from edge_glass.encoders.files import output_folder
@@ -25,12 +26,17 @@ class Format:
         extra: the extra of edge-glass-fusion that installs what the writer imports, if any.
         has_parity_check: whether the writer compares what it wrote on held-out data; it then takes
             `data` and `precisions` too.
+        precisions: those that are written by default, of a format with a parity check.
+        has_runtime: whether the writer copies programs of npm packages; it then takes
+            `runtime_folder` too.
     """
 
     writer: str
     reads: str
     extra: str | None = None
     has_parity_check: bool = False
+    precisions: tuple[str, ...] = PRECISIONS
+    has_runtime: bool = False
 
 
 # Each format has one file in this folder and one parity test in tests/export.
@@ -44,6 +50,21 @@ FORMATS: dict[str, Format] = {
         reads="dual encoder or a vision-language model",
         extra="onnx",
         has_parity_check=True,
+    ),
+    "web": Format(
+        writer="edge_glass.fusion.export.web_page:write_folder",
+        reads="dual encoder",
+        extra="onnx",
+        has_parity_check=True,
+        precisions=("int8",),
+        has_runtime=True,
+    ),
+    "immich": Format(
+        writer="edge_glass.fusion.export.immich:write_folder",
+        reads="dual encoder",
+        extra="onnx",
+        has_parity_check=True,
+        precisions=("fp32",),
     ),
     "llava": Format(
         writer="edge_glass.fusion.export.llava:write_folder",
@@ -64,11 +85,13 @@ def export_model(
     *,
     data: Path = PREPARED,
     precisions: Sequence[str] | None = None,
+    runtime_folder: Path | None = None,
 ) -> None:
     """Writes a model in the format of this name to a new folder, in one step.
 
     A format with a parity check compares what it wrote on the validation splits of `data`, the
-    folder of the prepared data, and writes the given precisions, or all if None.
+    folder of the prepared data, and writes the given precisions, or its own choice if None. A
+    format with a runtime copies it from `runtime_folder`, or from npm if None.
 
     Raises:
         ValueError: if the format is unknown, has no precisions to choose, or its packages are not
@@ -82,6 +105,8 @@ def export_model(
         )
     if precisions is not None and not FORMATS[name].has_parity_check:
         raise ValueError(f"the format {name} has no precisions to choose: leave out --precision")
+    if runtime_folder is not None and not FORMATS[name].has_runtime:
+        raise ValueError(f"the format {name} has no runtime to copy: leave out --runtime-folder")
     if not model.is_dir():
         raise FileNotFoundError(
             f"{model}: no such folder; give the folder of a {FORMATS[name].reads}"
@@ -92,10 +117,12 @@ def export_model(
     try:
         write: Callable[..., None] = getattr(importlib.import_module(module), function)
         with output_folder(out) as work:
+            options: dict[str, Any] = {}
             if FORMATS[name].has_parity_check:
-                write(model, work, data=data, precisions=precisions or PRECISIONS)
-            else:
-                write(model, work)
+                options |= {"data": data, "precisions": precisions or FORMATS[name].precisions}
+            if FORMATS[name].has_runtime:
+                options["runtime_folder"] = runtime_folder
+            write(model, work, **options)
     except ModuleNotFoundError as error:
         extra = FORMATS[name].extra
         target = f'"edge-glass-fusion[{extra}]"' if extra else "edge-glass-fusion"
