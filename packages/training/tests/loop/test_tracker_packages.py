@@ -118,7 +118,7 @@ def test_a_tracker_gets_each_record_once_over_a_resumed_run(
     config = parse_params({**params, "log_with": [name]}, where="params.yaml")
     send(config, RunState(), SENT[:3])
     if name == "wandb":
-        time.sleep(1)  # it names the folder of an offline run by the second
+        time.sleep(2)  # it names the folder of an offline run by the second
     # killed after step 30; the saved state is of step 10, and steps 20 and 30 come again
     send(config, RunState(step=10, history=[{"step": 10.0}]), SENT[1:])
     losses, parameters = READERS[name]()

@@ -102,7 +102,7 @@ def test_the_best_weights_are_handed_on(
     curve = Path("plots/align/plots/metrics/recall_mean.tsv").read_text().split()[2:]
     scores = dict(zip(map(int, curve[0::2]), map(float, curve[1::2]), strict=True))
     assert sorted(scores) == list(range(1, 13))
-    best = max(scores, key=lambda step: (scores[step], -step))
+    best = max(scores, key=lambda step: (scores[step], step))  # of equal ones the last
     _, kept = load_checkpoint("models/align")
     original, found = align.validation_recall, []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.fusion import read_images
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
 from edge_glass.training.features.cache import prepared_rows, vision_features
@@ -61,16 +63,15 @@ def test_features_and_tokens_of_questions_follow_the_model(
     rows = prepared_rows("questions", "val", PREPARED)[:5]
     seen: list[torch.device] = []
 
-    def generate(
-        features: Tensor, input_ids: Tensor, attention_mask: Tensor, *_: Any, **__: Any
-    ) -> Tensor:
-        """The first step of the real one, whose end needs numbers."""
-        seen.extend(each.device for each in (features, input_ids, attention_mask))
-        visual = model.visual_tokens(features.float())
-        model.fusion(visual, model.decoder.embed(input_ids), attention_mask)
-        return torch.zeros(len(features), 1, dtype=torch.long)
+    def generate(**arguments: Any) -> Tensor:
+        """What comes after the prefix; its choice of words needs numbers."""
+        inputs, mask = arguments["inputs_embeds"], arguments["attention_mask"]
+        seen.extend((inputs.device, mask.device, arguments["cache"]._keys[0].device))
+        model.decoder(inputs, mask, cache=arguments["cache"], use_cache=True)
+        return torch.zeros(len(inputs), 1, dtype=torch.long)
 
-    monkeypatch.setattr(model, "generate", generate)
+    monkeypatch.setattr(model, "autocast", nullcontext)  # there is none for the meta device
+    monkeypatch.setattr(read_images, "generate", generate)
     answers = answer_with_controls(model, rows, vision_features("questions", "val"), 2, "val")
     assert set(seen) == {META}
     assert {name: len(given) for name, given in answers.items()} == {

@@ -13,7 +13,7 @@ import torch
 from edge_glass.encoders.components import component
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.fusion.vlm_config import VlmConfig
-from edge_glass.training.evaluation.answers.controls import answer_with_controls
+from edge_glass.training.evaluation.answers.controls import answer_with_controls, cut_into_jobs
 from edge_glass.training.features.cache import vision_features
 from edge_glass.training.features.shards import ShardIndex, write_shard
 from edge_glass.training.stages.evaluate_vlm_qa import score
@@ -101,10 +101,28 @@ def test_predictions_are_the_same_at_any_batch_size(
         answer_with_controls(model, rows, stored, size, "val") for size in (1, 7, 32)
     )
     assert one == seven == all_but
+    # and those of each question with its own image
+    own = torch.from_numpy(features).float()[[row["image"] for row in rows]]
+    assert one["model"] == model.answer_features(own, QUESTIONS)
+    assert one["blind"] == model.answer_features(torch.zeros_like(own), QUESTIONS)
     # and not because the models always say one thing
     assert len(set(one["model"])) > 5
     assert one["model"] != one["blind"]
     assert one["model"] != one["shuffled"]
+
+
+def test_each_different_question_is_in_one_job_and_jobs_are_bounded() -> None:
+    asked = sorted([(image, question) for image in range(7) for question in ("long", "a", "bb")])
+    prompts = {question: [1] * len(question) for question in ("long", "a", "bb")}
+    jobs = cut_into_jobs(asked, prompts, 4)
+    assert sorted(each for job in jobs for each in job.asked) == asked
+    for job in jobs:
+        assert job.images == sorted({image for image, _ in job.asked})
+        lengths = [len(prompts[question]) for _, question in job.asked]
+        assert lengths == sorted(lengths)
+        assert len(lengths) <= 8
+    single = cut_into_jobs([(image, "a") for image in range(7)], prompts, 2)
+    assert [len(job.images) for job in single] == [2, 2, 2, 1]
 
 
 def test_metrics_hold_every_control() -> None:

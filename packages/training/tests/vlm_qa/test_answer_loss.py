@@ -91,3 +91,24 @@ def test_disagreeing_shapes_are_named() -> None:
         causal_lm_loss(head, hidden, labels[:, 1:])
     with pytest.raises(ValueError, match="no hidden states"):
         causal_lm_loss(head, [], labels)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 6])
+def test_chunks_have_the_loss_and_the_gradients_of_the_whole(chunk: int) -> None:
+    head, hidden, labels = example()
+    inputs = [*hidden, head.weight]
+    sizes: list[int] = []
+
+    def project(selected: Tensor) -> Tensor:
+        sizes.append(len(selected))
+        return head(selected)
+
+    whole, _ = causal_lm_loss(head, hidden, labels)
+    total, count = causal_lm_loss(project, hidden, labels, chunk=chunk)
+    assert count == 6
+    assert max(sizes) == chunk
+    # float32 sums in a different order
+    torch.testing.assert_close(total, whole, rtol=1e-6, atol=0.0)
+    expected = torch.autograd.grad(whole, inputs)
+    for one, other in zip(torch.autograd.grad(total, inputs), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+class Cache(Protocol):
+    """Keys and values of the positions that a decoder has read, for a batch of rows."""
+
+    def select(self, rows: Int[Tensor, " N"]) -> Cache:
+        """Returns a cache of these rows, in this order; a row may come several times.
+
+        It is a copy, so that a text that is read with it leaves the original as it is.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecoderOutput:
     """Output of a decoder.
@@ -28,7 +39,7 @@ class DecoderOutput:
     """
 
     hidden_states: tuple[Tensor, ...]
-    cache: object | None = None
+    cache: Cache | None = None
 
 
 class Decoder(nn.Module, ABC):

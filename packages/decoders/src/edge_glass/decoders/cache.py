@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxtyping import Int
 from torch import Tensor
 
 
@@ -44,6 +45,14 @@ class KeyValueCache:
     def advance(self, num_positions: int) -> None:
         """Counts new positions, after every call has stored them."""
         self.length += num_positions
+
+    def select(self, rows: Int[Tensor, " N"]) -> KeyValueCache:
+        """Returns a copy of these rows, see `base.Cache`."""
+        chosen = KeyValueCache()
+        chosen.length = self.length
+        chosen._keys = [each[rows] for each in self._keys]
+        chosen._values = [each[rows] for each in self._values]
+        return chosen
 
 
 def _grown(buffer: Tensor, used: int, capacity: int) -> Tensor:

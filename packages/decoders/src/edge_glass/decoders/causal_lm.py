@@ -45,6 +45,16 @@ class CausalLmCache:
         self.positions = torch.cat((past, positions), dim=1)
         return self.positions
 
+    def select(self, rows: Int[Tensor, " N"]) -> CausalLmCache:
+        """Returns a copy of these rows, see `base.Cache`."""
+        keys_values = type(self.keys_values)()
+        layers: Any = self.keys_values.layers  # the type includes kinds that `check_layers` refuses
+        for number, layer in enumerate(layers):
+            if layer.keys is not None and layer.values is not None:
+                keys_values.update(layer.keys[rows], layer.values[rows], number)
+        positions = None if self.positions is None else self.positions[rows]
+        return CausalLmCache(keys_values=keys_values, positions=positions)
+
 
 class CausalLmDecoder(Decoder):
     """Wraps a causal language model; `self.model` includes the adapters, if there are any.

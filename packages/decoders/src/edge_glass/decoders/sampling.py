@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from edge_glass.decoders.base import Decoder
+from edge_glass.decoders.base import Cache, Decoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def choose(
 def generate(
     decoder: Decoder,
     inputs_embeds: Float[Tensor, "B S D"],
-    attention_mask: Int[Tensor, "B S"],
+    attention_mask: Int[Tensor, "B S_total"],
     embed_next: Callable[[Tensor], Tensor],
     max_new_tokens: int,
     eos_token_id: int | Sequence[int],
@@ -87,6 +87,7 @@ def generate(
     sampling: Sampling | None = None,
     examples: Sequence[int] | None = None,
     stopped: Callable[[Tensor], Tensor] | None = None,
+    cache: Cache | None = None,
     use_cache: bool = True,
 ) -> Int[Tensor, "B M"]:
     """Continues each row of a batch until it ends; see `generate_words` for the arguments.
@@ -97,7 +98,7 @@ def generate(
     words = list(
         generate_words(
             decoder, inputs_embeds, attention_mask, embed_next, max_new_tokens, eos_token_id,
-            prefix_length, sampling=sampling, examples=examples, stopped=stopped,
+            prefix_length, sampling=sampling, examples=examples, stopped=stopped, cache=cache,
             use_cache=use_cache,
         )
     )  # fmt: skip
@@ -110,7 +111,7 @@ def generate(
 def generate_words(
     decoder: Decoder,
     inputs_embeds: Float[Tensor, "B S D"],
-    attention_mask: Int[Tensor, "B S"],
+    attention_mask: Int[Tensor, "B S_total"],
     embed_next: Callable[[Tensor], Tensor],
     max_new_tokens: int,
     eos_token_id: int | Sequence[int],
@@ -119,6 +120,7 @@ def generate_words(
     sampling: Sampling | None = None,
     examples: Sequence[int] | None = None,
     stopped: Callable[[Tensor], Tensor] | None = None,
+    cache: Cache | None = None,
     observe: Callable[[Tensor, Tensor], None] | None = None,
     use_cache: bool = True,
 ) -> Iterator[Int[Tensor, " B"]]:
@@ -128,8 +130,9 @@ def generate_words(
 
     Args:
         decoder: in evaluation mode.
-        inputs_embeds: visual prefix and prompt.
-        attention_mask: 1 = keep; padding may be on either side or in between.
+        inputs_embeds: visual prefix and prompt, without what is in `cache`.
+        attention_mask: 1 = keep; padding may be on either side or in between. It includes the
+            positions in `cache`.
         embed_next: (B, 1) token ids -> (B, 1, D) embeddings of the next position, with what a
             fusion adds to each word.
         max_new_tokens: limit per row.
@@ -140,6 +143,7 @@ def generate_words(
             row. Give it to get the same sampled answers at a different batch size.
         stopped: from the words so far (B, M) to (B,), True at rows that end here; None for no
             other end than EOS.
+        cache: of the positions in front of `inputs_embeds`, which is changed in place.
         observe: receives the logits (B, V) of each step and the words (B,) chosen from them.
         use_cache: False runs the whole sequence for every word: slow, a reference for tests.
     """
@@ -152,8 +156,10 @@ def generate_words(
     end_ids = torch.tensor(ends, device=mask.device)
     rows = torch.arange(batch, device=mask.device)
     # The last kept column of each row predicts its first word, with padding on either side.
-    last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
-    output = decoder(inputs_embeds, mask, use_cache=use_cache, prefix_length=prefix_length)
+    last = inputs_embeds.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+    output = decoder(
+        inputs_embeds, mask, cache=cache, use_cache=use_cache, prefix_length=prefix_length
+    )
     ended = torch.zeros(batch, dtype=torch.bool, device=mask.device)
     words: list[Tensor] = []
     if decoder.max_positions is not None:  # the last word is not read, so it needs no position

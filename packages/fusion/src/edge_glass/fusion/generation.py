@@ -33,6 +33,19 @@ def generation_arguments(
     """
     visual = model.visual_tokens(features.float())
     fused = model.fused(visual, input_ids, attention_mask)
+    return {
+        **word_arguments(model, visual, sampling),
+        "inputs_embeds": fused.inputs_embeds,
+        "attention_mask": fused.attention_mask,
+        "prefix_length": fused.prefix_length,
+        "examples": examples,
+    }
+
+
+def word_arguments(
+    model: VisionLanguageModel, visual: Float[Tensor, "B N Dv"], sampling: Sampling
+) -> dict[str, Any]:
+    """Returns the arguments of `sampling.generate` that concern the words of the answer."""
 
     def embed_next(token_ids: Tensor) -> Tensor:
         return model.fusion.extend(visual, model.decoder.embed(token_ids))
@@ -44,14 +57,10 @@ def generation_arguments(
 
     return {
         "decoder": model.decoder,
-        "inputs_embeds": fused.inputs_embeds,
-        "attention_mask": fused.attention_mask,
         "embed_next": embed_next,
         "max_new_tokens": sampling.max_new_tokens or model.config.max_new_tokens,
         "eos_token_id": (int(model.tokenizer.eos_token_id), *model.decoder.stop_ids),
-        "prefix_length": fused.prefix_length,
         "sampling": sampling,
-        "examples": examples,
         "stopped": stopped if sampling.stop else None,
     }
 

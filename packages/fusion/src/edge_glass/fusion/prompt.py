@@ -65,10 +65,15 @@ def turns_ids(
         question, answer = messages[turn : turn + 2]
         prompt = prompt_ids if turn == 0 else _later_prompt_ids
         prompted = prompt(tokenizer, question)
-        answer_ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
-        answered = [*answer_ids, int(tokenizer.eos_token_id)]
+        answered = answer_ids(tokenizer, answer)
         learned = [IGNORED] * len(answered) if turn < context else answered
         yield prompted + answered, [IGNORED] * len(prompted) + learned
+
+
+def answer_ids(tokenizer: PreTrainedTokenizerBase, answer: str) -> list[int]:
+    """Returns the ids of an answer, with the end-of-sequence token that ends it."""
+    ids: list[int] = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    return [*ids, int(tokenizer.eos_token_id)]
 
 
 def _later_prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:

@@ -106,21 +106,17 @@ def vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
     It starts the number of processes that `launch` in params.yaml names, or joins torchrun's:
     torchrun --standalone --nproc_per_node=4 --no-python edge-glass vlm-qa
     """
-
-    def start_processes(parsed: Params) -> None:
-        from edge_glass.training.vlm_qa.torchrun import start_processes
-
-        start_processes(parsed.launch, parsed.num_threads)
-
-    _run("vlm_qa", params, before_lock=start_processes)
+    _run("vlm_qa", params, before_lock=_start_processes)
 
 
 def evaluate_vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Measure answers by question type, with blind and shuffled-image controls.
 
     Example: edge-glass evaluate-vlm-qa
+
+    The processes that `launch` in params.yaml names, or those of torchrun, share the questions.
     """
-    _run("evaluate_vlm_qa", params)
+    _run("evaluate_vlm_qa", params, before_lock=_start_processes)
 
 
 def results() -> None:
@@ -235,6 +231,12 @@ def _run(
     run_stage(stage, path, parse, scheduler=scheduler or None, before_lock=before_lock)
     if "DVC_STAGE" not in os.environ:
         say(f"next: {NEXT[stage]}")
+
+
+def _start_processes(parsed: Params) -> None:
+    from edge_glass.training.vlm_qa.torchrun import start_processes
+
+    start_processes(parsed.launch, parsed.num_threads)
 
 
 def _parse(raw: Mapping[str, Any], where: str) -> Params:

@@ -186,12 +186,11 @@ Captions by the margin between their best right image and the best wrong one. In
 the five images found first; a green frame is right.
 
 # %%
-import pyarrow.parquet as pq
-from edge_glass.encoders.images import decode_image, to_rgb
+from edge_glass.training.evaluation.figures.stored_images import stored_images
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
-image_bytes = pq.read_table(root / data / PREPARED / f"captions/{split}.images.parquet")["bytes"]
+image_file = root / data / PREPARED / f"captions/{split}.images.parquet"
 scores = text @ image.T
 right = embedded.text_groups[:, None] == embedded.image_groups[None, :]
 margin = scores.masked_fill(~right, -2).amax(1) - scores.masked_fill(right, -2).amax(1)
@@ -203,13 +202,14 @@ def show(queries, title):
     space = {"hspace": 0.3, "wspace": 0.05}
     figure, axes = plt.subplots(len(queries), 5, figsize=size, squeeze=False, gridspec_kw=space)
     figure.suptitle(title)
-    for line, query in zip(axes, queries.tolist()):
+    found = scores[queries].topk(5).indices
+    stored = stored_images(image_file, embedded.rows.images[found.flatten()].tolist())
+    for line, query, places in zip(axes, queries.tolist(), found.tolist()):
         line[0].set_title(captions[query][:90], loc="left", fontsize=8, parse_math=False)
-        for axis, found in zip(line, scores[query].topk(5).indices.tolist()):
-            stored = image_bytes[int(embedded.rows.images[found])].as_py()
-            axis.imshow(to_rgb(decode_image(stored)))
+        for axis, place in zip(line, places):
+            axis.imshow(stored[int(embedded.rows.images[place])])
             axis.set(xticks=[], yticks=[])
-            color = "tab:green" if right[query, found] else "tab:red"
+            color = "tab:green" if right[query, place] else "tab:red"
             plt.setp(axis.spines.values(), color=color, linewidth=2.5)
     plt.show()
 

@@ -10,10 +10,10 @@ NAME = "06_vlm_evaluation.ipynb"
 
 DEFAULTS: dict[str, tuple[object, str]] = {
     "project": ("..", "the project's folder, relative to this notebook"),
-    "model_folder": ("models/vlm_qa", "what `dvc repro vlm_qa` wrote"),
+    "model_folder": ("models/vlm_qa", "of a different model the questions are answered here"),
     "data": (".", "the folder of artifacts/, where `dvc repro encode` wrote images and features"),
     "split": ("", "which images and questions; empty: the first validation split"),
-    "device": ("cpu", "cpu, cuda or cuda:1: where the model runs"),
+    "device": ("cpu", "cpu, cuda or cuda:1: where a different model runs"),
     "num_threads": (2, "CPU threads, as in params.yaml; a different number may change last digits"),
     "reproducibility": ("portable", "portable or native, as in params.yaml"),
     "batch_size": (128, "questions answered at once; changes no answer"),
@@ -48,10 +48,10 @@ for name, result in metrics.items():
 Markdown("\\n".join(lines))
 
 # %% [markdown]
-## The model, and its answers
+## The answers, from `predictions/vlm_qa`
 
-Features come from the cache that `dvc repro encode` wrote. Shuffled: every question gets the
-image half-way round the split, never its own. Blind: features of zeros.
+`dvc repro evaluate_vlm_qa` wrote them. Shuffled: every question gets the image half-way round the
+split, never its own. Blind: features of zeros.
 
 # %%
 from edge_glass.training.engine.determinism import make_deterministic, set_environment
@@ -64,29 +64,36 @@ make_deterministic(num_threads, reproducibility)
 # %%
 from contextlib import chdir
 
-from edge_glass.encoders.device import place_model
-from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
+from edge_glass.training.features.cache import prepared_rows, read_index
 from edge_glass.training.folders import FEATURES, PREPARED
 from edge_glass.training.runtime.split_names import held_out_splits, splits_to_show
 
-folder, features = (root / model_folder).resolve(), (root / data / FEATURES).resolve()
-with chdir(root / data):  # a model that is a folder is relative to this folder
-    model = VisionLanguageModel.from_pretrained(folder, load_vision_encoder=False)
-model = place_model(model, device)
 splits = read_index(root / data / FEATURES).splits["questions"]
 split = split or splits_to_show(splits)[0]
 rows = prepared_rows("questions", split, root / data / PREPARED)
-vision = vision_features("questions", split, features)
 if not held_out_splits(splits):
     print("No split is held out: training used these questions, so new ones score lower.")
-print(f"{split}: {len(rows)} questions over {len(vision)} images")
+print(f"{split}: {len(rows)} questions over {len({row['image'] for row in rows})} images")
 
 # %%
+from edge_glass.encoders.device import place_model
+from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
+from edge_glass.training.features.cache import vision_features
 
-with chdir(root / data):
-    answers = answer_with_controls(model, rows, vision, batch_size, split)
+stored = root / f"predictions/vlm_qa/{split}.jsonl"
+if model_folder == "models/vlm_qa" and stored.is_file():
+    with stored.open(encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    if [line["question"] for line in lines] != [row["question"] for row in rows]:
+        raise ValueError(f"{stored} has other questions: run `dvc repro evaluate_vlm_qa` first")
+    answers = {name: [line[name] for line in lines] for name in ("model", "blind", "shuffled")}
+else:  # a different model, or a split that is not held out
+    folder, features = (root / model_folder).resolve(), (root / data / FEATURES).resolve()
+    with chdir(root / data):  # a model that is a folder is relative to this folder
+        model = VisionLanguageModel.from_pretrained(folder, load_vision_encoder=False)
+        vision = vision_features("questions", split, features)
+        answers = answer_with_controls(place_model(model, device), rows, vision, batch_size, split)
 predictions = answers["model"]
 
 # %% [markdown]
@@ -127,14 +134,13 @@ plt.show()
 ## Right and wrong answers, with their images
 
 # %%
-import pyarrow.parquet as pq
-from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.training.evaluation.answers.scores import exact_match
 from edge_glass.training.evaluation.figures.sheets import spread
+from edge_glass.training.evaluation.figures.stored_images import stored_images
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})  # photographs: a fifth of the bytes
-image_bytes = pq.read_table(root / data / PREPARED / f"questions/{split}.images.parquet")["bytes"]
+image_file = root / data / PREPARED / f"questions/{split}.images.parquet"
 is_right = [exact_match(found, truth) for found, truth in zip(predictions, truths)]
 
 right = spread([n for n, value in enumerate(is_right) if value], examples)
@@ -152,8 +158,9 @@ def show(places, title, columns=4):
     figure.suptitle(title)
     for axis in axes.flat:
         axis.axis("off")
+    stored = stored_images(image_file, (rows[n]["image"] for n in places))
     for axis, n in zip(axes.flat, places):
-        axis.imshow(to_rgb(decode_image(image_bytes[rows[n]["image"]].as_py())))
+        axis.imshow(stored[rows[n]["image"]])
         text = f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})"
         axis.set_title(text, fontsize=8, parse_math=False)  # texts may contain $
     plt.show()

@@ -91,9 +91,9 @@ def make_deterministic(
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     if torch.cuda.is_available():
-        # the memory-efficient and flash backward passes do not add in a fixed order
-        cuda.enable_mem_efficient_sdp(False)
-        cuda.enable_flash_sdp(False)
+        # Flash and memory-efficient attention add in a fixed order under deterministic algorithms.
+        # The backward pass of cuDNN's attention does not.
+        cuda.enable_cudnn_sdp(False)
     if reproducibility == "portable":
         _make_portable(onednn)
 

@@ -39,10 +39,29 @@ class TreeSum:
 
 
 def tree_sum_over_processes(local: Tensor, processes: Processes) -> Tensor:
-    """Returns the sum, (K,), over a power of two of processes; the bits are the same in each."""
+    """Returns the sum, (K,), over a power of two of processes; the bits are the same in each.
+
+    Each process adds up its own slice of all vectors and gives the sum to the others, so it sends
+    and receives about two vectors and holds two, whatever their number. `local` is written to.
+    """
+    if processes.size == 1:
+        return local
+    each = len(local) // processes.size
+    main = local[: each * processes.size]
+    if each:
+        # what an all-reduce sends, but the order of the additions is that of the tree
+        slices = processes.exchange(main).view(processes.size, each)
+        processes.gather_into(main, _tree_sum(slices))
+    rest = local[len(main) :]  # fewer numbers than processes
+    if len(rest):
+        rest.copy_(_tree_sum(processes.gather(rest[None])))
+    return local
+
+
+def _tree_sum(rows: Tensor) -> Tensor:
     tree = TreeSum()
-    for part in processes.gather(local[None]).unbind():
-        tree.add(part)
+    for row in rows.unbind():
+        tree.add(row)
     return tree.total()
 
 

@@ -29,12 +29,18 @@ class Best:
         return {f"best.{name}": value for name, value in self.kept.items()}
 
     def update(self, score: float, state: RunState) -> None:
-        """Adds the score of the state's step; only a higher score replaces the kept weights."""
-        if score > state.notes.get("best_score", float("-inf")):
-            state.notes.update(best_score=score, best_step=float(state.step), scores_since_best=0.0)
-            copy_into(self.kept, self.tensors)
+        """Adds the score of the state's step; of equal scores the later weights are kept.
+
+        An equal score is not a better one, so it does not delay an early stop.
+        """
+        best = state.notes.get("best_score", float("-inf"))
+        if score > best:
+            state.notes["scores_since_best"] = 0.0
         else:
             state.notes["scores_since_best"] += 1
+        if score >= best:
+            state.notes.update(best_score=score, best_step=float(state.step))
+            copy_into(self.kept, self.tensors)
 
     def enough(self, state: RunState) -> bool:
         """Returns whether to stop early."""

@@ -33,12 +33,25 @@ def describe_environment(num_processes: int = 1) -> dict[str, Any]:
         "kernels": torch.backends.cpu.get_cpu_capability(),
         "gpus": [torch.cuda.get_device_name(number) for number in gpus],
         "cuda": torch.version.cuda,
+        **_gpu_libraries(),
         "threads": torch.get_num_threads(),
         "processes": num_processes,
         "versions": installed_versions(),
         "variables": {
             name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)
         },
+    }
+
+
+def _gpu_libraries() -> dict[str, Any]:
+    """Returns the versions of driver, cuDNN and NCCL on a machine with a GPU, nothing elsewhere."""
+    if not torch.cuda.is_available():
+        return {}
+    driver = Path("/proc/driver/nvidia/version")
+    return {
+        "driver": driver.read_text().splitlines()[0] if driver.is_file() else "unknown",
+        "cudnn": torch.backends.cudnn.version(),
+        "nccl": ".".join(map(str, torch.cuda.nccl.version())),
     }
 
 

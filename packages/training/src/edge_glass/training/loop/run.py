@@ -95,12 +95,19 @@ class Run:
         step = self.state.step
         return step % self.config.validation_steps == 0 or step == self.config.steps
 
-    def score(self, name: str, scores: Mapping[str, float]) -> None:
-        """Takes the scores of a validation; "mean" decides which weights are the best."""
-        self.best.update(scores["mean"], self.state)
-        values = {f"{name}_{key}": each for key, each in scores.items()}
-        self.curves.log(self.state.step, values)
-        self.trackers.log(values)
+    def score(self, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """Takes the scores of a validation by their name, such as "accuracy", and by split.
+
+        "mean" of the last name decides which weights are the best. Larger is better, or smaller if
+        the name ends in "loss".
+        """
+        name, deciding = list(scores.items())[-1]
+        sign = -1.0 if name.endswith("loss") else 1.0
+        self.best.update(sign * deciding["mean"], self.state)
+        for name, each in scores.items():
+            values = {f"{name}_{split}": value for split, value in each.items()}
+            self.curves.log(self.state.step, values)
+            self.trackers.log(values)
 
     def save_if_due(self) -> None:
         """Saves the state after every `checkpoint_steps` steps."""
@@ -119,7 +126,7 @@ class Run:
         if self.config.checkpoint == "last" or "best_step" not in notes:
             return nullcontext()
         say(f"{self.stage}: best at step {notes['best_step']:.0f}, "
-            f"{score} {notes['best_score']:.3f}")  # fmt: skip
+            f"{score} {abs(notes['best_score']):.3f}")  # fmt: skip
         return self.best.applied()
 
     def certify(self, outputs: Path) -> None:

@@ -169,7 +169,8 @@ def train(params: Params, processes: Processes) -> None:
 
         # at intervals: score retrieval on the validation splits, and save the state
         if validation and run.validation_due():
-            run.score("recall", validation_recall(model, validation, config.matryoshka_dims))
+            recall = validation_recall(model, validation, config.matryoshka_dims)
+            run.score({"recall": recall})
         run.save_if_due()
 
     # save: the last weights, the weights that the next stages use, the certificate

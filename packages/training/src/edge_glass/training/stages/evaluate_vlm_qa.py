@@ -11,14 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
-from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import output_folder, rounded, write_atomic, write_json
-from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.determinism import make_deterministic
+from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.evaluation.answers.controls import answer_with_controls
 from edge_glass.training.evaluation.answers.descriptions import (
     agreement_metrics,
@@ -38,6 +35,7 @@ from edge_glass.training.evaluation.answers.scores import (
 )
 from edge_glass.training.evaluation.figures.plots import accuracy_figure, write_table
 from edge_glass.training.evaluation.figures.sheets import Answered, answers_sheet, spread
+from edge_glass.training.evaluation.figures.stored_images import stored_images
 from edge_glass.training.evaluation.rules.question_scores import rule_metrics
 from edge_glass.training.features.cache import prepared_rows, read_index, vision_features
 from edge_glass.training.folders import ALIGNED, PREPARED, VLM
@@ -58,31 +56,62 @@ NO_SPLIT = "the questions have only the split train, so no split is held out to 
 def run(params: Params) -> None:
     """Runs the stage."""
     config = params.evaluate_vlm_qa
-    names = held_out_splits(read_index().splits.get("questions", []))
-    reason = read_note(PREPARED / "questions") or (None if names else NO_SPLIT)
-    if reason is not None:
-        nothing_to_do("evaluate_vlm_qa", reason, PLOTS, PREDICTIONS, metrics=METRICS)
-        write_json(DESCRIPTIONS, {})
-        return
     make_deterministic(params.num_threads, params.reproducibility)
-    model = place_model(
-        VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False), params.device
-    )
+    with join_processes(params.device) as processes:
+        names = held_out_splits(read_index().splits.get("questions", []))
+        reason = read_note(PREPARED / "questions") or (None if names else NO_SPLIT)
+        if reason is not None:
+            if processes.main:
+                nothing_to_do("evaluate_vlm_qa", reason, PLOTS, PREDICTIONS, metrics=METRICS)
+                write_json(DESCRIPTIONS, {})
+            return
+        model = VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False)
+        model.to(processes.device)
+        answers: dict[str, dict[str, list[str]]] = {}
+        for split in names:
+            rows = prepared_rows("questions", split, PREPARED)
+            features = vision_features("questions", split)
+            answers[split] = answer_with_controls(
+                model, rows, features, config.batch_size, split, processes
+            )
+        described = describe_splits(model, config.batch_size, processes)
+        if processes.main:
+            write_results(params, model, answers, described)
+
+
+def describe_splits(
+    model: VisionLanguageModel, batch_size: int, processes: Processes
+) -> dict[str, list[str]]:
+    """Describes the images of the held-out caption splits, if the model learned to describe."""
+    if model.config.max_description_tokens is None:
+        return {}
+    return {
+        split: describe_all(model, vision_features("captions", split), batch_size, split, processes)
+        for split in held_out_splits(read_index().splits.get("captions", []))
+    }
+
+
+def write_results(
+    params: Params,
+    model: VisionLanguageModel,
+    answers: dict[str, dict[str, list[str]]],
+    described: dict[str, list[str]],
+) -> None:
+    """Scores answers and descriptions by split, and writes them with metrics and plots."""
+    config = params.evaluate_vlm_qa
     train = prepared_rows("questions", "train", PREPARED)
     majority = majority_answers([row["answer"] for row in train], [row["type"] for row in train])
     metrics: dict[str, Any] = {}
     found: set[str] = set()
     with output_folder(PLOTS) as plots, output_folder(PREDICTIONS) as predictions:
-        for split in names:
+        for split, given in answers.items():
             rows = prepared_rows("questions", split, PREPARED)
-            features = vision_features("questions", split)
-            answers = answer_with_controls(model, rows, features, config.batch_size, split)
             types = [row["type"] for row in rows]
             found.update(types)
-            answers["majority"] = majority_predictions(majority, types)
-            metrics[split] = score(answers, rows, config.rules)
-            write_predictions(predictions / f"{split}.jsonl", answers, rows, config.rules)
-            draw(metrics[split], answers["model"], rows, split, config.sheet_questions, plots)
+            given["majority"] = majority_predictions(majority, types)
+            metrics[split] = score(given, rows, config.rules)
+            write_predictions(predictions / f"{split}.jsonl", given, rows, config.rules)
+            draw(metrics[split], given["model"], rows, split, config.sheet_questions, plots)
             say(
                 f"evaluate_vlm_qa {split}: exact match {metrics[split]['accuracy']:.3f}, blind "
                 f"{metrics[split]['blind']:.3f}, shuffled {metrics[split]['shuffled']:.3f}, "
@@ -94,26 +123,25 @@ def run(params: Params) -> None:
                 f"{', '.join(sorted(found))}"
             )
         write_json(METRICS, rounded(metrics))
-        described = score_descriptions(model, config.batch_size, predictions)
-        write_json(DESCRIPTIONS, rounded(described))
+        scores = score_descriptions(model, described, config.batch_size, predictions)
+        write_json(DESCRIPTIONS, rounded(scores))
 
 
 def score_descriptions(
-    model: VisionLanguageModel, batch_size: int, folder: Path
+    model: VisionLanguageModel, described: dict[str, list[str]], batch_size: int, folder: Path
 ) -> dict[str, dict[str, float]]:
-    """Describes the images of the held-out caption splits, if the model learned to describe.
+    """Scores the descriptions of the images of caption splits, if there are any.
 
     It writes one JSON line per image into `folder`, and returns the scores by split.
     """
     metrics: dict[str, dict[str, float]] = {}
-    if model.config.max_description_tokens is None:
+    if not described:
         return metrics
     dual = DualEncoder.from_pretrained(ALIGNED, load_encoders=False).to(model.device)
     dual.add_encoders(text=True)
-    for split in held_out_splits(read_index().splits.get("captions", [])):
+    for split, given in described.items():
         features = vision_features("captions", split)
         captions = captions_by_image(prepared_rows("captions", split, PREPARED), len(features))
-        given = describe_all(model, features, batch_size, split)
         metrics[split] = {
             **word_metrics(given, captions),
             **agreement_metrics(dual, features, given, captions, batch_size),
@@ -214,15 +242,17 @@ def draw(
     accuracy_figure(folder / f"accuracy_{split}.png", by_type, f"Answers on {split}")
     if not is_validation(split):
         return
-    data = pq.read_table(PREPARED / "questions" / f"{split}.images.parquet")["bytes"]
+    shown = spread(range(len(rows)), number)
+    path = PREPARED / "questions" / f"{split}.images.parquet"
+    images = stored_images(path, (rows[index]["image"] for index in shown))
     items = [
         Answered(
-            image=to_rgb(decode_image(data[rows[index]["image"]].as_py())),
+            image=images[rows[index]["image"]],
             question=rows[index]["question"],
             answer=answers[index],
             truth=rows[index]["answer"],
             right=exact_match(answers[index], rows[index]["answer"]),
         )
-        for index in spread(range(len(rows)), number)
+        for index in shown
     ]
     answers_sheet(folder / f"answers_{split}.png", items, f"Questions of {split}", columns=6)

@@ -45,7 +45,11 @@ from edge_glass.training.vlm_qa.mixture import Mixture
 from edge_glass.training.vlm_qa.packing import PackedQuestions
 from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
 from edge_glass.training.vlm_qa.training_data import read_training_data
-from edge_glass.training.vlm_qa.validation import validation_accuracy, validation_questions
+from edge_glass.training.vlm_qa.validation import (
+    deciding_score,
+    validation_questions,
+    validation_scores,
+)
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -136,12 +140,11 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     ema = ExponentialMovingAverage(model, config.ema_decay) if config.ema_decay else None
 
     # run: continues from the saved state of an interrupted run with the same inputs, if any
-    mark = fingerprint(params, "vlm_qa")
     all_steps = captions_first + config.steps
     run = Run(
         "vlm_qa", replace(config, steps=all_steps), trained, launch, processes,
-        params=params, fingerprint=f"{mark}\n{launch.mark(params.launch)}", level=level,
-        averages=ema.averages() if ema else None,
+        fingerprint=f"{fingerprint(params, 'vlm_qa')}\n{launch.mark(params.launch)}",
+        params=params, level=level, averages=ema.averages() if ema else None,
     )  # fmt: skip
     if run.state.step == 0:
         show_supervision(samples[0], tokenizer)
@@ -194,8 +197,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         # at intervals: answer validation questions, and save the state
         if validation and step >= captions_first and run.validation_due():
             with ema.applied() if ema else nullcontext():
-                accuracy = validation_accuracy(model, validation, processes)
-            run.score("accuracy", accuracy)
+                run.score(validation_scores(model, validation, processes))
         run.save_if_due()
 
     # save: the weights that the next stages use, and the certificate
@@ -204,7 +206,10 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         f"padding; peak memory {peak_memory(processes.device):.2f} GB")  # fmt: skip
     if processes.main:
         model.eval()
-        with run.chosen_weights("exact match"), ema.applied() if ema else nullcontext():
+        with (
+            run.chosen_weights(deciding_score(validation)),
+            ema.applied() if ema else nullcontext(),
+        ):
             model.save_pretrained(VLM)
         run.certify(VLM)
 

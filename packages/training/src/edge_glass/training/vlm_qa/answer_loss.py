@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from edge_glass.fusion.prompt import IGNORED
 
 if TYPE_CHECKING:
     from edge_glass.fusion.vlm import VisionLanguageModel
+
+# A thousand tokens of Qwen2.5's 152,064 words are 0.6 GB in float32, and several such tensors exist
+# at once. Small vocabularies need no chunks.
+CHUNK, LARGE_VOCABULARY = 1024, 32_000
 
 
 def causal_lm_loss(
@@ -21,6 +26,7 @@ def causal_lm_loss(
     labels: Int[Tensor, "B S"],
     *,
     label_smoothing: float = 0.0,
+    chunk: int | None = None,
 ) -> tuple[Float[Tensor, ""], int]:
     """Returns the summed cross entropy of the labelled tokens, () in float32, and their number.
 
@@ -35,6 +41,8 @@ def causal_lm_loss(
         labels: aligned with the sequence; `IGNORED` at positions without a target. Position s is
             predicted from position s - 1, so the label of the first position is never used.
         label_smoothing: share of the target that is spread evenly over the vocabulary, 0 to 1.
+        chunk: projects at most so many tokens at once, and again in the backward pass, so that the
+            logits of one chunk are in memory; None for all at once.
     """
     if not hidden_states:
         raise ValueError("found no hidden states, expected one per supervision step")
@@ -47,16 +55,28 @@ def causal_lm_loss(
     targets = labels[:, 1:]
     batch, position = (targets != IGNORED).nonzero(as_tuple=True)  # (tokens,) each
     answers = targets[batch, position]
-    losses = [
-        F.cross_entropy(
-            project(hidden[batch, position]).float(),  # (tokens, V)
-            answers,
-            reduction="sum",
-            label_smoothing=label_smoothing,
-        )
-        for hidden in hidden_states
-    ]
+
+    def summed(hidden: Tensor, wanted: Tensor) -> Tensor:
+        logits = project(hidden).float()  # (tokens, V)
+        return F.cross_entropy(logits, wanted, reduction="sum", label_smoothing=label_smoothing)
+
+    losses = [_chunked(summed, hidden[batch, position], answers, chunk) for hidden in hidden_states]
     return sum(losses[1:], losses[0]) / len(losses), len(answers)
+
+
+def _chunked(
+    summed: Callable[[Tensor, Tensor], Tensor],
+    hidden: Float[Tensor, "tokens D"],
+    answers: Int[Tensor, " tokens"],
+    chunk: int | None,
+) -> Float[Tensor, ""]:
+    if chunk is None or len(answers) <= chunk:
+        return summed(hidden, answers)
+    parts = [
+        cast("Tensor", checkpoint(summed, *part, use_reentrant=False))
+        for part in zip(hidden.split(chunk), answers.split(chunk), strict=True)
+    ]
+    return sum(parts[1:], parts[0])
 
 
 class AnswerLoss(nn.Module):
@@ -86,5 +106,6 @@ class AnswerLoss(nn.Module):
                 output.hidden_states,
                 output.labels,
                 label_smoothing=self.label_smoothing,
+                chunk=CHUNK if self.model.decoder.vocab_size >= LARGE_VOCABULARY else None,
             )
         return loss

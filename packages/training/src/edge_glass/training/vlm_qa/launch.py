@@ -5,7 +5,7 @@ the global batch and gives each microbatch's part of the loss (its sum divided b
 tokens of the *whole* batch) to `backward`; then it takes the step. The launches differ in how they
 combine the gradients of microbatches and processes:
 
-    tree              gathered, and summed in one fixed tree: equal bytes at 1, 2, 4 ... processes
+    tree              summed in one fixed tree, a slice each: equal bytes at 1, 2, 4 ... processes
     ddp               accumulated, then averaged by DistributedDataParallel's all-reduce
     deepspeed_zero2   reduced to the process that owns that part of the optimizer's state
 

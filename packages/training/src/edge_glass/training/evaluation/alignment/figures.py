@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
 from edge_glass.encoders.files import rounded
-from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.encoders.matryoshka import truncate
 from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
 from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
@@ -28,6 +25,7 @@ from edge_glass.training.evaluation.figures.sheets import (
     retrieval_sheet,
     spread,
 )
+from edge_glass.training.evaluation.figures.stored_images import stored_images
 from edge_glass.training.evaluation.retrieval.recall import retrieval_ranks
 from edge_glass.training.features.captions import first_rows
 from edge_glass.training.folders import PREPARED
@@ -80,27 +78,35 @@ def sheet(split: EmbeddedSplit, name: str, folder: Path) -> None:
     text, image = truncate(split.text), truncate(split.image)
     ranks = retrieval_ranks(split.text, split.image, split.text_groups, split.image_groups)
     order = sorted(range(len(text)), key=lambda row: (int(ranks[row]), row))
-    data = pq.read_table(PREPARED / "captions" / f"{name}.images.parquet")["bytes"]
-
-    def shown(index: int, row: int, scores: Tensor, note: str = "") -> Retrieved:
-        return Retrieved(
-            content=to_rgb(decode_image(data[int(split.rows.images[index])].as_py())),
-            score=float(scores[index]),
-            right=int(split.image_groups[index]) == int(split.text_groups[row]),
-            note=note,
-        )
-
     better = order[: max(6, len(order) // 2)]
-    for kind, chosen in (("best", spread(better, 6)), ("worst", order[-6:])):
+    chosen = {"best": spread(better, 6), "worst": order[-6:]}
+
+    def candidates(row: int) -> list[tuple[int, str]]:
+        """Returns the first images that a caption finds and, if all are wrong, the right one."""
+        scores = image @ text[row]
+        top: list[int] = scores.topk(min(5, len(scores))).indices.tolist()
+        right = (split.image_groups == split.text_groups[row]).nonzero()[:, 0]
+        if set(top) & set(right.tolist()):
+            return [(index, "") for index in top]
+        wanted = int(right[scores[right].argmax()])
+        return [*((index, "") for index in top), (wanted, f"rank {int(ranks[row])}")]
+
+    found = {row: candidates(row) for rows in chosen.values() for row in rows}
+    stored = [int(split.rows.images[index]) for each in found.values() for index, _ in each]
+    images = stored_images(PREPARED / "captions" / f"{name}.images.parquet", stored)
+    for kind, rows in chosen.items():
         retrievals = []
-        for row in chosen:
+        for row in rows:
             scores = image @ text[row]
-            top = scores.topk(min(5, len(scores))).indices.tolist()
-            results = [shown(index, row, scores) for index in top]
-            if not any(result.right for result in results):  # then append the right one
-                right = (split.image_groups == split.text_groups[row]).nonzero()[:, 0]
-                wanted = int(right[scores[right].argmax()])
-                results.append(shown(wanted, row, scores, f"rank {int(ranks[row])}"))
+            results = [
+                Retrieved(
+                    content=images[int(split.rows.images[index])],
+                    score=float(scores[index]),
+                    right=int(split.image_groups[index]) == int(split.text_groups[row]),
+                    note=note,
+                )
+                for index, note in found[row]
+            ]
             note = f"rank {int(ranks[row])}"
             retrievals.append(Retrieval(query=split.captions[row], results=results, note=note))
         title = f"Text to image on {name}: {kind} ranks"

@@ -22,22 +22,37 @@ from edge_glass.decoders.sampling import Sampling
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.fusion.describing import describing_instruction
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import Features, gather
 from edge_glass.training.runtime.progress import progress, say
 
 
 def describe_all(
-    model: VisionLanguageModel, features: Features, batch_size: int, description: str
+    model: VisionLanguageModel,
+    features: Features,
+    batch_size: int,
+    description: str,
+    processes: Processes | None = None,
 ) -> list[str]:
-    """Describes every image of `features` (M, P, D), without a wanted length."""
+    """Describes every image of `features` (M, P, D), without a wanted length.
+
+    The processes share the batches, and each gets all descriptions.
+    """
+    processes = processes or Processes()
     limit = model.config.max_description_tokens
     sampling = Sampling(max_new_tokens=limit)
-    found: list[str] = []
-    starts = range(0, len(features), batch_size)
-    for start in progress(starts, f"describe {description}", total=len(starts)):
-        rows = np.arange(start, min(start + batch_size, len(features)))
+    batches = np.array_split(np.arange(len(features)), range(batch_size, len(features), batch_size))
+    own = batches[processes.rank :: processes.size]
+    given: list[str] = []
+    for rows in progress(own, f"describe {description}", total=len(own)):
         instructions = [describing_instruction()] * len(rows)
-        found += model.answer_features(gather(features, rows), instructions, sampling=sampling)
+        given += model.answer_features(gather(features, rows), instructions, sampling=sampling)
+    found = [""] * len(features)
+    for rank, texts in enumerate(processes.gather_texts(given)):
+        for row, text in zip(
+            np.concatenate([*batches[rank :: processes.size], []]), texts, strict=True
+        ):
+            found[int(row)] = text
     return found
 
 
