@@ -16,6 +16,11 @@ DUAL_ENCODER, VLM = "dual_encoder", "vision_language_model"
 CONFIG_FILE = "config.json"
 AGAIN = "export the model again"
 
+
+class GraphError(ValueError):
+    """An exported graph that is broken or does not fit the others; the message has its path."""
+
+
 Check = Callable[[Any], bool]
 
 
@@ -97,7 +102,7 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, RecursionError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or a number too long
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is broken ({reason}); {AGAIN}") from error
     found = config.get("format") if isinstance(config, dict) else None

@@ -16,7 +16,7 @@ from onnxruntime import InferenceSession, SessionOptions
 from tokenizers import Tokenizer
 
 from edge_glass.encoders.towers.pixels import PixelTransform
-from edge_glass.fusion.edge.config import AGAIN, CONFIG_FILE, GRAPHS, read_config
+from edge_glass.fusion.edge.config import AGAIN, CONFIG_FILE, GRAPHS, GraphError, read_config
 
 PRECISIONS = ("fp32", "int8")
 TOKENIZER_FILE = "tokenizer.json"
@@ -51,7 +51,7 @@ class Graph:
         """Runs the graph on those values that it takes; returns the outputs by name."""
         missing = [name for name in self.inputs if name not in values]
         if missing:
-            raise ValueError(
+            raise GraphError(
                 f"{self.path} takes {', '.join(missing)}, which the other graphs of the folder do "
                 f"not give; {AGAIN}"
             )
@@ -60,7 +60,7 @@ class Graph:
             found: Sequence[NDArray[Any]] = self.session.run(self.outputs, taken)
         except Exception as error:  # onnxruntime's errors have no common class
             reason = " ".join(str(error).split())
-            raise ValueError(f"{self.path} does not run ({reason}); {AGAIN}") from error
+            raise GraphError(f"{self.path} does not run ({reason}); {AGAIN}") from error
         return dict(zip(self.outputs, found, strict=True))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
+from edge_glass.fusion.edge.config import GraphError
+from edge_glass.fusion.serve.failure import RequestError
 from edge_glass.fusion.text_stream import AnswerStream
 from edge_glass.fusion.token_scores import Observe
 
@@ -127,6 +130,23 @@ class OnnxAnswerer:
 
     def decoded(self, ids: Sequence[int]) -> str:
         return self.model.decoded(ids)
+
+
+@contextmanager
+def refusing(param: str) -> Iterator[None]:
+    """Turns what a model refuses about a prompt into the error of a request.
+
+    A fault of the server's files stays what it is: its message has their paths.
+
+    Raises:
+        RequestError: such as for a prompt that is longer than the model's context.
+    """
+    try:
+        yield
+    except GraphError:
+        raise
+    except ValueError as error:
+        raise RequestError(400, str(error), param=param, code="context_length_exceeded") from error
 
 
 def load_answerer(folder: Path, runtime: str) -> Answerer:

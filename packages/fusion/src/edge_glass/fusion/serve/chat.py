@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from PIL.Image import Image
 
-from edge_glass.fusion.serve.answerer import Answerer
+from edge_glass.fusion.serve.answerer import Answerer, refusing
 from edge_glass.fusion.serve.body import read_body
 from edge_glass.fusion.serve.context import Context
 from edge_glass.fusion.serve.conversation import ChatRequest, Conversation, conversation_of
-from edge_glass.fusion.serve.departure import unless_left
+from edge_glass.fusion.serve.departure import WorkResponse, unless_left
 from edge_glass.fusion.serve.failure import RequestError, error_content
 from edge_glass.fusion.serve.image_input import image_bytes, open_image
 from edge_glass.fusion.serve.served import ModelName
@@ -101,7 +101,7 @@ def chat_routes(context: Context) -> APIRouter:
                 "exported models answer greedily; leave temperature out, or set it to 0",
                 param="temperature",
             )
-        data = await image_bytes(asked.url, context, "messages")
+        data = await unless_left(request, image_bytes(asked.url, context, "messages"))
         answer: list[AnswerStream] = []
 
         def job() -> Iterator[str]:
@@ -118,8 +118,9 @@ def chat_routes(context: Context) -> APIRouter:
         reply = Reply(request=body, model=model)
         headers = {HASH_HEADER: model.sha256}
         if body.stream:
-            return StreamingResponse(
+            return WorkResponse(
                 reply.events(first, pieces, answer),
+                pieces,
                 media_type="text/event-stream",
                 headers=headers | {"Cache-Control": "no-store"},
             )
@@ -146,14 +147,10 @@ def words(
         RequestError: if the conversation is longer than the model's context.
     """
     *history, question = asked.messages
-    try:
+    with refusing("messages"):
         stream = vlm.answer(image, question, history if vlm.conversations else (), body.options())
         answer.append(stream)
         yield from stream
-    except ValueError as error:
-        raise RequestError(
-            400, str(error), param="messages", code="context_length_exceeded"
-        ) from error
 
 
 def finish_reason(answer: AnswerStream) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from typing import Any, TypeVar
 
 from fastapi import Request
+from fastapi.responses import StreamingResponse
 
 from edge_glass.fusion.serve.failure import RequestError
+from edge_glass.fusion.serve.traffic import Receive, Scope, Send
 
 ResultT = TypeVar("ResultT")
 
@@ -29,6 +31,35 @@ async def unless_left(request: Request, work: Awaitable[ResultT]) -> ResultT:
     finally:
         for each in (working, leaving):
             each.cancel()
+
+
+class WorkResponse(StreamingResponse):
+    """A response that is streamed while work goes on, which ends when the client leaves.
+
+    Starlette stops sending, but leaves the generators to the garbage collector.
+
+    Args:
+        content: what is sent.
+        work: the generator that `content` reads, from `Worker.stream`.
+        media_type: of the content.
+        headers: of the response.
+    """
+
+    def __init__(
+        self,
+        content: AsyncIterator[bytes],
+        work: AsyncGenerator[Any, None],
+        media_type: str,
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(content, media_type=media_type, headers=headers)
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._work.aclose()
 
 
 async def _left(request: Request) -> None:

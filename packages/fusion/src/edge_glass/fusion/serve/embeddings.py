@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,6 +23,7 @@ from edge_glass.fusion.serve.image_input import image_bytes, open_image
 from edge_glass.fusion.serve.limits import Limits
 from edge_glass.fusion.serve.status import HASH_HEADER, no_model
 
+DATA_URI = re.compile(r"\s*data:[^,\s]{0,200};\s*base64\s*,", re.IGNORECASE)
 Vector = NDArray[np.float32]
 
 
@@ -68,8 +71,8 @@ def embedding_routes(context: Context) -> APIRouter:
         if body.dimensions is not None and body.dimensions not in embedder.dims:
             raise RequestError(
                 400,
-                f"dimensions is {body.dimensions}, expected one that the model was trained at: "
-                f"{list(embedder.dims)}",
+                f"dimensions is {str(body.dimensions)[:20]}, expected one that the model was "
+                f"trained at: {list(embedder.dims)}",
                 param="dimensions",
             )
         items = body.items()
@@ -80,16 +83,16 @@ def embedding_routes(context: Context) -> APIRouter:
                 "(max_questions); send several requests",
                 param="input",
             )
-        read = [await _read(each, f"input.{at}", context) for at, each in enumerate(items)]
+        read = await unless_left(request, _read_all(items, context))
 
-        def job() -> tuple[list[Vector], int]:
+        def job() -> Iterator[tuple[Vector, int]]:
             with embedder.one_thread():
-                vectors = [
-                    _embedded(each, at, embedder, context.limits) for at, each in enumerate(read)
-                ]
-            return vectors, sum(embedder.num_tokens(each) for each in read if isinstance(each, str))
+                for at, each in enumerate(read):
+                    tokens = embedder.num_tokens(each) if isinstance(each, str) else 0
+                    yield _embedded(each, at, embedder, context.limits), tokens
 
-        vectors, tokens = await unless_left(request, context.worker.run(job))
+        found = await unless_left(request, _all(context.worker.stream(job)))
+        tokens = sum(each for _, each in found)
         context.metrics.count_tokens(tokens)
         as_text = body.encoding_format == "base64"
         data = [
@@ -98,7 +101,7 @@ def embedding_routes(context: Context) -> APIRouter:
                 "index": at,
                 "embedding": _sent(each[: body.dimensions], as_text),
             }
-            for at, each in enumerate(vectors)
+            for at, (each, _) in enumerate(found)
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         content = {"object": "list", "data": data, "model": model.name, "usage": usage}
@@ -109,9 +112,30 @@ def embedding_routes(context: Context) -> APIRouter:
     return router
 
 
+async def _read_all(items: list[str | Part], context: Context) -> list[str | bytes]:
+    """Returns the inputs; images from URLs may together be as large as a body, not each."""
+    read: list[str | bytes] = []
+    limit, size = context.limits.max_body_bytes, 0
+    for at, item in enumerate(items):
+        read.append(await _read(item, f"input.{at}", context))
+        size += len(read[-1])
+        if size > limit:
+            raise RequestError(
+                413,
+                f"the images have more than {limit} bytes together (max_body_bytes); send several "
+                "requests",
+                code="body_too_large",
+            )
+    return read
+
+
+async def _all(found: AsyncIterator[tuple[Vector, int]]) -> list[tuple[Vector, int]]:
+    return [each async for each in found]
+
+
 async def _read(item: str | Part, param: str, context: Context) -> str | bytes:
     """Returns the text or the bytes of the image of an input."""
-    if isinstance(item, str) and item[:11].lower() == "data:image/":
+    if isinstance(item, str) and DATA_URI.match(item):
         return await image_bytes(item, context, param)
     if not isinstance(item, str | TextPart):
         return await image_bytes(item.image_url.url, context, param)

@@ -10,14 +10,14 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from PIL import Image
 
-from edge_glass.fusion.serve.answerer import Answerer, AnswerOptions
+from edge_glass.fusion.serve.answerer import Answerer, AnswerOptions, refusing
 from edge_glass.fusion.serve.attention import answer_attention, pooling_attention
 from edge_glass.fusion.serve.body import read_body
 from edge_glass.fusion.serve.context import Context
-from edge_glass.fusion.serve.departure import unless_left
+from edge_glass.fusion.serve.departure import WorkResponse, unless_left
 from edge_glass.fusion.serve.failure import RequestError, error_content
 from edge_glass.fusion.serve.image_input import data_uri_bytes, open_image
 from edge_glass.fusion.serve.page import HEADERS
@@ -74,8 +74,9 @@ def page_api_routes(context: Context) -> APIRouter:
         lines = worker.stream(job)
         # what is wrong with the image or the question is known before the first line
         first = await unless_left(request, anext(lines))
-        return StreamingResponse(
+        return WorkResponse(
             _events(first, lines),
+            lines,
             media_type="application/x-ndjson",
             headers={**HEADERS, "Cache-Control": "no-store"},
         )
@@ -135,14 +136,12 @@ def answer_lines(
     """
     scores = TokenScores(answerer.decoded)
     sent = 0
-    try:
+    with refusing("question"):
         for piece in answerer.answer(image, question, history, AnswerOptions(), scores.observe):
             yield _line({"text": piece})
             while sent < len(scores.scores):
                 yield _line({"token": asdict(scores.scores[sent])})
                 sent += 1
-    except ValueError as error:
-        raise RequestError(400, str(error), param="question") from error
     for score in scores.scores[sent:]:
         yield _line({"token": asdict(score)})
     yield _line({"attention": answer_attention(answerer, image, question, scores.ids, history)})

@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+LEFT, FAILED = "499", "500"  # the client left before a response began; a fault of the server
 MAX_DIGITS = 18  # of a number of bytes
 DRAINED, DRAIN_SECONDS = 4, 2.0  # of a refused body: so many times the largest allowed one
 
@@ -58,7 +59,7 @@ class Traffic:
             await self.app(scope, receive, send)
             return
         start = time.perf_counter()
-        status = "499"  # the client left before a response began
+        status = LEFT
         body = Incoming(receive)
         length = dict(scope["headers"]).get(b"content-length", b"0")
 
@@ -75,6 +76,9 @@ class Traffic:
                 await self._admit(scope, body.receive, counted)
             else:
                 await self.app(scope, body.receive, counted)
+        except Exception:  # its response is sent by what called this
+            status = FAILED if status == LEFT else status
+            raise
         finally:
             # the template of the path: paths themselves would be an unlimited number of labels
             route = getattr(scope.get("route"), "path", "other")

@@ -7,7 +7,7 @@ one image at a time is decoded. Requests beyond the queue's length are refused a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
@@ -51,26 +51,36 @@ class Worker:
             self.num_requests -= 1
 
     async def run(self, job: Callable[[], ResultT]) -> ResultT:
-        """Runs a job and returns its result; what the job raises is raised here."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+        """Runs a job and returns its result; what the job raises is raised here.
 
-    async def stream(self, job: Callable[[], Iterator[ResultT]]) -> AsyncIterator[ResultT]:
+        A job that is cancelled before it begins never runs.
+        """
+        held = [job]  # the pool keeps its entry until the thread is free; the images go now
+        del job
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, lambda: held.pop()())
+        finally:
+            held.clear()
+
+    async def stream(self, job: Callable[[], Iterator[ResultT]]) -> AsyncGenerator[ResultT, None]:
         """Yields what a job yields, as it comes; a slow reader does not hold up the thread.
 
-        If the reader leaves, the job ends before its next item.
+        If the reader leaves and closes the generator, the job ends before its next item.
         """
+        held = [job]  # as in `run`
+        del job
         loop = asyncio.get_running_loop()
         items: asyncio.Queue[ResultT | None] = asyncio.Queue()
         left = Event()
 
         def produce() -> None:
             try:
-                if left.is_set():
-                    return
-                for item in job():
-                    loop.call_soon_threadsafe(items.put_nowait, item)
-                    if left.is_set():
-                        return
+                for begun in held[:1]:  # none if the reader has left
+                    for item in begun():
+                        loop.call_soon_threadsafe(items.put_nowait, item)
+                        if left.is_set():
+                            return
             finally:
                 loop.call_soon_threadsafe(items.put_nowait, None)
 
@@ -81,8 +91,8 @@ class Worker:
             await done
         finally:
             left.set()
-            if not done.done():
-                await asyncio.shield(asyncio.wait([done]))
+            held.clear()
+            done.cancel()  # it is dropped if it has not begun
 
     def close(self) -> None:
         """Ends the thread after the jobs that are running and waiting."""
