@@ -165,7 +165,7 @@ class Load:
             elif content != expected:
                 self.faults.append(f"request {number}: different bytes than before")
             self.done += 1
-            if self.done % (self.total // 10) == 0:
+            if self.done % max(1, self.total // 10) == 0:
                 self.memory.append(self.server.memory())
                 print(f"{self.done:6} requests, {self.memory[-1]:.0f} MiB", flush=True)
 

@@ -97,6 +97,23 @@ def test_a_large_body_is_refused_with_or_without_its_length(
             assert "more than 1000 bytes (max_body_bytes)" in content["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "begin", "end"),
+    [
+        ("/v1/chat/completions", b'{"messages":[', b"0]}"),
+        ("/v1/chat/completions", b'{"messages":[],"metadata":[', b"0]}"),
+        ("/v1/embeddings", b'{"input":[', b"0]}"),
+        ("/page/api/search", b'{"text":[', b"0]}"),
+    ],
+)
+def test_a_body_of_millions_of_values_is_refused_before_it_is_read(
+    server: Any, path: str, begin: bytes, end: bytes
+) -> None:
+    for value, number in ((b"0,", 4_000_000), (b"[],", 3_000_000), (b"{},", 3_000_000)):
+        status, content = send(server, "POST", path, begin + value * number + end, JSON)
+        assert (status, content["error"]["code"]) == (400, "too_many_values")
+
+
 def test_a_large_image_is_refused_before_it_is_decoded(
     served: Any, start: Callable[..., Any], asked: Callable[..., Any], data_uri: Callable[..., str]
 ) -> None:

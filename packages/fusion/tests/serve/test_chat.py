@@ -140,9 +140,10 @@ def test_the_response_has_the_hash_of_the_model(server: Any, asked: Asked) -> No
     ("change", "status", "message"),
     [
         ({"model": "gpt"}, 404, "no model 'gpt' is served here; choose one of: model"),
-        ({"messages": []}, 400, "found no message, expected a question"),
+        ({"messages": []}, 400, "found no message of role user, expected"),
         ({"messages": [{"role": "user", "content": "who?"}]}, 400, "0 images in the messages"),
-        ({"messages": [{"role": "system", "content": "x"}]}, 400, "role is 'system', expected use"),
+        ({"messages": [{"role": "system", "content": "x"}]}, 400, "found no message of role user"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, 400, "role is 'tool', expected user"),
         ({"temperature": 3}, 400, "temperature: Input should be less than or equal to 2"),
         ({"max_tokens": 0}, 400, "max_tokens: Input should be greater than or equal to 1"),
         ({"stop": [""]}, 400, "a stop string is empty"),

@@ -64,6 +64,10 @@ def test_one_input_and_parts(server: Any, data_uri: Callable[..., str]) -> None:
     image = client.embeddings.create(model="model", input=data_uri("blue"))
     assert parts.data[0].embedding == one.data[0].embedding
     assert parts.data[1].embedding == image.data[0].embedding
+    spaced = client.embeddings.create(model="model", input=f" {data_uri('blue')}")
+    assert spaced.data[0].embedding == image.data[0].embedding
+    about = client.embeddings.create(model="model", input="data: what base64, is made of")
+    assert about.usage.prompt_tokens > 2  # a text
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,8 @@ def test_one_input_and_parts(server: Any, data_uri: Callable[..., str]) -> None:
         ({"input": " "}, "input.0 is empty"),
         ({"input": ["a"] * 65}, "65 inputs, expected at most 64"),
         ({"input": "a" * 20_001}, "20001 characters, expected at most 20000"),
+        ({"input": "data:application/pdf;base64,YQ=="}, "expected a data URI such as data:image"),
+        ({"dimensions": 10**4000}, "dimensions is 10000000000000000000, expected one"),
         ({"encoding_format": "int8"}, "encoding_format: Input should be 'float' or 'base64'"),
         ({"truncate": True}, "'truncate' is not supported here"),
     ],

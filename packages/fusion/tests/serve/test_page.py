@@ -148,6 +148,7 @@ def test_an_answer_comes_in_pieces_with_scores_and_attention(
         ("images/" + "0" * 32, None, 404, "no image has this id"),
         ("images/..%2f..%2fmodel%2fconfig.json", None, 404, ""),
         ("images/red.png", None, 404, "no image has this id"),
+        ("images/" + "0" * 32 + "?side=large", None, 400, "side: Input should be a valid integer"),
         ("search", {}, 400, "the body needs text or image"),
         ("search", {"text": " "}, 400, "text is empty"),
         ("search", {"text": "a", "path": "/etc"}, 400, "path"),
@@ -156,6 +157,8 @@ def test_an_answer_comes_in_pieces_with_scores_and_attention(
         ("ask", {"image": "0" * 32, "question": "a"}, 404, "no image has this id"),
         ("ask", {"image": "", "question": ""}, 400, "question is empty"),
         ("ask", {"image": "", "question": "a", "history": ["b"]}, 400, "history has 1 messages"),
+        ("ask", {"image": "", "question": "a", "history": ["", "b"]}, 400, "question is empty"),
+        ("ask", {"image": "", "question": "a", "history": ["b", ""]}, 400, "expected a data URI"),
     ],
 )
 def test_what_is_refused(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from edge_glass.fusion.serve.access import OPEN, Access
@@ -57,6 +58,7 @@ def create_app(
     app.add_middleware(Access, token=token, is_open=(*OPEN, *page_files()))
     app.add_middleware(Traffic, context=context)
     app.add_exception_handler(RequestError, _refused)
+    app.add_exception_handler(RequestValidationError, _wrong_query)
     for status in (404, 405):
         app.add_exception_handler(status, _no_such_route)
     app.add_exception_handler(Exception, _failed)
@@ -66,6 +68,14 @@ def create_app(
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
     return error_response(error)
+
+
+async def _wrong_query(_request: Request, error: Exception) -> JSONResponse:
+    """Answers a query such as `?side=large`."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])[:40]
+    return error_response(RequestError(400, f"{name}: {first['msg']}", param=name))
 
 
 async def _no_such_route(request: Request, error: Exception) -> JSONResponse:

@@ -14,6 +14,7 @@ from edge_glass.fusion.serve.failure import RequestError
 from edge_glass.fusion.serve.limits import Limits
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
+VALUE_MARKS = (b",", b"[", b"{")  # each value of a list or an object follows one of them
 
 
 class Body(BaseModel):
@@ -38,6 +39,13 @@ async def read_body(request: Request, kind: type[BodyT], limits: Limits) -> Body
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError(415, "Content-Encoding is not supported; send the body as it is")
     content = await _read(request, limits)
+    if sum(map(content.count, VALUE_MARKS)) > limits.max_values:
+        raise RequestError(
+            400,
+            f"the body has more than {limits.max_values} commas and brackets (max_values); send "
+            "fewer messages or inputs",
+            code="too_many_values",
+        )
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:

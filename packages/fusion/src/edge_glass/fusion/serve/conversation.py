@@ -1,7 +1,8 @@
 """A request for a chat completion: its fields as OpenAI names them, and what the model reads.
 
 A conversation has one image and turns of user and assistant, as the models are trained. What would
-change an answer and is not supported is refused, never ignored.
+change an answer and is not supported is refused. Messages of role system or developer in front are
+accepted, because many clients always send one; the models have never seen any, and read none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edge_glass.fusion.serve.failure import RequestError
 from edge_glass.fusion.serve.limits import Limits
 
 MAX_TOKENS = 4096
+UNREAD = ("system", "developer")
 IGNORED = (
     *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"),
     *("parallel_tool_calls", "tool_choice"),
@@ -152,11 +154,16 @@ def conversation_of(request: ChatRequest, limits: Limits) -> Conversation:
             param="messages",
         )
     urls: dict[str, None] = {}
+    turns: list[Message] = []
     for number, message in enumerate(request.messages):
-        _check_message(message, number, limits)
+        if not turns and message.role in UNREAD:
+            _check_content(message, f"messages.{number}", limits)
+            continue
+        _check_turn(message, ("user", "assistant")[len(turns) % 2], f"messages.{number}", limits)
+        turns.append(message)
         urls |= dict.fromkeys(message.urls())
-    if len(request.messages) % 2 == 0:
-        found = "no message" if not request.messages else "an answer as the last message"
+    if len(turns) % 2 == 0:
+        found = "an answer as the last message" if turns else "no message of role user"
         raise RequestError(
             400, f"found {found}, expected a question of role user", param="messages"
         )
@@ -164,31 +171,34 @@ def conversation_of(request: ChatRequest, limits: Limits) -> Conversation:
         raise RequestError(
             400,
             f"{len(urls)} images in the messages, expected one: a part of type image_url in the "
-            "first message",
+            "first question",
             param="messages",
             code="one_image",
         )
-    texts = tuple("\n".join(each.texts()) for each in request.messages)
+    texts = tuple("\n".join(each.texts()) for each in turns)
     return Conversation(url=next(iter(urls)), messages=texts)
 
 
-def _check_message(message: Message, number: int, limits: Limits) -> None:
-    where = f"messages.{number}"
-    check_extra(message, ignored=("name",), neutral=NEUTRAL_OF_MESSAGE, where=f"{where}: ")
-    expected = "assistant" if number % 2 else "user"
+def _check_turn(message: Message, expected: str, where: str, limits: Limits) -> None:
+    _check_content(message, where, limits)
     if message.role != expected:
         raise RequestError(
             400,
             f"{where}: role is {message.role[:40]!r}, expected {expected}; user and assistant take "
-            "turns, and the models know no system message",
+            "turns, after system messages, which are not read",
             param=f"{where}.role",
         )
-    if expected == "assistant" and any(message.urls()):
-        raise RequestError(400, f"{where}: an answer has no image", param=where)
-    text = "\n".join(message.texts())
-    check_length(text, limits, f"{where}.content")
-    if not text.strip() and expected == "user":
+    if expected == "user" and not "".join(message.texts()).strip():
         raise RequestError(400, f"{where}: the question is empty; write one", param=where)
+
+
+def _check_content(message: Message, where: str, limits: Limits) -> None:
+    check_extra(message, ignored=("name",), neutral=NEUTRAL_OF_MESSAGE, where=f"{where}: ")
+    if message.role != "user" and any(message.urls()):
+        raise RequestError(
+            400, f"{where}: an image is in a message of role user, and in no other", param=where
+        )
+    check_length("\n".join(message.texts()), limits, f"{where}.content")
 
 
 def check_length(text: str, limits: Limits, param: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from urllib.parse import unquote
 
 from PIL import Image
 
@@ -30,7 +31,7 @@ async def image_bytes(url: str, context: Context, param: str) -> bytes:
     Raises:
         RequestError: if it is neither a data URI nor a URL that may be requested.
     """
-    if not url.lower().startswith(("http://", "https://")):
+    if not url[:8].lower().startswith(("http://", "https://")):
         return data_uri_bytes(url, param)
     if not context.allow_remote:
         raise RequestError(
@@ -45,11 +46,15 @@ async def image_bytes(url: str, context: Context, param: str) -> bytes:
 def data_uri_bytes(url: str, param: str) -> bytes:
     """Returns the content of a data URI in base64.
 
+    Percent-encoding, white space and missing `=` at the end are read as browsers do.
+    Source: https://fetch.spec.whatwg.org/#data-url-processor.
+
     Raises:
         RequestError: if it is something else.
     """
-    head, comma, content = url.partition(",")
-    if not head.lower().startswith("data:image/") or not head.lower().endswith(";base64"):
+    head, comma, content = url.strip().partition(",")
+    kind = "".join(head[:200].split()).lower()
+    if not kind.startswith("data:image/") or not kind.endswith(";base64"):
         raise RequestError(
             400,
             f"an image begins with {url[:30]!r}, expected a data URI such as "
@@ -57,8 +62,9 @@ def data_uri_bytes(url: str, param: str) -> bytes:
             param=param,
             code="invalid_image_url",
         )
+    content = "".join(unquote(content).split()).rstrip("=")
     try:
-        data = base64.b64decode(content, validate=True)
+        data = base64.b64decode(content + "=" * (-len(content) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise RequestError(
             400, f"the image is not valid base64: {error}", param=param, code="invalid_base64"

@@ -11,6 +11,8 @@ class Limits:
 
     Attributes:
         max_body_bytes: of a request. A base64 image takes 4/3 of its file's bytes.
+        max_values: commas and brackets of a body. They bound the number of its values: one of two
+            bytes, and the error for it, take some hundred bytes of memory.
         max_pixels: width x height of an image, read from its header before it is decoded.
         max_questions: questions of a conversation, or inputs of one request for embeddings.
         max_characters: of one text.
@@ -19,6 +21,7 @@ class Limits:
     """
 
     max_body_bytes: int = 10 * 2**20
+    max_values: int = 100_000
     max_pixels: int = 50_000_000
     max_questions: int = 64
     max_characters: int = 20_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field
 
 from edge_glass.fusion.serve.body import Body
+from edge_glass.fusion.serve.conversation import check_length
 from edge_glass.fusion.serve.failure import RequestError
 from edge_glass.fusion.serve.limits import Limits
 
@@ -30,11 +31,15 @@ class AskBody(ImageBody):
     def check(self, limits: Limits) -> None:
         """Refuses texts beyond the limits, and a history that ends with a question.
 
+        An answer may be empty.
+
         Raises:
             RequestError: 400.
         """
-        for text in (self.question, *self.history):
+        for text in (self.question, *self.history[::2]):
             check_text(text, "question", limits)
+        for text in self.history[1::2]:
+            check_length(text, limits, "history")
         if len(self.history) % 2 or len(self.history) >= 2 * limits.max_questions:
             raise RequestError(
                 400,
@@ -70,10 +75,4 @@ def check_text(text: str, param: str, limits: Limits) -> None:
     """
     if not text.strip():
         raise RequestError(400, f"{param} is empty; write a text", param=param)
-    if len(text) > limits.max_characters:
-        raise RequestError(
-            400,
-            f"{param} has {len(text)} characters, more than {limits.max_characters} "
-            "(max_characters); shorten it",
-            param=param,
-        )
+    check_length(text, limits, param)

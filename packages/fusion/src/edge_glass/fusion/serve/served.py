@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_glass.encoders.file_names import shown
 from edge_glass.encoders.files import sha256_of
 from edge_glass.fusion.search.embedder import RUNTIMES, Embedder, load_embedder
 from edge_glass.fusion.search.index import ImageIndex
@@ -120,4 +121,4 @@ def model_name(folder: Path) -> ModelName:
         if path.suffix in HASHED and path.name not in UNHASHED and path.is_file()
     ]
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    return ModelName(name=folder.resolve().name, sha256=digest)
+    return ModelName(name=shown(folder.resolve().name), sha256=digest)

@@ -64,7 +64,7 @@ export class AskPanel {
     if (!question) return this.report("Write a question first.");
     this.report("");
     this.setBusy(true);
-    const { image } = this;
+    const { image, history } = this; // a different image begins a history of its own
     const turn = document.createElement("li");
     const asked = Object.assign(document.createElement("p"), { className: "asked" });
     asked.textContent = question;
@@ -73,14 +73,16 @@ export class AskPanel {
     get("turns").prepend(turn);
     const tokens = new TokenList(turn);
     try {
-      const history = this.about.conversations ? this.history : [];
-      for await (const event of requestLines("ask", { image, question, history })) {
-        if (event.text) answer.textContent += event.text;
+      const body = { image, question, history: this.about.conversations ? history : [] };
+      let text = "";
+      for await (const event of requestLines("ask", body)) {
+        text += event.text ?? "";
+        answer.textContent = text;
         if (event.token) tokens.add(event.token);
         if (event.attention && this.image === image) this.attention.show(event.attention);
       }
-      if (!answer.textContent) answer.textContent = "(no answer)";
-      this.history.push(question, answer.textContent);
+      if (!text) answer.textContent = "(no answer)";
+      history.push(question, text);
       get("question").select();
     } catch (error) {
       turn.remove();
