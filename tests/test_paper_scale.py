@@ -62,7 +62,7 @@ def parsed(command: str) -> Params:
 def test_there_is_one_command_per_class_of_hardware() -> None:
     cards = [parsed(command) for command in paper_commands()]
     assert len(cards) == 4
-    assert [card.launch.config.num_processes for card in cards] == [1, 1, 8, 16]
+    assert [card.launch.config.num_processes for card in cards] == [1, 1, 8, 8]
     for card in cards:
         assert (card.scale, card.device) == ("paper", "cuda")
         assert card.vision_encoder.config.token_shape(336).grid == (24, 24)

@@ -5,18 +5,28 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("onnxruntime")
 
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer, models
+
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.towers.pixels import PixelTransform
+from edge_glass.encoders.towers.sentence import SentenceConfig
 from edge_glass.fusion.edge.dual_encoder import EdgeDualEncoder
+from edge_glass.fusion.export import immich, onnx_dual_encoder
 from edge_glass.fusion.export.formats import export_model
+from edge_glass.fusion.export.onnx_graph import write_graph
 from edge_glass.fusion.export.parity import ParityError, check_limits, differences, recalls
 
 TEXTS = ["a dog", "two red cars on a street that has no end " * 4, ""]
@@ -111,3 +121,32 @@ def test_without_prepared_data_nothing_is_written(dual_folder: Path, tmp_path: P
     with pytest.raises(ValueError, match="precision is fp8, expected fp32 or int8"):
         export_model("onnx", dual_folder, tmp_path / "out", precisions=["fp8"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "write", [onnx_dual_encoder.write_graphs, partial(immich.write_graphs, precision="fp32")]
+)
+def test_static_embeddings_are_refused_before_any_work(
+    write: Callable[[DualEncoder, Path], None], dual: DualEncoder, tmp_path: Path
+) -> None:
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "dog": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    static = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=384)])
+    static.save(str(tmp_path / "static"))
+    text = SentenceConfig(model=str(tmp_path / "static")).build()
+    model = DualEncoder(dual.config, vision=dual.vision, text=text)
+    with pytest.raises(ValueError, match=r"static has no fast tokenizer .*align with a different"):
+        write(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_what_a_graph_can_not_express_is_one_line(tmp_path: Path) -> None:
+    class Branch(torch.nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return values if values.sum() > 0 else -values
+
+    path = tmp_path / "branch.onnx"
+    with pytest.raises(ValueError, match=r"^torch can't write branch as an ONNX graph \(") as error:
+        write_graph(Branch(), {"values": torch.ones(2)}, ["found"], {}, path)
+    assert "\n" not in str(error.value)
+    assert not path.exists()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_glass.fusion.export.model_card import results_text
-from edge_glass.fusion.export.push import push_model
+from edge_glass.fusion.export.push import FORBIDDEN, push_model
 
 
 def changed(source: Path, target: Path, change: Any) -> Path:
@@ -85,6 +85,7 @@ def test_an_option_that_the_hub_would_refuse_is_one_line(dual_folder: Path, tmp_
         ("qwen/qwen2.5-vl-3b", None),
         ("me/decoder", "cc-by-nc-4.0"),
         ("me/decoder", "CC BY-NC-SA"),
+        ("me/decoder", "cc_by_nc_4.0"),
         ("me/decoder", "Non Commercial use"),
         ("me/decoder", "for academic purposes"),
     ],
@@ -97,6 +98,20 @@ def test_each_licence_that_forbids_publishing_is_found(
 
     with pytest.raises(ValueError, match="which forbids publishing a model made of it"):
         push_model(changed(vlm_folder, tmp_path / "a", change), "me/model", project=tmp_path)
+
+
+def test_the_licence_of_an_encoder_counts_too(dual_folder: Path, tmp_path: Path) -> None:
+    def change(config: dict[str, Any]) -> None:
+        options = {"model": "apple/mobileclip_s0_timm", "license": "apple-amlr"}
+        config["vision_encoder_config"] = options
+
+    with pytest.raises(ValueError, match=r"vision_encoder apple/.* train with a different one$"):
+        push_model(changed(dual_folder, tmp_path / "a", change), "me/model", project=tmp_path)
+
+
+@pytest.mark.parametrize("licence", ["apache-2.0", "Academic Free License v3.0", "mit", "ncsa"])
+def test_a_licence_that_allows_publishing_is_not_taken_for_one_that_forbids(licence: str) -> None:
+    assert not FORBIDDEN.search(licence)
 
 
 @pytest.mark.parametrize("value", [[], {"val": {"chance": []}}, {"val": {"512": {"i2t": 3}}}, "x"])

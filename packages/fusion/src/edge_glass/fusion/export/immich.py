@@ -36,6 +36,7 @@ from edge_glass.fusion.export.onnx_dual_encoder import (
     TextModel,
     VisionModel,
     save_tokenizer,
+    text_encoder,
     write_config,
 )
 from edge_glass.fusion.export.onnx_graph import quantize_weights, write_graph
@@ -100,11 +101,7 @@ def write_folder(model: Path, folder: Path, *, data: Path, precisions: Sequence[
 def write_graphs(model: DualEncoder, folder: Path, precision: str) -> None:
     """Writes both graphs in one precision."""
     assert model.vision is not None
-    if not isinstance(model.text, SentenceEncoder):
-        raise ValueError(
-            f"the text encoder {model.config.text_encoder.name} is no SentenceTransformer, the "
-            "only kind that this format can express"
-        )
+    text = text_encoder(model)
     size = model.vision.image_size
     write_graph(
         VisionModel(model).eval(),
@@ -113,11 +110,11 @@ def write_graphs(model: DualEncoder, folder: Path, precision: str) -> None:
         {"image": {0: "batch"}},
         folder / VISUAL / GRAPH,
     )
-    pad_id = int(model.text.model.tokenizer.pad_token_id)
+    pad_id = int(text.model.tokenizer.pad_token_id)
     ids = torch.full((2, 5), pad_id, dtype=torch.int32)
     ids[0], ids[1, :3] = torch.arange(1, 6), torch.arange(1, 4)
     write_graph(
-        PaddedTextModel(TextModel(model, model.text), pad_id).eval(),
+        PaddedTextModel(TextModel(model, text), pad_id).eval(),
         {"text": ids},
         ["text_embeds"],
         {"text": {0: "batch", 1: "tokens"}},

@@ -59,14 +59,32 @@ class TextModel(nn.Module):
         return nn.functional.normalize(self.model.text_embeddings(features), dim=1)
 
 
-def write_graphs(model: DualEncoder, folder: Path) -> None:
-    """Writes both graphs in float32."""
-    assert model.vision is not None
-    if not isinstance(model.text, SentenceEncoder):
+def text_encoder(model: DualEncoder) -> SentenceEncoder:
+    """Returns the text encoder, which must read padded tokens and a mask.
+
+    Raises:
+        ValueError: if it is of a different kind.
+    """
+    encoder = model.text
+    if not isinstance(encoder, SentenceEncoder):
         raise ValueError(
             f"the text encoder {model.config.text_encoder.name} is no SentenceTransformer, the "
             "only kind that this format can express"
         )
+    tokenizer: Any = encoder.model.tokenizer
+    if not getattr(tokenizer, "is_fast", False) or tokenizer.pad_token_id is None:
+        raise ValueError(
+            f"the text encoder {encoder.config.model} has no fast tokenizer of transformers with a "
+            "padding token, as this format needs it (static embeddings have none): align with a "
+            "different one"
+        )
+    return encoder
+
+
+def write_graphs(model: DualEncoder, folder: Path) -> None:
+    """Writes both graphs in float32."""
+    assert model.vision is not None
+    text = text_encoder(model)
     size = model.vision.image_size
     write_graph(
         VisionModel(model).eval(),
@@ -78,7 +96,7 @@ def write_graphs(model: DualEncoder, folder: Path) -> None:
     ids = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]])
     axes = {0: "batch", 1: "tokens"}
     write_graph(
-        TextModel(model, model.text).eval(),
+        TextModel(model, text).eval(),
         {"input_ids": ids, "attention_mask": (ids > 0).long()},
         ["text_embeds"],
         {"input_ids": axes, "attention_mask": axes},

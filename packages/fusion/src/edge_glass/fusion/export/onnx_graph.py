@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 BLOCK = 32  # weights that share a scale
+LONGEST_CAUSE = 300  # letters of torch's own message that are repeated
 OPSET = 18  # read by ONNX Runtime 1.14 and newer, and by onnxruntime-web
 Dynamic = Mapping[str, Mapping[int, str]]
 
@@ -40,6 +41,9 @@ def write_graph(
         outputs: names of what `forward` returns.
         dynamic: by name of an input, the axes whose sizes may differ, with a name for each.
         path: of the new file.
+
+    Raises:
+        ValueError: if the module does what a graph can't express.
     """
     axes_of = {
         name if isinstance(value, Tensor) else f"{name}{number}": dynamic.get(name, {})
@@ -51,18 +55,26 @@ def write_graph(
     for name, value in inputs.items():
         axes = dict.fromkeys(dynamic.get(name, {}), automatic)
         shapes.append(axes if isinstance(value, Tensor) else [axes for _ in value])
-    with torch.no_grad(), _quiet():
-        program = torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            input_names=list(axes_of),
-            output_names=list(outputs),
-            dynamic_shapes=tuple(shapes),
-            opset_version=OPSET,
-            dynamo=True,
-            optimize=True,
-            verbose=False,
-        )
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                input_names=list(axes_of),
+                output_names=list(outputs),
+                dynamic_shapes=tuple(shapes),
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        cause = error.__cause__ or error  # the exporter's own message is a page of advice
+        found = " ".join(f"{type(cause).__name__}: {cause}".split())[:LONGEST_CAUSE]
+        raise ValueError(
+            f"torch can't write {path.stem} as an ONNX graph ({found}): train with different "
+            "components, or set EDGE_GLASS_TRACEBACK=1 to see where"
+        ) from error
     assert program is not None  # None only for a graph that torch writes itself
     graph = program.model_proto
     _name_axes(graph, axes_of)

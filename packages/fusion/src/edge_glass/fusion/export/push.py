@@ -11,8 +11,12 @@ from edge_glass.encoders.hub import check_hub_id, publish_folder
 from edge_glass.fusion.export.model_card import frozen_parts, model_card
 from edge_glass.fusion.vlm_config import FORMAT
 
+# `amlr` is Apple's licence for research, such as that of MobileCLIP; the Academic Free License
+# allows all use.
 FORBIDDEN = re.compile(
-    r"research|academic|evaluation only|non[-_ ]?commercial|no commercial|\bnc\b", re.IGNORECASE
+    r"research|academic(?!.free)|evaluation only|non[-_ ]?commercial|no commercial"
+    r"|(?<![a-z])(nc|amlr)(?![a-z])",
+    re.IGNORECASE,
 )
 # Models whose licence is for research only, also if the options name no licence.
 RESEARCH_ONLY = re.compile(r"qwen/qwen2\.5-(coder-|omni-|vl-)?3b(-.*)?", re.IGNORECASE)
@@ -69,8 +73,8 @@ def push_model(
         if licence and FORBIDDEN.search(str(licence)):
             raise ValueError(
                 f"the {part} {options.get('model')} has the licence {licence!r}, which forbids "
-                "publishing a model made of it: train with a different one, such as qwen2_5_7b "
-                "(Apache-2.0)"
+                "publishing a model made of it: train with a different one"
+                + (", such as qwen2_5_7b (Apache-2.0)" if part == "decoder" else "")
             )
         source = str(options.get("model") or options.get("weights") or "")
         if source and (source.startswith((".", "/", "~")) or Path(source).exists()):
