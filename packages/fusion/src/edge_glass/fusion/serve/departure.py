@@ -33,7 +33,7 @@ async def unless_left(request: Request, work: Awaitable[ResultT]) -> ResultT:
             each.cancel()
 
 
-class WorkResponse(StreamingResponse):
+class WorkResponse(StreamingResponse):  # type: ignore[misc] # an extra, see pyproject.toml
     """A response that is streamed while work goes on, which ends when the client leaves.
 
     Starlette stops sending, but leaves the generators to the garbage collector.
