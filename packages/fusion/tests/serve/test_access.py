@@ -65,24 +65,10 @@ def test_a_token_is_required_for_all_but_health(
         paths = ("/v1/models", "/metrics", "/v1/chat/completions", "/v1/embeddings", "/nothing")
         for path in paths:
             assert send(server, "GET", path)[0] == 401
-        for path in (
-            "//health",
-            "/health/",
-            "/health%2f",
-            "/%2fhealth",
-            "/page/../metrics",
-            "/page/",
-        ):
+        for path in ("//health", "/health/", "/health%2f", "/%2fhealth", "/page/../metrics"):
             assert send(server, "GET", path)[0] == 401
-        for sent in (
-            f"bearer{TOKEN}",
-            TOKEN,
-            f"Bearer {TOKEN} ",
-            f"Bearer {TOKEN},",
-            "Bearer \xe9",
-        ):
-            status, _ = send(server, "GET", "/metrics", headers={"Authorization": sent})
-            assert status == (401 if sent.strip() != f"Bearer {TOKEN}" else 200)
+        for sent in (f"bearer{TOKEN}", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN},", "Bearer \xe9"):
+            assert send(server, "GET", "/metrics", headers={"Authorization": sent})[0] == 401
         assert send(server, "GET", "/health")[0] == 200
         # a name of the network is fine if there is a token
         assert send(server, "GET", "/health", headers={"Host": "box.lan"})[0] == 200
