@@ -128,6 +128,19 @@ def test_tensors_without_a_place_and_pickle_are_refused(mobileclip: Path, tmp_pa
         TimmVisionConfig(model=str(folder)).build()
 
 
+def test_a_pickle_that_config_json_names_is_not_read(mobileclip: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(mobileclip, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    config["model_args"] = {**FASTVIT, "checkpoint_path": str(tmp_path / "nowhere.pth")}
+    (folder / "config.json").write_text(json.dumps(config))
+    pixels = noise(64)
+    changed, kept = (
+        TimmVisionConfig(model=str(each), image_size=64).build()(pixels)
+        for each in (folder, mobileclip)
+    )
+    assert torch.equal(changed, kept)
+
+
 def test_a_hub_id_needs_licence_and_commit() -> None:
     with pytest.raises(ValueError, match="license of owner/name is missing; copy it from"):
         TimmVisionConfig(model="owner/name").check_chosen()

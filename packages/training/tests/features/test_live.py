@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,11 @@ import torch
 import yaml
 
 from edge_glass.encoders.files import DataError
+from edge_glass.training.align.image_features import LiveTrainingFeatures
+from edge_glass.training.engine.order import step_batch
+from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import vision_features
+from edge_glass.training.features.captions import caption_rows
 from edge_glass.training.features.live import LiveFeatures
 from edge_glass.training.features.read_ahead import read_ahead
 from edge_glass.training.params import load_params
@@ -81,6 +87,25 @@ def test_batches_of_two_sources_come_in_order(live: LiveFeatures, num_workers: i
         np.testing.assert_array_equal(features.numpy(), np.stack(parts).astype(np.float32))
 
 
+def test_microbatches_of_the_same_image_get_its_features(live: LiveFeatures) -> None:
+    """Pairs of one image, in microbatches of one pair, embedded twice each."""
+    rows = caption_rows("train", Path("artifacts/prepared"))
+    rows = dataclasses.replace(rows, images=torch.arange(len(rows.images)) // 3)
+    config = dataclasses.replace(
+        load_params(Path("params.yaml")).align, batch_size=8, num_microbatches=8, steps=4
+    )
+    planned = partial(align.own_images, config, rows, 0, Processes())
+    features, repeated = LiveTrainingFeatures(live, planned, 0), 0
+    for step in range(config.steps):
+        batch = step_batch(len(rows.images), config.batch_size, seed=0, step=step)
+        repeated += len(batch) - len(rows.images[batch].unique())
+        for number in (*range(8), *range(8)):
+            wanted = rows.images[batch[number : number + 1]]
+            expected = live[wanted.numpy()].astype(np.float32)
+            np.testing.assert_array_equal(features.at(wanted, step=step).numpy(), expected)
+    assert repeated > 0
+
+
 def test_features_that_do_not_fit_name_the_image(
     live: LiveFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +126,16 @@ def test_an_image_that_cannot_be_read_is_named(live: LiveFeatures, num_workers: 
     with pytest.raises(DataError, match=r"^\S*train\.images\.parquet, row 9: .* Pillow") as caught:
         list(read_ahead([features], [[1], [2, 9]], num_workers))
     assert "Traceback" not in str(caught.value)
+
+
+def test_captions_that_were_prepared_later_are_one_line(encoded: Path) -> None:
+    path = encoded / "artifacts/prepared/captions/train.rows.parquet"
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("caption")
+    captions = pa.array(["a new one", *table["caption"].to_pylist()[1:]])
+    pq.write_table(table.set_column(place, "caption", captions), path)
+    with pytest.raises(DataError, match=r"no features of the caption 'a new one', .*dvc repro enc"):
+        caption_rows("train", encoded / "artifacts/prepared")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"encoder": 3}', '{"encoder": {"name": 1}}'])

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from edge_glass.training.loop.guarantee import NONE, UP_TO_R1, UP_TO_R3, UP_TO_R4, proven_level
+from edge_glass.training.loop.guarantee import (
+    NONE,
+    UP_TO_R1,
+    UP_TO_R3,
+    UP_TO_R4,
+    WITH_LIVE,
+    proven_level,
+)
 from edge_glass.training.params import parse_params
 
 QWEN = {
@@ -26,6 +33,7 @@ AUGMENTED = {"augmentation": {"min_area": 0.8, "brightness": 0.2}}
         ({"reproducibility": "portable", "augmentation": True}, UP_TO_R3, UP_TO_R4),
         ({"reproducibility": "portable", "launch": "ddp"}, UP_TO_R4, NONE),
         ({"reproducibility": "portable", "device": "cuda"}, NONE, NONE),
+        ({"reproducibility": "portable", "features": "live"}, WITH_LIVE, WITH_LIVE),
         ({"reproducibility": "portable", "quantization": "none"}, UP_TO_R4, UP_TO_R4),
         ({"reproducibility": "portable", "quantization": "4bit"}, UP_TO_R4, UP_TO_R1),
         ({"reproducibility": "portable", "quantization": "8bit"}, UP_TO_R4, NONE),

@@ -39,6 +39,14 @@ from edge_glass.encoders.towers.weight_files import check_tensors_placed, refuse
 
 OPTION = "vision_encoders.timm_vision"
 WEIGHTS = "model.safetensors"
+# Arguments of `timm.create_model` that would download weights, or read a pickle file.
+NOT_LOADED = {
+    "pretrained": False,
+    "pretrained_cfg": None,
+    "pretrained_cfg_overlay": None,
+    "checkpoint_path": None,
+    "num_classes": 0,
+}
 FILTERS = ("bicubic", "bilinear", "lanczos")
 
 
@@ -203,10 +211,8 @@ def _create(config: Mapping[str, Any], model: str) -> tuple[nn.Module, dict[str,
         )
     values = table(config.get("pretrained_cfg", {}), model)
     with one_line(model), torch.random.fork_rng(devices=[]):
-        options = dict(config.get("model_args") or {})
-        network: nn.Module = timm.create_model(
-            name, **{**options, "pretrained": False, "num_classes": 0}
-        )
+        options = dict(config.get("model_args") or {}) | NOT_LOADED
+        network: nn.Module = timm.create_model(name, **options)
     return network.eval(), dict(values)
 
 

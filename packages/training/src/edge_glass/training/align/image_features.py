@@ -43,7 +43,8 @@ class LiveTrainingFeatures:
     """Images that are encoded when their step comes; workers decode them ahead.
 
     Args:
-        batches: the images of each microbatch of this process, from a step on.
+        batches: the images of each microbatch of this process, from a step on; in a step no two
+            are equal.
         num_workers: processes that decode; the bytes are the same.
     """
 

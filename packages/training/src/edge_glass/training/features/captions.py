@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from edge_glass.encoders.files import DataError
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.features.cache import prepared_rows, text_features
+from edge_glass.training.folders import FEATURES
 from edge_glass.training.runtime.canonical_caption import canonical_caption
 
 
@@ -69,15 +71,24 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
     groups, names, scored = group_rows([row["group"] for row in rows], captions)
     forms: dict[str, int] = {}
     text_numbers = [forms.setdefault(canonical_caption(text), len(forms)) for text in index]
-    texts = [
-        torch.tensor([index[text] for text in dict.fromkeys((row["caption"], *row["transcripts"]))])
-        for row in rows
-    ]
+    try:
+        texts = [
+            torch.tensor(
+                [index[text] for text in dict.fromkeys((row["caption"], *row["transcripts"]))]
+            )
+            for row in rows
+        ]
+        canonical = torch.tensor([index[row["canonical_caption"]] for row in rows])
+    except KeyError as error:
+        raise DataError(
+            f"{FEATURES}/captions/{split}: found no features of the caption "
+            f"{str(error.args[0])[:60]!r}, which `prepare` wrote: run `dvc repro encode` again"
+        ) from None
     return CaptionRows(
         images=torch.tensor([row["image"] for row in rows]),
         groups=torch.tensor(groups),
         texts=texts,
-        canonical=torch.tensor([index[row["canonical_caption"]] for row in rows]),
+        canonical=canonical,
         features=features,
         captions=captions,
         text_numbers=torch.tensor(text_numbers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
@@ -31,13 +32,15 @@ class Best:
     def update(self, score: float, state: RunState) -> None:
         """Adds the score of the state's step; of equal scores the later weights are kept.
 
-        An equal score is not a better one, so it does not delay an early stop.
+        An equal score is not a better one, so it does not delay an early stop. A loss that is not a
+        number is worse than any score.
         """
+        score = float("-inf") if math.isnan(score) else score
         best = state.notes.get("best_score", float("-inf"))
         if score > best:
             state.notes["scores_since_best"] = 0.0
         else:
-            state.notes["scores_since_best"] += 1
+            state.notes["scores_since_best"] = state.notes.get("scores_since_best", 0.0) + 1
         if score >= best:
             state.notes.update(best_score=score, best_step=float(state.step))
             copy_into(self.kept, self.tensors)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 UP_TO_R3 = "R0 to R3 (the same bytes again, on this model of CPU)"
 UP_TO_R4 = "R0 to R4 (the same bytes again, on any x86-64 CPU with AVX2)"
 UP_TO_R1 = "R0 and R1 (the same bytes again, in this number of processes on this model of CPU)"
+WITH_LIVE = "R0 and R2 (the bytes of cached features, on this model of CPU): features is live"
 NONE = "no level"
 
 
@@ -32,6 +33,8 @@ def proven_level(params: Params, stage: str) -> str:
         return f"{NONE}: no test holds the bytes of a decoder in 8 bit"
     if stage == "vlm_qa" and quantization == "4bit":
         return UP_TO_R1
+    if params.features == "live":
+        return WITH_LIVE
     if params.reproducibility == "native":
         return f"{UP_TO_R3}; reproducibility: portable gives R4"
     if stage == "align" and params.align.augmentation is not None:

@@ -235,12 +235,19 @@ def embed_microbatch(
 def own_images(
     config: AlignConfig, rows: CaptionRows, seed: int, processes: Processes, first: int
 ) -> Iterator[list[int]]:
-    """Yields the images of each microbatch of this process, from step `first` on."""
+    """Yields the images of each microbatch of this process, from step `first` on.
+
+    Of microbatches of a step with the same images, which several captions of an image can give,
+    only the first is there: `LiveTrainingFeatures` encodes them once.
+    """
     size = config.batch_size // config.num_microbatches
     for step in range(first, config.steps):
         batch = step_batch(len(rows.images), config.batch_size, seed=seed, step=step)
-        for number in processes.own_microbatches(config.num_microbatches):
-            yield rows.images[batch[number * size : (number + 1) * size]].tolist()
+        parts = (
+            tuple(rows.images[batch[number * size : (number + 1) * size]].tolist())
+            for number in processes.own_microbatches(config.num_microbatches)
+        )
+        yield from map(list, dict.fromkeys(parts))
 
 
 def open_image_features(
