@@ -49,11 +49,15 @@ def test_rescored_candidates_are_the_nearest(dim: int, precision: str, least: fl
     assert recall(rows[:3000], rows[3000:3030], dim, precision) >= least
 
 
-def test_products_are_exact_with_and_without_simsimd(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dim", [512, 4096])  # of the sample and of the paper's scale
+def test_products_are_exact_with_and_without_simsimd(
+    dim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draws = np.random.default_rng(0)
-    codes = draws.integers(-127, 128, (5000, 1024), dtype=np.int8)
-    target = draws.integers(-127, 128, 1024, dtype=np.int8)
+    codes = draws.integers(-127, 128, (5000, dim), dtype=np.int8)
+    target = draws.integers(-127, 128, dim, dtype=np.int8)
     codes[0], target[:] = 127, 127  # the largest sum
+    codes[1], codes[1, 0] = 127, 126  # odd, so float32 would round it at 4,096 dims
     expected = codes.astype(np.int64) @ target.astype(np.int64)
     assert np.array_equal(int8_products(codes, target), expected)
     monkeypatch.setitem(__import__("sys").modules, "simsimd", None)

@@ -77,15 +77,16 @@ def int8_products(codes: NDArray[np.int8], target: NDArray[np.int8]) -> NDArray[
     """Returns the products of int8 codes (n, dim) and a target (dim,): exact whole numbers.
 
     simsimd, if it is installed, multiplies in int8. Otherwise blocks are converted to float32,
-    which is exact too: sums stay below 2**24 up to 1,040 dims.
+    which is exact too as long as no sum can reach 2**24, or else to float64.
     """
+    dtype = np.float32 if 128 * 128 * codes.shape[1] < 2**24 else np.float64
     if not len(codes):
-        return np.empty(0, np.float32)
+        return np.empty(0, dtype)
     try:
         import simsimd
     except ImportError:
-        found = np.empty(len(codes), np.float32)
-        right, buffer = target.astype(np.float32), np.empty((_BLOCK, codes.shape[1]), np.float32)
+        found = np.empty(len(codes), dtype)
+        right, buffer = target.astype(dtype), np.empty((_BLOCK, codes.shape[1]), dtype)
         for start in range(0, len(codes), _BLOCK):
             block = codes[start : start + _BLOCK]
             np.copyto(buffer[: len(block)], block)

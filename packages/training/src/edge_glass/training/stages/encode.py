@@ -54,11 +54,11 @@ def run(params: Params, executor: Executor | None = None) -> None:
     }
     sizes = {kind: size for kind, size in sizes.items() if read_note(PREPARED / kind) is None}
     images = {subset: planner.images(subset, size) for subset, size in sizes.items()}
+    is_live = params.features == "live"
     for subset, plan in images.items():
-        announce(subset, plan, live=params.features == "live")
+        announce(subset, plan, live=is_live)
     caption_splits = images["captions"].splits if "captions" in images else []
     texts = {split: write_texts(planner.features, split) for split in caption_splits}
-    is_live = params.features == "live"
     arrays = [] if is_live else [array for plan in images.values() for array in plan.arrays]
     arrays += [planner.texts(split, len(distinct)) for split, distinct in texts.items()]
 
