@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 
 # IPv4 inside IPv6: a translator on the route delivers these to the IPv4 address
-NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# all other public IPv6 addresses; the rest is local, reserved or of a former use, such as fec0::/10
+GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 class AddressError(ValueError):
@@ -24,15 +26,16 @@ def check_public(address: str) -> None:
         raise AddressError(f"{address!r} is not an IP address") from None
     checked: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = [parsed]
     if isinstance(parsed, ipaddress.IPv6Address):
-        teredo = parsed.teredo or ()
-        checked += [inner for inner in (parsed.ipv4_mapped, parsed.sixtofour, *teredo) if inner]
-        if any(parsed in network for network in NAT64):
-            checked.append(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF))
-        if parsed.ipv4_mapped is not None:
-            # check only the inner IPv4: the IPv6 wrapper always counts as reserved
-            checked = checked[1:]
+        if parsed in NAT64:
+            checked = [ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)]
+        elif parsed.ipv4_mapped is not None:
+            checked = [parsed.ipv4_mapped]
+        else:
+            teredo = parsed.teredo or ()
+            checked += [inner for inner in (parsed.sixtofour, *teredo) if inner]
     for ip in checked:
-        if not ip.is_global or ip.is_multicast:
+        is_unicast = ip.version == 4 or ip in GLOBAL_UNICAST
+        if not ip.is_global or ip.is_multicast or not is_unicast:
             raise AddressError(
                 f"{address} is not a public address (private, loopback, link-local or reserved)"
             )
