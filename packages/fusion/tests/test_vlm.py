@@ -137,6 +137,7 @@ def noise(number: int) -> list[Image.Image]:
     return [Image.fromarray(each.numpy()) for each in pixels]
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_the_folder_answers_about_images_in_a_new_process(vlm_folder: Path, tmp_path: Path) -> None:
     # The folder alone: a different place, a new process, nothing of this one.
     copy = shutil.copytree(vlm_folder, tmp_path / "elsewhere")

@@ -73,6 +73,7 @@ def test_a_traceback_is_there_for_the_asking() -> None:
     assert done.stderr.strip().endswith("give the path of an image file")
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_chat_in_a_pipe_prints_the_answers_that_ask_gives(vlm_folder: Path, tmp_path: Path) -> None:
     image = tmp_path / "scene.png"
     Image.linear_gradient("L").resize((60, 40)).save(image)
@@ -91,6 +92,7 @@ def test_chat_in_a_pipe_prints_the_answers_that_ask_gives(vlm_folder: Path, tmp_
     assert failed.stderr.startswith("edge-glass: nowhere.png: no such image")
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_ask_passes_its_sampling_options_on(vlm_folder: Path, tmp_path: Path) -> None:
     image = tmp_path / "scene.png"
     Image.linear_gradient("L").resize((60, 40)).save(image)

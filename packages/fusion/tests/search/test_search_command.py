@@ -13,6 +13,7 @@ import pytest
 from edge_glass.fusion.search.query import search_folder
 
 
+@pytest.mark.slow  # starts processes that import torch
 def test_the_command(image_folder: Path, dual_folder: Path, tmp_path: Path) -> None:
     (image_folder / "page.png").write_text("<html>")
     code = "from edge_glass.fusion.app.cli import main; main()"

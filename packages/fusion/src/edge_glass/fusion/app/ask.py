@@ -109,7 +109,7 @@ class Chat:
         if command == "/image":
             if not rest.strip():
                 raise ValueError("/image needs a file: /image FILE")
-            # Path.expanduser would fail for ~name if there is no such user
+            # unlike Path.expanduser, this leaves ~name as it is if no such user exists
             path = Path(os.path.expanduser(rest.strip()))  # noqa: PTH111
             self.features = self.model.encode([read_image(path)])
         self.history.clear()

@@ -66,7 +66,7 @@ def _reason(error: Exception) -> str:
 
 
 def _request(url: str, max_bytes: int, end: float) -> tuple[bytes, str | None]:
-    """Requests one URL; returns its body, or where it redirects to."""
+    """Requests one URL; returns its body, or the URL that it redirects to."""
     parts = urlsplit(url)
     with _connect(parts) as stream, _until(end, stream):
         connection = _http(parts, stream)
