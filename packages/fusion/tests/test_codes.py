@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -60,8 +63,23 @@ def test_products_are_exact_with_and_without_simsimd(
     codes[1], codes[1, 0] = 127, 126  # odd, so float32 would round it at 4,096 dims
     expected = codes.astype(np.int64) @ target.astype(np.int64)
     assert np.array_equal(int8_products(codes, target), expected)
-    monkeypatch.setitem(__import__("sys").modules, "simsimd", None)
-    assert np.array_equal(module.int8_products(codes, target), expected)
+    monkeypatch.setattr(module, "_working_simsimd", lambda: None)
+    assert np.array_equal(int8_products(codes, target), expected)
+
+
+@pytest.mark.parametrize("first", ["usearch.index", "faiss", "numkong", "simsimd"])
+def test_products_do_not_depend_on_what_is_loaded_first(first: str) -> None:
+    pytest.importorskip(first.partition(".")[0])
+    code = f"""
+import {first}
+import numpy as np
+from edge_glass.fusion.codes import int8_products
+codes = np.arange(-64, 64, dtype=np.int8).reshape(2, 64)
+print(int8_products(codes, codes[0]).astype(int).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    codes = np.arange(-64, 64).reshape(2, 64)
+    assert done.stdout.strip() == str((codes @ codes[0]).tolist())
 
 
 @pytest.mark.parametrize("dim", [64, 20, 8, 1])

@@ -6,6 +6,7 @@ codes of 64 numbers in int8 take 64 bytes instead of 2,048.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -82,18 +83,35 @@ def int8_products(codes: NDArray[np.int8], target: NDArray[np.int8]) -> NDArray[
     dtype = np.float32 if 128 * 128 * codes.shape[1] < 2**24 else np.float64
     if not len(codes):
         return np.empty(0, dtype)
+    if (simsimd := _working_simsimd()) is not None:
+        products: NDArray[Any] = np.asarray(simsimd.cdist(target[None], codes, "dot"))[0]
+        return products
+    found = np.empty(len(codes), dtype)
+    right, buffer = target.astype(dtype), np.empty((_BLOCK, codes.shape[1]), dtype)
+    for start in range(0, len(codes), _BLOCK):
+        block = codes[start : start + _BLOCK]
+        np.copyto(buffer[: len(block)], block)
+        np.dot(buffer[: len(block)], right, out=found[start : start + _BLOCK])
+    return found
+
+
+@cache
+def _working_simsimd() -> Any | None:
+    """Returns simsimd, or None if it is missing or does not work in this process.
+
+    usearch 2.26 has functions of the same names. If it is loaded first, simsimd finds those, and
+    then no longer recognises int8.
+    """
     try:
         import simsimd
     except ImportError:
-        found = np.empty(len(codes), dtype)
-        right, buffer = target.astype(dtype), np.empty((_BLOCK, codes.shape[1]), dtype)
-        for start in range(0, len(codes), _BLOCK):
-            block = codes[start : start + _BLOCK]
-            np.copyto(buffer[: len(block)], block)
-            np.dot(buffer[: len(block)], right, out=found[start : start + _BLOCK])
-        return found
-    products: NDArray[Any] = np.asarray(simsimd.cdist(target[None], codes, "dot"))[0]
-    return products
+        return None
+    probe = np.arange(-64, 64, dtype=np.int8)[None]
+    try:
+        found = np.asarray(simsimd.cdist(probe, probe, "dot"))
+    except TypeError:
+        return None
+    return simsimd if found.item() == np.square(probe, dtype=np.int64).sum() else None
 
 
 def _hamming(codes: NDArray[Any], target: NDArray[Any]) -> NDArray[np.int64]:
