@@ -42,8 +42,8 @@ from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.loading import question_loader, with_live_features
 from edge_glass.training.vlm_qa.mixture import Mixture
-from edge_glass.training.vlm_qa.packing import PackedQuestions
 from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions
 from edge_glass.training.vlm_qa.training_data import read_training_data
 from edge_glass.training.vlm_qa.validation import (
     deciding_score,
@@ -96,7 +96,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # data: the questions of each image packed in one row, and the plan of all batches
     index = read_index()
-    data = read_training_data(params, index)
+    data = read_training_data(params, index, processes)
     tokenizer, samples, captions_first = data.tokenizer, data.samples, config.caption_steps
     plan = BatchPlan(
         samples, config.batch_size, config.num_microbatches, seed,

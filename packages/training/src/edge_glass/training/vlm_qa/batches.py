@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import Features, gather
 from edge_glass.training.vlm_qa.mixture import Mixture
-from edge_glass.training.vlm_qa.packing import PackedQuestions, bucketed_batches, collate_questions
+from edge_glass.training.vlm_qa.packing import bucketed_batches, collate_questions
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions, TokenArrays
 
 
 class BatchPlan:
@@ -29,7 +29,7 @@ class BatchPlan:
 
     def __init__(
         self,
-        samples: Sequence[PackedQuestions],
+        samples: TokenArrays,
         batch_size: int,
         num_microbatches: int,
         seed: int,
@@ -37,8 +37,8 @@ class BatchPlan:
         mixture: Mixture | None = None,
         first: tuple[int, Mixture] | None = None,
     ) -> None:
-        self.lengths = [len(sample.input_ids) for sample in samples]
-        self.labelled = [sum(x != IGNORED for x in sample.labels) for sample in samples]
+        self.lengths: list[int] = samples.lengths.tolist()
+        self.labelled: list[int] = samples.labelled.tolist()
         self.batch_size, self.num_microbatches, self.seed = batch_size, num_microbatches, seed
         self.microbatch_size = batch_size // num_microbatches
         self._mixture = mixture or Mixture([len(samples)], [1.0], seed)
@@ -100,9 +100,7 @@ class QuestionSet(Dataset[PackedQuestions]):
         features: (M, P, D) of the images, memory-mapped; None leaves them out of a batch.
     """
 
-    def __init__(
-        self, samples: Sequence[PackedQuestions], features: Features | None, pad_token_id: int
-    ) -> None:
+    def __init__(self, samples: TokenArrays, features: Features | None, pad_token_id: int) -> None:
         self.samples, self.features, self.pad_token_id = samples, features, pad_token_id
 
     def __len__(self) -> int:

@@ -26,7 +26,8 @@ from edge_glass.training.evaluation.answers.scores import exact_match
 from edge_glass.training.features.cache import Features, gather, prepared_rows, vision_features
 from edge_glass.training.runtime.split_names import validation_splits
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
-from edge_glass.training.vlm_qa.packing import PackedQuestions, collate_questions
+from edge_glass.training.vlm_qa.packing import collate_questions
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions
 
 BATCH = 64  # questions; fixed, so that any number of processes computes the same scores
 LOSS_BATCH = 8  # questions with sentences as answers, whose logits need memory
