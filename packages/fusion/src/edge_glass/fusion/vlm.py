@@ -226,7 +226,7 @@ class VisionLanguageModel(nn.Module):
             if number and image is images[number - 1]:
                 rows.append(rows[-1])
             else:
-                rows.append(encoder(encoder.preprocess([image]).to(self.device)))
+                rows.append(encoder.encode(encoder.preprocess([image])))
         return torch.cat(rows)
 
     def add_vision_encoder(self) -> None:

@@ -149,6 +149,7 @@ class Planner:
                 first=number * rows_per_shard,
                 shape=(rows, *shape[1:]),
                 batch_size=config.batch_size,
+                num_workers=config.num_workers,
                 dtype=config.dtype if kind == "vision" else "float32",
                 path=folder / f"{kind}-{number:05d}.npy",
                 entry=entries / f"{kind}-{number:05d}.json",

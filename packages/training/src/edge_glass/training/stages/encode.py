@@ -29,7 +29,7 @@ from edge_glass.training.features.live import LiveConfig
 from edge_glass.training.features.plan import ArrayPlan, ImagePlan, Planner, finished_shard
 from edge_glass.training.features.shards import check_size, shard_bytes
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
-from edge_glass.training.runtime.executor import SerialExecutor, is_serial
+from edge_glass.training.runtime.executor import SerialExecutor, is_serial, ordered_map
 from edge_glass.training.runtime.fingerprint import fingerprint
 from edge_glass.training.runtime.nothing_to_do import read_note
 from edge_glass.training.runtime.progress import progress, say
@@ -179,7 +179,7 @@ def check_room(work: Path, needed: int) -> None:
 
 def encode_shards(tasks: list[ShardTask], executor: Executor) -> None:
     """Runs the tasks; in this process each shard shows its own progress bar."""
-    results = executor.map(encode_shard, tasks)
+    results = ordered_map(encode_shard, tasks, executor)
     if not is_serial(executor):
         results = progress(results, "encode", total=len(tasks))
     for task, entry in zip(tasks, results, strict=True):
