@@ -10,7 +10,12 @@ from torch.utils.data import Dataset, Sampler
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import Features, gather
 from edge_glass.training.vlm_qa.mixture import Mixture
-from edge_glass.training.vlm_qa.packing import bucketed_batches, collate_questions
+from edge_glass.training.vlm_qa.packing import (
+    NO_PADDING,
+    Padding,
+    bucketed_batches,
+    collate_questions,
+)
 from edge_glass.training.vlm_qa.token_arrays import PackedQuestions, TokenArrays
 
 
@@ -84,11 +89,11 @@ class BatchPlan:
         """Returns the number of tokens of the batch without padding."""
         return sum(self.lengths[sample] for sample in self.batch(step))
 
-    def num_padded(self, step: int) -> int:
+    def num_padded(self, step: int, padding: Padding = NO_PADDING) -> int:
         """Returns the number of tokens of the batch with padding."""
         return sum(
             self.microbatch_size
-            * max(self.lengths[sample] for sample in self.microbatch(step, microbatch))
+            * padding.length(max(self.lengths[each] for each in self.microbatch(step, microbatch)))
             for microbatch in range(self.num_microbatches)
         )
 
@@ -100,8 +105,15 @@ class QuestionSet(Dataset[PackedQuestions]):
         features: (M, P, D) of the images, memory-mapped; None leaves them out of a batch.
     """
 
-    def __init__(self, samples: TokenArrays, features: Features | None, pad_token_id: int) -> None:
-        self.samples, self.features, self.pad_token_id = samples, features, pad_token_id
+    def __init__(
+        self,
+        samples: TokenArrays,
+        features: Features | None,
+        pad_token_id: int,
+        padding: Padding = NO_PADDING,
+    ) -> None:
+        self.samples, self.features = samples, features
+        self.pad_token_id, self.padding = pad_token_id, padding
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -111,7 +123,7 @@ class QuestionSet(Dataset[PackedQuestions]):
 
     def collate(self, samples: Sequence[PackedQuestions]) -> dict[str, Tensor]:
         """Returns the arguments of the model: features (n, P, D), the others (n, T)."""
-        batch = collate_questions(samples, self.pad_token_id)
+        batch = collate_questions(samples, self.pad_token_id, self.padding)
         arguments = {
             "input_ids": batch.input_ids,
             "segment_ids": batch.segment_ids,

@@ -106,9 +106,37 @@ def _packed(image: int, examples: list[Example]) -> PackedQuestions:
     )
 
 
-def collate_questions(samples: Sequence[PackedQuestions], pad_token_id: int) -> QuestionBatch:
-    """Pads a batch on the right to its longest row."""
-    length = max(len(sample.input_ids) for sample in samples)
+@dataclass(frozen=True, kw_only=True)
+class Padding:
+    """To which lengths rows are padded.
+
+    Attributes:
+        multiple: of which prefix and text together have a length. Kernels of a GPU are fast for
+            few, even lengths. On a CPU more padding only costs time.
+        prefix_length: visual positions in front of the text.
+    """
+
+    multiple: int = 1
+    prefix_length: int = 0
+
+    @classmethod
+    def on(cls, device: torch.device, prefix_length: int) -> Padding:
+        """Returns the padding for a device."""
+        return cls(multiple=1 if device.type == "cpu" else 64, prefix_length=prefix_length)
+
+    def length(self, longest: int) -> int:
+        """Returns the length of rows, without the prefix, of which the longest has so many."""
+        return longest + -(self.prefix_length + longest) % self.multiple
+
+
+NO_PADDING = Padding()
+
+
+def collate_questions(
+    samples: Sequence[PackedQuestions], pad_token_id: int, padding: Padding = NO_PADDING
+) -> QuestionBatch:
+    """Pads a batch on the right to its longest row, or to the next length of `padding`."""
+    length = padding.length(max(len(sample.input_ids) for sample in samples))
 
     def padded(values: tuple[int, ...], fill: int) -> list[int]:
         return [*values, *[fill] * (length - len(values))]
