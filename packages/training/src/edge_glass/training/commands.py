@@ -86,8 +86,10 @@ def align(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Train pooling and Matryoshka heads on cached features.
 
     Example: edge-glass align
+
+    On GPUs (device: cuda) it starts as many processes as `launch` names and its microbatches allow.
     """
-    _run("align", params)
+    _run("align", params, before_lock=_start_align_processes)
 
 
 def evaluate_align(params: ParamsOption = DEFAULT_PARAMS) -> None:
@@ -236,7 +238,16 @@ def _run(
 def _start_processes(parsed: Params) -> None:
     from edge_glass.training.vlm_qa.torchrun import start_processes
 
-    start_processes(parsed.launch, parsed.num_threads)
+    start_processes(parsed.launch.config.num_processes, parsed.num_threads)
+
+
+def _start_align_processes(parsed: Params) -> None:
+    from edge_glass.training.vlm_qa.torchrun import sharing_processes, start_processes
+
+    if parsed.device == "cuda":  # on a CPU one process has all cores
+        wanted = parsed.launch.config.num_processes
+        number = sharing_processes(wanted, parsed.align.num_microbatches)
+        start_processes(number, parsed.num_threads)
 
 
 def _parse(raw: Mapping[str, Any], where: str) -> Params:

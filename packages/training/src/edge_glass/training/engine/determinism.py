@@ -26,7 +26,7 @@ PORTABLE_ENVIRONMENT = {
 # `encode` runs convolutions in oneDNN, so its instruction set is pinned too. The stages that train
 # use oneDNN only in `portable_matmul`, whose bits are the same and which is faster without the pin.
 # A notebook has no stage, and reads live features if the project has them.
-STAGE_ENVIRONMENT = dict.fromkeys(("encode", ""), {"ONEDNN_MAX_CPU_ISA": "AVX2"})
+STAGE_ENVIRONMENT = {stage: {"ONEDNN_MAX_CPU_ISA": "AVX2"} for stage in ("encode", "")}
 RESTARTED = "EDGE_GLASS_RESTARTED"  # set in a command that has restarted itself
 
 
