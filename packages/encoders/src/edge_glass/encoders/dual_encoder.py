@@ -124,8 +124,8 @@ class DualEncoder(nn.Module):
         parts = []
         with _evaluating(self):
             for chunk in _chunks(images, size):
-                pixels = _filled(self.vision.preprocess(chunk), size).to(device)
-                embeddings = self.image_embeddings(self.vision(pixels)).cpu()
+                pixels = _filled(self.vision.preprocess(chunk), size)
+                embeddings = self.image_embeddings(self.vision.encode(pixels)).cpu()
                 parts.append(truncate(embeddings, truncate_dim)[: len(chunk)])
         return torch.cat(parts) if parts else self._no_embeddings(truncate_dim)
 
@@ -142,8 +142,8 @@ class DualEncoder(nn.Module):
         if self.vision is None:
             raise RuntimeError(_without("vision", "image_attention"))
         with _evaluating(self):
-            pixels = self.vision.preprocess([image]).to(self.logit_scale.device)
-            weights = self.pooling.attention_weights(self.vision(pixels))
+            pixels = self.vision.preprocess([image])
+            weights = self.pooling.attention_weights(self.vision.encode(pixels))
         return None if weights is None else weights[0].cpu()
 
     @torch.no_grad()

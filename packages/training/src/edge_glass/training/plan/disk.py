@@ -53,6 +53,9 @@ def feature_bytes(params: Params, index: FeatureIndex, work: Workload) -> int:
     """Returns the size of the feature cache: images x patches x width, and a vector per text."""
     config, numbers = params.encode, {"captions": work.captions, "questions": work.questions}
     total = 0
+    if len(set(index.image_sizes.values())) == 1:
+        # captions and questions share features; for PixMo most questions are about such images
+        numbers["questions"] = max(0, work.questions - work.captions)
     if params.features == "cache":
         for kind, number in numbers.items():
             shape = (math.prod(index.grids[kind]), index.vision_width)

@@ -73,8 +73,13 @@ class EmptyDecoder:
         changed = {} if self.num_layers is None else {"num_hidden_layers": self.num_layers}
         return {**own, **changed}
 
-    def build(self, tokenizer: Any) -> Decoder:
-        """Returns the decoder; its adapters are those of the real one."""
+    def build(self, tokenizer: Any, device: torch.device | None = None) -> Decoder:
+        """Returns the decoder on the meta device; its adapters are those of the real one."""
+        del device
+        with torch.device("meta"):
+            return self._build(tokenizer)
+
+    def _build(self, tokenizer: Any) -> Decoder:
         config = self.config
         if isinstance(config, TinyRecursiveConfig):
             return config.build(tokenizer)

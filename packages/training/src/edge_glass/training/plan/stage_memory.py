@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -34,7 +35,8 @@ from edge_glass.training.plan.networks import EmptyDecoder, Vocabulary, empty_te
 from edge_glass.training.plan.workload import TEXTS_PER_IMAGE, Workload
 from edge_glass.training.stages import align, vlm_qa
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
-from edge_glass.training.vlm_qa.validation import BATCH
+from edge_glass.training.vlm_qa.packing import Padding
+from edge_glass.training.vlm_qa.reports import visual_length
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -44,7 +46,6 @@ LEARNED = 0.5  # share of a row's text that is answers; an assumption
 QUESTION = 64  # tokens of a question in evaluation; an assumption
 HELD_OUT = 0.3  # share of the questions in splits that are not trained on
 ADAM, BEST = 2, 1  # numbers per trained weight; `Run` keeps the best weights always
-MOST_LAYERS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def encode_need(params: Params, index: FeatureIndex, work: Workload) -> Need:
     for kind, number in numbers.items():
         side = index.image_sizes[kind]
         encoder = empty_vision(params.vision_encoder, side, config.pool)
-        with counted(encoder) as count, torch.no_grad():
+        with counted(encoder) as count, torch.no_grad(), _autocast(_on_gpu(params)):
             weights.append(count.now)
             encoder(torch.empty(config.batch_size, 3, side, side))
         extra.append(count.peak - weights[-1])
@@ -133,6 +134,9 @@ def align_need(params: Params, index: FeatureIndex, work: Workload) -> Need:
     gradients = (2 + math.log2(config.num_microbatches)) * trained
     # the loss compares a microbatch with the whole batch: logits, their exponentials and gradients
     logits = 6 * 4 * size * config.batch_size * len(config.matryoshka_dims)
+    if config.gradient_cache:  # the features of a batch stay on the device
+        patches = config.batch_size * math.prod(index.grids["captions"])
+        gradients += patches * index.vision_width * np.dtype(params.encode.dtype).itemsize
     rest = weights + (ADAM + BEST) * trained
     return Need(
         rest=rest,
@@ -165,7 +169,8 @@ def training_need(params: Params, index: FeatureIndex, work: Workload) -> Need:
     need = _by_layers(params, lambda layers: _training(params, index, work, layers))
     if not config.validation_steps:
         return need
-    answers = _by_layers(params, lambda layers: _answering(params, index, work, layers, BATCH))
+    batch = config.answers_at_once
+    answers = _by_layers(params, lambda layers: _answering(params, index, work, layers, batch))
     kept = answers.peak + need.rest - answers.rest
     return need if kept <= need.peak else replace(need, peak=kept, at="validation")
 
@@ -181,20 +186,22 @@ def evaluation_need(params: Params, index: FeatureIndex, work: Workload) -> Need
 def _by_layers(params: Params, need_of: Callable[[int | None], Need]) -> Need:
     """Returns the need of a decoder of many equal layers from those of two and of three.
 
-    Each further layer adds the same weights, activations and work, so that this is exact.
+    Each further layer adds the same weights, activations and work, so that this is exact. If each
+    n-th layer is checkpointed, n layers count as one.
     """
     layers = EmptyDecoder(config=params.decoder.config).own_layers()
-    if layers is None or layers <= MOST_LAYERS:
+    every = int(getattr(params.decoder.config, "gradient_checkpointing", 1)) or 1
+    if layers is None or layers <= 3 * every:
         return need_of(None)
-    few, more = need_of(MOST_LAYERS - 1), need_of(MOST_LAYERS)
-    times = layers - MOST_LAYERS
-    return Need(
-        rest=more.rest + times * (more.rest - few.rest),
-        peak=more.peak + times * (more.peak - few.peak),
-        flops=more.flops + times * (more.flops - few.flops),
-        trained=more.trained + times * (more.trained - few.trained),
-        at=more.at,
-    )
+    few, more = need_of(2 * every), need_of(3 * every)
+    times = (layers - 3 * every) / every
+
+    def extended(name: str) -> int:
+        last: int = getattr(more, name)
+        return round(last + times * (last - getattr(few, name)))
+
+    values = {name: extended(name) for name in ("rest", "peak", "flops", "trained")}
+    return replace(more, **values)
 
 
 def _training(params: Params, index: FeatureIndex, work: Workload, layers: int | None) -> Need:
@@ -205,8 +212,11 @@ def _training(params: Params, index: FeatureIndex, work: Workload, layers: int |
     trained = _trained_bytes(model)
     with counted(objective, found=max(1, int(size * tokens * LEARNED))) as count:
         weights = count.now
-        ids = torch.zeros(size, tokens, dtype=torch.long)
-        features = torch.empty(size, math.prod(index.grids["questions"]), index.vision_width)
+        patches = math.prod(index.grids["questions"])
+        prefix = visual_length(model, patches, index.vision_width)
+        length = Padding.on(_device(params), prefix).length(tokens)
+        ids = torch.zeros(size, length, dtype=torch.long)
+        features = torch.empty(size, patches, index.vision_width)
         loss = objective(features, ids, torch.zeros_like(ids), torch.zeros_like(ids))
         loss.backward()
     smaller, layer = _quantized(params, model)
@@ -259,8 +269,7 @@ def _model(
     config = vlm_qa.model_config(chosen, index, conversations=False)
     with torch.device("meta"):
         model = VisionLanguageModel(config, tokenizer)
-    device = torch.device("cuda" if _on_gpu(params) else "cpu")
-    in_bf16 = compute_dtype(device, model.decoder.dtype) == torch.bfloat16
+    in_bf16 = compute_dtype(_device(params), model.decoder.dtype) == torch.bfloat16
     # tensors without data are those of a CPU, whatever the plan is for
     object.__setattr__(model, "autocast", lambda: _autocast(in_bf16))
     return model
@@ -294,7 +303,11 @@ def _trained_bytes(model: nn.Module) -> int:
 
 
 def _on_gpu(params: Params) -> bool:
-    return params.device != "cpu"
+    return _device(params).type != "cpu"
+
+
+def _device(params: Params) -> torch.device:
+    return torch.device(params.device)
 
 
 def _autocast(enabled: bool) -> torch.autocast:
