@@ -196,12 +196,16 @@ def _by_layers(params: Params, need_of: Callable[[int | None], Need]) -> Need:
     few, more = need_of(2 * every), need_of(3 * every)
     times = (layers - 3 * every) / every
 
-    def extended(name: str) -> int:
-        last: int = getattr(more, name)
-        return round(last + times * (last - getattr(few, name)))
+    def extended(last: float, first: float) -> int:
+        return round(last + times * (last - first))
 
-    values = {name: extended(name) for name in ("rest", "peak", "flops", "trained")}
-    return replace(more, **values)
+    return Need(
+        rest=extended(more.rest, few.rest),
+        peak=extended(more.peak, few.peak),
+        flops=extended(more.flops, few.flops),
+        trained=extended(more.trained, few.trained),
+        at=more.at,
+    )
 
 
 def _training(params: Params, index: FeatureIndex, work: Workload, layers: int | None) -> Need:
