@@ -226,14 +226,28 @@ def build_model(
     conversations: bool = False,
     device: torch.device | None = None,
 ) -> VisionLanguageModel:
-    """Builds the model with fresh weights, and the pooling's weights from `align`.
+    """Builds the model with fresh weights, and the pooling's weights from `align`."""
+    config = model_config(params, index, conversations=conversations)
+    model = VisionLanguageModel(config, tokenizer, device)
+    pooling = model.visual_tokens.pooling
+    if pooling is not None:
+        _, tensors = load_checkpoint(ALIGNED)
+        own = {
+            name.removeprefix("pooling."): value
+            for name, value in tensors.items()
+            if name.startswith("pooling.")
+        }
+        check_tensors(pooling.state_dict(), own, where=f"{ALIGNED}: pooling")
+        pooling.load_state_dict(own, strict=True)
+    return model
 
-    `conversations` is written to its config: whether it learns turns that follow earlier ones.
-    """
+
+def model_config(params: Params, index: FeatureIndex, *, conversations: bool) -> VlmConfig:
+    """Returns the config of the model; `conversations` is whether it learns turns after others."""
     visual_tokens = params.vlm_qa.visual_tokens
     image_size = index.image_sizes["questions"]
     vision = replace(params.vision_encoder.config, image_size=image_size)
-    config = VlmConfig(
+    return VlmConfig(
         vision_encoder=Component(name=params.vision_encoder.name, config=vision),
         visual_tokens=visual_tokens,
         pooling=params.pooling if visual_tokens.uses_pooling else None,
@@ -248,18 +262,6 @@ def build_model(
             params.vlm_qa.max_description_tokens if params.vlm_qa.mixture.captions else None
         ),
     )
-    model = VisionLanguageModel(config, tokenizer, device)
-    pooling = model.visual_tokens.pooling
-    if pooling is not None:
-        _, tensors = load_checkpoint(ALIGNED)
-        own = {
-            name.removeprefix("pooling."): value
-            for name, value in tensors.items()
-            if name.startswith("pooling.")
-        }
-        check_tensors(pooling.state_dict(), own, where=f"{ALIGNED}: pooling")
-        pooling.load_state_dict(own, strict=True)
-    return model
 
 
 def phase_factor(config: VlmQaConfig, step: int) -> float:
