@@ -12,13 +12,14 @@ import pytest
 from edge_glass.encoders.components import ConfigError
 from edge_glass.training.features.shards import shard_sizes, write_shard
 from edge_glass.training.params import parse_params
+from edge_glass.training.plan.alignment_memory import feature_index
+from edge_glass.training.plan.answers_memory import training_need
 from edge_glass.training.plan.disk import feature_bytes
 from edge_glass.training.plan.estimate import need_of, remedy
 from edge_glass.training.plan.gpu_check import idle_gpus, too_small
 from edge_glass.training.plan.hardware import Hardware, find_hardware, occupied, parse_size
 from edge_glass.training.plan.networks import EmptyDecoder
 from edge_glass.training.plan.overrides import overridden
-from edge_glass.training.plan.stage_memory import feature_index, training_need
 from edge_glass.training.plan.workload import TEXTS_PER_IMAGE, Workload
 from edge_glass.training.runtime.yaml_file import read_yaml
 

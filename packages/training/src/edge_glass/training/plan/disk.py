@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_glass.training.features.cache import FeatureIndex
 from edge_glass.training.features.shards import shard_bytes, shard_sizes
-from edge_glass.training.plan.stage_memory import ADAM, BEST, Need
+from edge_glass.training.plan.need import ADAM, BEST, Need
 from edge_glass.training.plan.workload import TEXTS_PER_IMAGE, Workload
 
 if TYPE_CHECKING:

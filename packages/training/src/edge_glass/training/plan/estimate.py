@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_glass.training.params import parse_params
-from edge_glass.training.plan.disk import Disk, disk_needs, feature_bytes
-from edge_glass.training.plan.hardware import Hardware, occupied
-from edge_glass.training.plan.overrides import overridden
-from edge_glass.training.plan.stage_memory import (
-    HELD_OUT,
-    Need,
+from edge_glass.training.plan.alignment_memory import (
     align_need,
     encode_need,
-    evaluation_need,
     feature_index,
     retrieval_need,
-    training_need,
 )
+from edge_glass.training.plan.answers_memory import evaluation_need, training_need
+from edge_glass.training.plan.disk import Disk, disk_needs, feature_bytes
+from edge_glass.training.plan.hardware import Hardware, occupied
+from edge_glass.training.plan.need import HELD_OUT, Need
+from edge_glass.training.plan.overrides import overridden
 from edge_glass.training.plan.workload import Workload
 
 if TYPE_CHECKING:

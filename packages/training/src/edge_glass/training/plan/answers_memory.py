@@ -1,9 +1,7 @@
-"""The memory and the work of each stage, by its real model on tensors without data.
+"""The memory and the work of `vlm_qa` and `evaluate_vlm_qa`, by the real model without data.
 
-Added to what is counted, because it is not part of a step:
+Added to what is counted, because it is not part of a forward and a backward pass:
 
-- AdamW keeps two numbers of 4 bytes per trained weight (Loshchilov & Hutter 2019), an average and
-  the best weights one more each;
 - `launch: tree` keeps log2(microbatches) partial sums of gradients (`engine/reduce.py`), and needs
   two more copies to add the next; DDP keeps one;
 - a 4-bit weight is 0.516 bytes: 4 bits, and 0.127 bits for its scales after double quantisation
@@ -15,11 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -27,13 +23,20 @@ from edge_glass.decoders.quantization import VOCABULARY
 from edge_glass.encoders.components import Component
 from edge_glass.fusion.compute import compute_dtype
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.align.validation import BATCH as EMBEDDED
 from edge_glass.training.features.cache import FeatureIndex
-from edge_glass.training.features.config import EncodeConfig
 from edge_glass.training.plan.counting import counted
-from edge_glass.training.plan.networks import EmptyDecoder, Vocabulary, empty_text, empty_vision
-from edge_glass.training.plan.workload import TEXTS_PER_IMAGE, Workload
-from edge_glass.training.stages import align, vlm_qa
+from edge_glass.training.plan.need import (
+    ADAM,
+    BEST,
+    HELD_OUT,
+    Need,
+    bfloat16,
+    device_of,
+    trained_bytes,
+)
+from edge_glass.training.plan.networks import EmptyDecoder, Vocabulary
+from edge_glass.training.plan.workload import Workload
+from edge_glass.training.stages import vlm_qa
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.packing import Padding
 from edge_glass.training.vlm_qa.reports import visual_length
@@ -44,123 +47,6 @@ if TYPE_CHECKING:
 QUANTIZED = {"4bit": 0.5 + 0.127 / 8, "8bit": 1.0}  # bytes per weight
 LEARNED = 0.5  # share of a row's text that is answers; an assumption
 QUESTION = 64  # tokens of a question in evaluation; an assumption
-HELD_OUT = 0.3  # share of the questions in splits that are not trained on
-ADAM, BEST = 2, 1  # numbers per trained weight; `Run` keeps the best weights always
-
-
-@dataclass(frozen=True, kw_only=True)
-class Need:
-    """What a stage needs in one process.
-
-    Attributes:
-        rest: bytes between two steps.
-        peak: bytes at the longest batch.
-        at: what the peak is, if a stage has several, such as training and validation.
-        flops: of the whole stage, of all processes together.
-        trained: bytes of the weights that it trains.
-    """
-
-    rest: int
-    peak: int
-    flops: float
-    trained: int = 0
-    at: str = ""
-
-
-def feature_index(params: Params) -> FeatureIndex:
-    """Returns the description of the cache that `encode` will write."""
-    return _feature_index(params.vision_encoder, params.text_encoder, params.encode)
-
-
-@lru_cache(maxsize=4)  # building encoders takes longer than all else that a remedy tries
-def _feature_index(vision: Component, text: Component, encode: EncodeConfig) -> FeatureIndex:
-    sizes = {"captions": encode.caption_image_size, "questions": encode.question_image_size}
-    encoders = {kind: empty_vision(vision, size, encode.pool) for kind, size in sizes.items()}
-    return FeatureIndex(
-        vision_encoder=vision.name,
-        text_encoder=text.name,
-        vision_width=encoders["captions"].width,
-        text_width=empty_text(text)[1],
-        grids={kind: encoder.grid for kind, encoder in encoders.items()},
-        image_sizes=sizes,
-        splits={},
-        texts_sha256={},
-    )
-
-
-def encode_need(params: Params, index: FeatureIndex, work: Workload) -> Need:
-    """One process of `encode`: it keeps all encoders, and runs one batch at a time."""
-    config, text_options = params.encode, params.text_encoder.config
-    numbers = {"captions": work.captions, "questions": work.questions}
-    weights, extra, flops = [], [], 0.0
-    for kind, number in numbers.items():
-        side = index.image_sizes[kind]
-        encoder = empty_vision(params.vision_encoder, side, config.pool)
-        with counted(encoder) as count, torch.no_grad(), _autocast(_on_gpu(params)):
-            weights.append(count.now)
-            encoder(torch.empty(config.batch_size, 3, side, side))
-        extra.append(count.peak - weights[-1])
-        flops += count.flops * number / config.batch_size
-    text, _ = empty_text(params.text_encoder)
-    with counted(text) as count, torch.no_grad():
-        weights.append(count.now)
-        ids = torch.zeros(text_options.batch_size, text_options.max_tokens, dtype=torch.long)
-        text(input_ids=ids, attention_mask=torch.ones_like(ids))
-    extra.append(count.peak - weights[-1])
-    flops += count.flops * work.captions * TEXTS_PER_IMAGE / text_options.batch_size
-    return Need(rest=sum(weights), peak=sum(weights) + max(extra), flops=flops)
-
-
-def align_need(params: Params, index: FeatureIndex, work: Workload) -> Need:
-    """One process of `align`: a microbatch, or all of them if their graphs are kept."""
-    del work  # a batch has a fixed size
-    config = params.align
-    with torch.device("meta"):
-        model = align.build_model(params, index).train()
-    trained = _trained_bytes(model)
-    size, kept = config.batch_size // config.num_microbatches, 1
-    if not config.gradient_cache:
-        kept = config.num_microbatches
-    with counted(model) as count, _autocast(_on_gpu(params)):
-        weights, graphs = count.now, []
-        for _ in range(kept):
-            features = torch.empty(size, math.prod(index.grids["captions"]), index.vision_width)
-            captions = torch.empty(size, index.text_width)
-            image, text = model.image_embeddings(features), model.text_embeddings(captions)
-            graphs.append(image.float().sum() + text.float().sum())
-        for graph in graphs:
-            torch.autograd.grad(graph, list(model.parameters()), allow_unused=True)
-    passes = (4 / 3 if config.gradient_cache else 1) * config.num_microbatches / kept
-    gradients = (2 + math.log2(config.num_microbatches)) * trained
-    # the loss compares a microbatch with the whole batch: logits, their exponentials and gradients
-    logits = 6 * 4 * size * config.batch_size * len(config.matryoshka_dims)
-    if config.gradient_cache:  # the features of a batch stay on the device
-        patches = config.batch_size * math.prod(index.grids["captions"])
-        gradients += patches * index.vision_width * np.dtype(params.encode.dtype).itemsize
-    rest = weights + (ADAM + BEST) * trained
-    return Need(
-        rest=rest,
-        peak=int(rest + gradients + count.peak - weights + logits),
-        flops=count.flops * passes * config.steps,
-        trained=trained,
-    )
-
-
-def retrieval_need(params: Params, index: FeatureIndex, work: Workload) -> Need:
-    """`evaluate_align`: a batch of images, the embeddings of a split, and a block of products."""
-    with torch.device("meta"):
-        model = align.build_model(params, index).eval()
-    with counted(model) as count, torch.no_grad(), _autocast(_on_gpu(params)):
-        weights = count.now
-        features = torch.empty(EMBEDDED, math.prod(index.grids["captions"]), index.vision_width)
-        model.image_embeddings(features)
-    rows = int(work.captions * HELD_OUT / 2)
-    # images, texts and their rounded copies, in float32
-    split = 4 * rows * (index.text_width + 4 * params.align.matryoshka_dims[0])
-    block = 3 * 8 * params.evaluate_align.block_size**2
-    return Need(
-        rest=weights, peak=count.peak + split + block, flops=count.flops / EMBEDDED * 2 * rows
-    )
 
 
 def training_need(params: Params, index: FeatureIndex, work: Workload) -> Need:
@@ -213,12 +99,12 @@ def _training(params: Params, index: FeatureIndex, work: Workload, layers: int |
     size, tokens = config.batch_size // config.num_microbatches, work.tokens
     model = _model(params, index, work, layers).train()
     objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
-    trained = _trained_bytes(model)
+    trained = trained_bytes(model)
     with counted(objective, found=max(1, int(size * tokens * LEARNED))) as count:
         weights = count.now
         patches = math.prod(index.grids["questions"])
         prefix = visual_length(model, patches, index.vision_width)
-        length = Padding.on(_device(params), prefix).length(tokens)
+        length = Padding.on(device_of(params), prefix).length(tokens)
         ids = torch.zeros(size, length, dtype=torch.long)
         features = torch.empty(size, patches, index.vision_width)
         loss = objective(features, ids, torch.zeros_like(ids), torch.zeros_like(ids))
@@ -273,9 +159,9 @@ def _model(
     config = vlm_qa.model_config(chosen, index, conversations=False)
     with torch.device("meta"):
         model = VisionLanguageModel(config, tokenizer)
-    in_bf16 = compute_dtype(_device(params), model.decoder.dtype) == torch.bfloat16
+    in_bf16 = compute_dtype(device_of(params), model.decoder.dtype) == torch.bfloat16
     # tensors without data are those of a CPU, whatever the plan is for
-    object.__setattr__(model, "autocast", lambda: _autocast(in_bf16))
+    object.__setattr__(model, "autocast", lambda: bfloat16(in_bf16))
     return model
 
 
@@ -300,19 +186,3 @@ def _typical(index: FeatureIndex, tokens: int) -> float:
     """Returns the length of a usual row as a share of the longest: with half of its text."""
     patches = math.prod(index.grids["questions"])
     return (patches + tokens / 2) / (patches + tokens)
-
-
-def _trained_bytes(model: nn.Module) -> int:
-    return 4 * sum(each.numel() for each in model.parameters() if each.requires_grad)
-
-
-def _on_gpu(params: Params) -> bool:
-    return _device(params).type != "cpu"
-
-
-def _device(params: Params) -> torch.device:
-    return torch.device(params.device)
-
-
-def _autocast(enabled: bool) -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=enabled)
