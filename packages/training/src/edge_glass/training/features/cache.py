@@ -142,15 +142,13 @@ def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def gather(
-    array: Features, rows: Tensor | np.ndarray[Any, Any], device: torch.device | None = None
-) -> Tensor:
-    """Returns the rows of these numbers (B, P, D) in float32, on a device, the CPU if None."""
-    return finite(torch.from_numpy(array[np.asarray(rows)]).to(device or "cpu"), rows)
+def gather(array: Features, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
+    """Returns the rows of these numbers as a float32 tensor (B, P, D) on the CPU."""
+    return finite(torch.from_numpy(array[np.asarray(rows)]), rows)
 
 
 def finite(stored: Tensor, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
-    """Returns features (B, P, D) in float32, on their device; they are copied there as stored.
+    """Returns features (B, P, D) in float32, on their device.
 
     Raises:
         DataError: names the first image, by its number in `rows` (B,), with a NaN or infinity.

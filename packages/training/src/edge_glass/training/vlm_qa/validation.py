@@ -60,7 +60,7 @@ class ValidationQuestions:
         device = next(model.parameters()).device
         input_ids, mask = left_padded(self.prompts[part], int(model.tokenizer.pad_token_id))
         answers = model.generate(
-            gather(self.features, self.images[part], device),
+            gather(self.features, self.images[part]).to(device),
             input_ids.to(device),
             mask.to(device),
         )
@@ -83,7 +83,7 @@ class ValidationQuestions:
         ]
         batch = collate_questions(samples, int(model.tokenizer.pad_token_id))
         loss: Tensor = AnswerLoss(model, label_smoothing=0.0)(
-            gather(self.features, batch.images, model.device),
+            gather(self.features, batch.images).to(model.device),
             batch.input_ids.to(model.device),
             batch.segment_ids.to(model.device),
             batch.labels.to(model.device),
