@@ -99,16 +99,16 @@ def test_the_command_becomes_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["edge-glass", "vlm-qa", "--params", "p.yaml"])
     called: list[Any] = []
     monkeypatch.setattr(os, "execv", lambda *arguments: called.append(arguments))
-    start_processes(TREE, 1)
+    start_processes(TREE, 1, "cpu")
     assert called == []
     two = Component(name="ddp", config=LaunchConfig(num_processes=2))
-    start_processes(two, 1)
+    start_processes(two, 1, "cpu")
     [(program, arguments)] = called
     assert program == sys.executable
     assert "--nproc_per_node=2" in arguments
     assert arguments[-3:] == ["vlm-qa", "--params", "p.yaml"]
     monkeypatch.setenv("RANK", "0")  # torchrun's child must not start others
-    start_processes(two, 1)
+    start_processes(two, 1, "cpu")
     assert len(called) == 1
     with pytest.raises(ValueError, match="num_processes is 0"):
         LaunchConfig(num_processes=0)

@@ -246,7 +246,7 @@ def _before_work(stage: str, parsed: Params, *, on_this_gpu: bool, in_processes:
 
         check_gpu(stage, parsed)
     if in_processes:
-        start_processes(parsed.launch, parsed.num_threads)
+        start_processes(parsed.launch, parsed.num_threads, parsed.device)
 
 
 def _parse(raw: Mapping[str, Any], where: str) -> Params:

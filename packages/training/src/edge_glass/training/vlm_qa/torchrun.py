@@ -6,14 +6,19 @@ import os
 import sys
 
 from edge_glass.encoders.components import Component
+from edge_glass.training.vlm_qa.deepspeed_requirements import check_deepspeed
 
 
-def start_processes(launch: Component, num_threads: int) -> None:
+def start_processes(launch: Component, num_threads: int, device: str) -> None:
     """Replaces this process by `torchrun`, which runs this command in `num_processes` processes.
 
     Does nothing if torchrun (or `accelerate launch`) has started this process already, or if the
     launch has one process.
+
+    Raises:
+        ValueError: if the launch needs what this machine lacks.
     """
+    check_deepspeed(launch.config, device)
     number = launch.config.num_processes
     if "RANK" in os.environ or number == 1:
         return
