@@ -88,8 +88,10 @@ def align(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Train pooling and Matryoshka heads on cached features.
 
     Example: edge-glass align
+
+    On GPUs (device: cuda) it starts as many processes as `launch` names and its microbatches allow.
     """
-    _run("align", params)
+    _run("align", params, in_processes=True)
 
 
 def evaluate_align(params: ParamsOption = DEFAULT_PARAMS) -> None:
@@ -239,14 +241,22 @@ def _run(
 
 def _before_work(stage: str, parsed: Params, *, on_this_gpu: bool, in_processes: bool) -> None:
     """Refuses a stage that the GPU is too small for, then starts its processes."""
-    from edge_glass.training.vlm_qa.torchrun import start_processes
+    from edge_glass.training.vlm_qa.torchrun import sharing_processes, start_processes
 
     if on_this_gpu and parsed.device != "cpu":
         from edge_glass.training.plan.gpu_check import check_gpu
 
         check_gpu(stage, parsed)
+    if stage == "vlm_qa":
+        from edge_glass.training.vlm_qa.deepspeed_requirements import check_deepspeed
+
+        check_deepspeed(parsed.launch.config, parsed.device)
     if in_processes:
-        start_processes(parsed.launch, parsed.num_threads, parsed.device)
+        number = parsed.launch.config.num_processes
+        if stage == "align":  # on a CPU one process has all cores
+            microbatches = parsed.align.num_microbatches if parsed.device == "cuda" else 1
+            number = sharing_processes(number, microbatches)
+        start_processes(number, parsed.num_threads)
 
 
 def _parse(raw: Mapping[str, Any], where: str) -> Params:
