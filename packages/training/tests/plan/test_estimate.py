@@ -127,6 +127,6 @@ def test_idle_gpus_are_named() -> None:
     assert "launches.ddp.num_processes: 8" in line
     assert idle_gpus("vlm_qa", chosen, 8, 8) is None
     assert idle_gpus("vlm_qa", chosen, 1, 0) is None
-    assert "num_processes: 2" in (idle_gpus("align", chosen, 2, 0) or "")
+    assert "--scheduler processes:2" in (idle_gpus("encode", chosen, 2, 0) or "")
     one = params(overridden(TINY, ["device=cuda:1"]))
     assert idle_gpus("vlm_qa", one, 8, 0) is None

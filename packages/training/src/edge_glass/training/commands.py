@@ -247,6 +247,10 @@ def _before_work(stage: str, parsed: Params, *, on_this_gpu: bool, in_processes:
         from edge_glass.training.plan.gpu_check import check_gpu
 
         check_gpu(stage, parsed)
+    if stage == "vlm_qa":
+        from edge_glass.training.vlm_qa.deepspeed_requirements import check_deepspeed
+
+        check_deepspeed(parsed.launch.config, parsed.device)
     if in_processes:
         number = parsed.launch.config.num_processes
         if stage == "align":  # on a CPU one process has all cores

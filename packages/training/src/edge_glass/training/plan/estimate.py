@@ -70,7 +70,7 @@ def make_plan(params: Params, hardware: Hardware, work: Workload, workers: int) 
     disk = disk_needs(params, index, work, needs)
     processes = params.launch.config.num_processes
     on_gpu = hardware.num_gpus > 0
-    parallel = {"vlm_qa": processes, "evaluate_vlm_qa": processes}
+    parallel = dict.fromkeys(("align", "vlm_qa", "evaluate_vlm_qa"), processes)
     seconds = {
         stage: need.flops / hardware.speed / (parallel.get(stage, 1) if on_gpu else 1)
         for stage, need in needs.items()

@@ -19,7 +19,7 @@ from edge_glass.training.runtime.progress import say
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
 
-OTHERS = {"encode": "add --scheduler processes:{gpus}"}
+IN_PROCESSES = ("align", "vlm_qa", "evaluate_vlm_qa")
 
 
 def check_gpu(stage: str, params: Params) -> None:
@@ -61,12 +61,11 @@ def idle_gpus(stage: str, params: Params, gpus: int, started: int) -> str | None
     `started` is the number of processes that torchrun has started, 0 without it.
     """
     launch = params.launch
-    shared = stage in ("align", "vlm_qa", "evaluate_vlm_qa")
+    shared = stage in IN_PROCESSES
     used = started or (launch.config.num_processes if shared else 1)
-    if ":" in params.device or used >= gpus or not (shared or stage in OTHERS):
+    if ":" in params.device or used >= gpus or not (shared or stage == "encode"):
         return None
-    if shared:
-        remedy = f"set launches.{launch.name}.num_processes: {gpus}"
-    else:
-        remedy = OTHERS[stage].format(gpus=gpus)
-    return f"{stage}: uses {used} of {gpus} GPUs: to use all, {remedy}"
+    remedy = f"set launches.{launch.name}.num_processes: {gpus}"
+    if stage == "encode":
+        remedy = f"add --scheduler processes:{gpus}"
+    return f"{stage}: uses {used} of {gpus} GPUs; to use all, {remedy}"
