@@ -243,8 +243,7 @@ def test_launches_that_cannot_run_are_refused(
         configure({"launches": zero, "launch": "deepspeed_zero2"})
     Path("ds.json").write_text("{}")
     params = configure({"launches": zero, "launch": "deepspeed_zero2"})
-    monkeypatch.setitem(sys.modules, "deepspeed", None)
-    with pytest.raises(ValueError, match=r"deepspeed_zero2 needs (DeepSpeed|two processes)"):
+    with pytest.raises(ValueError, match="deepspeed_zero2 needs two processes"):
         vlm_qa.run(params)
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(ValueError, match="started for DeepSpeed"):

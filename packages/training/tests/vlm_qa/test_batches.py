@@ -11,12 +11,13 @@ from edge_glass.fusion.packing import PADDING
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
-from edge_glass.training.vlm_qa.packing import PackedQuestions, Padding, collate_questions
+from edge_glass.training.vlm_qa.packing import Padding, collate_questions
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions, TokenArrays, token_arrays
 
 
-def samples(number: int) -> list[PackedQuestions]:
+def samples(number: int) -> TokenArrays:
     lengths = torch.randint(2, 40, (number,), generator=torch.Generator().manual_seed(0)).tolist()
-    return [
+    return token_arrays(
         PackedQuestions(
             image=place,
             input_ids=tuple(range(1, length + 1)),
@@ -24,7 +25,7 @@ def samples(number: int) -> list[PackedQuestions]:
             segment_ids=(0,) * length,
         )
         for place, length in enumerate(lengths)
-    ]
+    )
 
 
 def test_microbatches_make_up_the_batch_and_epochs_hold_all() -> None:

@@ -15,7 +15,7 @@ from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.training.align.augmentation import AugmentationConfig, augment
 from edge_glass.training.engine.determinism import generator
-from edge_glass.training.features.cache import Features, finite, gather
+from edge_glass.training.features.cache import Features, finite
 from edge_glass.training.features.live import LiveFeatures
 from edge_glass.training.features.read_ahead import read_ahead
 
@@ -44,15 +44,14 @@ class CachedFeatures:
 
     def at(self, rows: Tensor, *, step: int) -> Tensor:
         """Returns (n, P, D) float32, the same at every step."""
-        if not self.keep:
-            return gather(self.array, rows, self.device)
         if step != self._step:
             self._step, self._kept = step, {}
         key = tuple(rows.tolist())
         if key in self._kept:
             return self._kept[key].float()
         stored = torch.from_numpy(self.array[rows.numpy()]).to(self.device)
-        self._kept[key] = stored
+        if self.keep:
+            self._kept[key] = stored
         return finite(stored, rows)
 
 

@@ -67,7 +67,7 @@ def validation_recall(
             image = torch.cat(
                 [
                     model.image_embeddings(
-                        gather(split.vision, images[start : start + BATCH], device)
+                        gather(split.vision, images[start : start + BATCH]).to(device)
                     ).cpu()
                     for start in range(0, len(images), BATCH)
                 ]

@@ -71,6 +71,7 @@ class ShardTask:
         kind: "vision" or "text"; also the name of the array.
         source: the prepared images (Parquet) or the distinct texts (JSON).
         first: the shard's first row in the source.
+        rows: the shard's rows in the source, None for all from `first` on.
         entry: of the file that marks the shard as finished.
         num_workers: threads that decode images ahead.
         scratch: a folder on the same disk.
@@ -81,6 +82,7 @@ class ShardTask:
     encoder: FrozenEncoder
     source: Path
     first: int
+    rows: tuple[int, ...] | None
     shape: tuple[int, ...]
     batch_size: int
     num_workers: int
@@ -141,8 +143,10 @@ def close_encoders() -> None:
 
 def _images(task: ShardTask) -> Iterator[NDArray[Any]]:
     encoder = open_vision_encoder(task.encoder)
-    read = image_batches(task.source, task.first, task.shape[0], task.batch_size)
-    images = enumerate(chain.from_iterable(read), task.first)
+    chosen = task.rows or range(task.first, task.first + task.shape[0])
+    read = image_batches(task.source, chosen[0], chosen[-1] + 1 - chosen[0], task.batch_size)
+    every, kept = enumerate(chain.from_iterable(read), chosen[0]), set(chosen)
+    images = (each for each in every if each[0] in kept)
     number = task.num_workers
     with ThreadPoolExecutor(number) if number else SerialExecutor() as executor:
         # beside the batch that is encoded, pixels of two more are in memory at most

@@ -118,7 +118,7 @@ def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSp
         image = torch.cat(
             [
                 model.image_embeddings(
-                    gather(features, rows.images[start : start + BATCH], device)
+                    gather(features, rows.images[start : start + BATCH]).to(device)
                 ).cpu()
                 for start in range(0, len(rows.images), BATCH)
             ]

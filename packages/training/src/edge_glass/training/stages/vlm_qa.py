@@ -42,8 +42,9 @@ from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.loading import question_loader, with_live_features
 from edge_glass.training.vlm_qa.mixture import Mixture
-from edge_glass.training.vlm_qa.packing import PackedQuestions, Padding
+from edge_glass.training.vlm_qa.packing import Padding
 from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions
 from edge_glass.training.vlm_qa.training_data import read_training_data
 from edge_glass.training.vlm_qa.validation import (
     deciding_score,
@@ -98,7 +99,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # data: the questions of each image packed in one row, and the plan of all batches
     index = read_index()
-    data = read_training_data(params, index)
+    data = read_training_data(params, index, processes)
     tokenizer, samples, captions_first = data.tokenizer, data.samples, config.caption_steps
     plan = BatchPlan(
         samples, config.batch_size, config.num_microbatches, seed,
@@ -225,14 +226,28 @@ def build_model(
     conversations: bool = False,
     device: torch.device | None = None,
 ) -> VisionLanguageModel:
-    """Builds the model with fresh weights, and the pooling's weights from `align`.
+    """Builds the model with fresh weights, and the pooling's weights from `align`."""
+    config = model_config(params, index, conversations=conversations)
+    model = VisionLanguageModel(config, tokenizer, device)
+    pooling = model.visual_tokens.pooling
+    if pooling is not None:
+        _, tensors = load_checkpoint(ALIGNED)
+        own = {
+            name.removeprefix("pooling."): value
+            for name, value in tensors.items()
+            if name.startswith("pooling.")
+        }
+        check_tensors(pooling.state_dict(), own, where=f"{ALIGNED}: pooling")
+        pooling.load_state_dict(own, strict=True)
+    return model
 
-    `conversations` is written to its config: whether it learns turns that follow earlier ones.
-    """
+
+def model_config(params: Params, index: FeatureIndex, *, conversations: bool) -> VlmConfig:
+    """Returns the config of the model; `conversations` is whether it learns turns after others."""
     visual_tokens = params.vlm_qa.visual_tokens
     image_size = index.image_sizes["questions"]
     vision = replace(params.vision_encoder.config, image_size=image_size)
-    config = VlmConfig(
+    return VlmConfig(
         vision_encoder=Component(name=params.vision_encoder.name, config=vision),
         visual_tokens=visual_tokens,
         pooling=params.pooling if visual_tokens.uses_pooling else None,
@@ -247,18 +262,6 @@ def build_model(
             params.vlm_qa.max_description_tokens if params.vlm_qa.mixture.captions else None
         ),
     )
-    model = VisionLanguageModel(config, tokenizer, device)
-    pooling = model.visual_tokens.pooling
-    if pooling is not None:
-        _, tensors = load_checkpoint(ALIGNED)
-        own = {
-            name.removeprefix("pooling."): value
-            for name, value in tensors.items()
-            if name.startswith("pooling.")
-        }
-        check_tensors(pooling.state_dict(), own, where=f"{ALIGNED}: pooling")
-        pooling.load_state_dict(own, strict=True)
-    return model
 
 
 def phase_factor(config: VlmQaConfig, step: int) -> float:

@@ -7,17 +7,16 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import Features, gather
 from edge_glass.training.vlm_qa.mixture import Mixture
 from edge_glass.training.vlm_qa.packing import (
     NO_PADDING,
-    PackedQuestions,
     Padding,
     bucketed_batches,
     collate_questions,
 )
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions, TokenArrays
 
 
 class BatchPlan:
@@ -35,7 +34,7 @@ class BatchPlan:
 
     def __init__(
         self,
-        samples: Sequence[PackedQuestions],
+        samples: TokenArrays,
         batch_size: int,
         num_microbatches: int,
         seed: int,
@@ -43,8 +42,8 @@ class BatchPlan:
         mixture: Mixture | None = None,
         first: tuple[int, Mixture] | None = None,
     ) -> None:
-        self.lengths = [len(sample.input_ids) for sample in samples]
-        self.labelled = [sum(x != IGNORED for x in sample.labels) for sample in samples]
+        self.lengths: list[int] = samples.lengths.tolist()
+        self.labelled: list[int] = samples.labelled.tolist()
         self.batch_size, self.num_microbatches, self.seed = batch_size, num_microbatches, seed
         self.microbatch_size = batch_size // num_microbatches
         self._mixture = mixture or Mixture([len(samples)], [1.0], seed)
@@ -108,7 +107,7 @@ class QuestionSet(Dataset[PackedQuestions]):
 
     def __init__(
         self,
-        samples: Sequence[PackedQuestions],
+        samples: TokenArrays,
         features: Features | None,
         pad_token_id: int,
         padding: Padding = NO_PADDING,

@@ -60,7 +60,7 @@ def with_live_features(
     if not sources:
         return batches
     images = (
-        [data.samples[sample].image for sample in plan.microbatch(step, microbatch)]
+        [int(data.samples.images[sample]) for sample in plan.microbatch(step, microbatch)]
         for step in range(*steps)
         for microbatch in microbatches
     )

@@ -27,7 +27,8 @@ from edge_glass.training.features.cache import Features, gather, prepared_rows, 
 from edge_glass.training.runtime.split_names import validation_splits
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.config import VlmQaConfig
-from edge_glass.training.vlm_qa.packing import PackedQuestions, collate_questions
+from edge_glass.training.vlm_qa.packing import collate_questions
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions
 
 LOSS_BATCH = 8  # questions with sentences as answers, whose logits need memory
 
@@ -59,7 +60,7 @@ class ValidationQuestions:
         device = next(model.parameters()).device
         input_ids, mask = left_padded(self.prompts[part], int(model.tokenizer.pad_token_id))
         answers = model.generate(
-            gather(self.features, self.images[part], device),
+            gather(self.features, self.images[part]).to(device),
             input_ids.to(device),
             mask.to(device),
         )
@@ -82,7 +83,7 @@ class ValidationQuestions:
         ]
         batch = collate_questions(samples, int(model.tokenizer.pad_token_id))
         loss: Tensor = AnswerLoss(model, label_smoothing=0.0)(
-            gather(self.features, batch.images, model.device),
+            gather(self.features, batch.images).to(model.device),
             batch.input_ids.to(model.device),
             batch.segment_ids.to(model.device),
             batch.labels.to(model.device),

@@ -108,7 +108,7 @@ def agreement_metrics(
     parts: list[Tensor] = []
     for start in range(0, len(features), batch_size):
         rows = np.arange(start, min(start + batch_size, len(features)))
-        parts.append(dual.image_embeddings(gather(features, rows, device)).cpu())
+        parts.append(dual.image_embeddings(gather(features, rows).to(device)).cpu())
     images = F.normalize(torch.cat(parts), dim=1)
     texts = dual.encode_text(list(given))
     true = dual.encode_text([each[0] for each in captions])
