@@ -226,10 +226,7 @@ def embed_microbatch(
     device = model.logit_scale.device
     features = images.at(rows.images[batch[part]], step=step).to(device)  # (n, P, D)
     captions = rows.features[texts[part]].to(device)  # (n, D)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        image = model.image_embeddings(features)
-        text = model.text_embeddings(captions)
-    return image.float(), text.float()
+    return model.image_embeddings(features), model.text_embeddings(captions)
 
 
 def own_images(
