@@ -115,8 +115,8 @@ def train(decoder: Component, steps: int, num_questions: int) -> dict[str, float
         ema.update()
     seconds = (time.perf_counter() - start) / steps
     validation = validation_questions(
-        index.splits["questions"], PREPARED, tokenizer, number=num_questions,
-        max_length=config.max_length,
+        index.splits["questions"], PREPARED, tokenizer,
+        dataclasses.replace(config, validation_questions=num_questions),
     )  # fmt: skip
     with ema.applied():
         accuracy = validation_accuracy(model, validation, Processes())

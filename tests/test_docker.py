@@ -26,7 +26,9 @@ ROOT = Path(__file__).parents[1]
 OWNER = 12345  # has no entry in any passwd file, in the image or outside
 # DVC skips these on a fresh clone: their inputs are those of dvc.lock, their results are in git.
 IN_GIT = ("prepare_samples", "evaluate_align", "evaluate_vlm_qa", "notebooks")
-OVERRIDE = {"services": {"train": {"build": {"network": "host"}, "network_mode": "none"}}}
+# docker/wheels has torch for CPUs, so its index is not asked
+BUILD = {"network": "host", "args": {"TORCH_INDEX": ""}}
+OVERRIDE = {"services": {"train": {"build": BUILD, "network_mode": "none"}}}
 
 
 class Checkout:

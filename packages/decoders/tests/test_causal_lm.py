@@ -141,17 +141,27 @@ def test_saved_state_rebuilds_the_decoder_through_safetensors(
 def test_gradient_checkpointing_changes_no_gradient(
     sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    gradients = []
-    for recompute in (False, True):
+    gradients, recomputed_layers = [], []
+    for recompute in (False, True, 2, 3):
         torch.manual_seed(2)
-        config = CausalLmConfig(config=sizes, gradient_checkpointing=recompute)
+        deeper = sizes | {"num_hidden_layers": 3}
+        config = CausalLmConfig(config=deeper, gradient_checkpointing=recompute)
         model = config.build(tokenizer).train()
         x = model.embed(torch.arange(6)[None])
         logits(model, x, kept(1, 6)).square().mean().backward()
         gradients.append([p.grad for p in model.parameters()])
-    for plain, recomputed in zip(*gradients, strict=True):
+        layers: Any = model.causal_lm.base_model.layers
+        recomputed_layers.append(sum(layer.gradient_checkpointing for layer in layers))
+    assert recomputed_layers == [0, 3, 2, 1]  # of three
+    for plain, *recomputed in zip(*gradients, strict=True):
         assert plain is not None
-        assert torch.equal(plain, recomputed)
+        assert all(torch.equal(plain, each) for each in recomputed)
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_checkpointing_needs_a_number_of_layers(sizes: dict[str, int], every: int) -> None:
+    with pytest.raises(ValueError, match=f"gradient_checkpointing is {every}, expected false, tru"):
+        CausalLmConfig(config=sizes, gradient_checkpointing=every)
 
 
 def test_a_model_from_a_folder_equals_the_one_saved_there(

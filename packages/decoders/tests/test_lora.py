@@ -9,7 +9,7 @@ from torch import Tensor
 
 from edge_glass.decoders.causal_lm import CausalLmDecoder
 from edge_glass.decoders.causal_lm_config import CausalLmConfig
-from edge_glass.decoders.lora import LoraOptions
+from edge_glass.decoders.lora import ADAPTER, LoraOptions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -100,3 +100,41 @@ def test_errors(qwen_folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
 def test_a_single_name_of_a_layer_is_not_taken_letter_by_letter() -> None:
     with pytest.raises(ValueError, match="target_modules is 'q_proj', expected all-linear or a li"):
         LoraOptions(target_modules="q_proj")  # type: ignore[arg-type]
+
+
+def gradients(model: CausalLmDecoder, ids: Tensor) -> dict[str, Tensor]:
+    hidden = model(model.embed(ids), torch.ones_like(ids)).hidden_states[-1]
+    with model.autocast():
+        model.project(hidden).float().square().mean().backward()
+    found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_bfloat16_base_gives_adapters_bfloat16_inputs(
+    qwen_folder: Path, tokenizer: PreTrainedTokenizerFast, recompute: bool
+) -> None:
+    from peft.tuners.lora import LoraLayer
+
+    model = build(
+        qwen_folder, tokenizer, lora=LORA, dtype="bfloat16", gradient_checkpointing=recompute
+    ).train()
+    disturb(model)
+    seen = set()
+    for name, module in model.named_modules():
+        if name.endswith(f"lora_dropout.{ADAPTER}"):
+            module.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].dtype))
+    ids = torch.arange(12)[None] % 8
+    kept = gradients(model, ids)
+    assert seen == {torch.bfloat16}
+    # the adapters, what the optimizer changes, and their gradients are float32
+    assert {value.dtype for value in kept.values()} == {torch.float32}
+    assert len(kept) == 2 * 7 * LAYERS
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = True
+    cast = gradients(model, ids)
+    assert seen == {torch.bfloat16, torch.float32}
+    # without dropout the cast adds no digit: autocast rounds the same numbers back
+    assert all(torch.equal(value, cast[name]) for name, value in kept.items())

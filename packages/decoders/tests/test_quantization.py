@@ -144,3 +144,16 @@ def test_a_missing_library_is_named_with_its_remedy() -> None:
     ).stdout
     assert "edge-glass-decoders[quantization]" in found
     assert "set quantization: none" in found
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("bits", ["none", "4bit", "8bit"])
+@pytest.mark.parametrize("place", ["cpu", "cuda:0"])
+def test_base_and_adapters_are_on_the_device_that_was_named(
+    qwen_folder: Path, tokenizer: PreTrainedTokenizerFast, bits: Any, place: str
+) -> None:
+    config = CausalLmConfig(model=str(qwen_folder), quantization=bits, lora=LORA)
+    model = config.build(tokenizer, torch.device(place))
+    tensors = [*model.parameters(), *model.buffers()]
+    assert {str(each.device) for each in tensors} == {place}

@@ -102,3 +102,5 @@ def test_portable_without_its_environment_is_refused(monkeypatch: pytest.MonkeyP
 def test_every_stage_shares_the_base() -> None:
     for mode in ("portable", "native"):
         assert ENVIRONMENT.items() <= environment(mode, "align").items()
+    notebook = environment("portable", "")  # it may read live features
+    assert notebook == environment("portable", "encode") != environment("portable", "align")

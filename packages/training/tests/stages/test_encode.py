@@ -75,6 +75,13 @@ def test_cutting_in_shards_changes_no_value(configure: Callable[..., Any]) -> No
     assert torch.equal(features, texts[1])
 
 
+def test_threads_that_decode_ahead_change_no_byte(configure: Callable[..., Any]) -> None:
+    encode.run(configure())
+    alone = cache()
+    encode.run(configure(num_workers=3))
+    assert cache() == alone
+
+
 def test_a_restart_skips_whole_shards(
     configure: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +157,7 @@ def test_pooled_places_are_means_and_models_fit(configure: Callable[..., Any]) -
             r"rows_per_shard is 12, expected a multiple of batch_size 5, .* 10",
         ),
         ({"rows_per_shard": 0}, "rows_per_shard is 0"),
+        ({"num_workers": -1}, "num_workers is -1, expected 0 or more"),
         ({"texts_per_shard": 0}, "texts_per_shard is 0, expected 1 or more"),
         ({"pool": 0}, "pool is 0, expected none, mean or tokens per side"),
         ({"pool": "max"}, "pool"),

@@ -23,7 +23,7 @@ from edge_glass.training.params import Params
 from edge_glass.training.stages import vlm_qa
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.batches import QuestionSet
-from edge_glass.training.vlm_qa.packing import pack_questions
+from edge_glass.training.vlm_qa.packing import Padding, pack_questions
 from tiny_pixmo import PARAMS
 
 ROWS = Path("artifacts/prepared/questions/train.rows.parquet")
@@ -105,6 +105,22 @@ def test_the_loss_is_divided_by_all_labelled_tokens(configure: Configure) -> Non
         gradient(microbatch, 2 * count) for microbatch, count in zip(microbatches, own, strict=True)
     )
     assert (means - whole).norm() > 0.01 * whole.norm()
+
+
+def test_padding_for_a_gpu_changes_no_loss(configure: Configure) -> None:
+    params = configure(NO_DROPOUT, visual_tokens=NO_VISUAL_DROPOUT)
+    rows = prepared_rows("questions", "train", PREPARED)
+    tokenizer = word_tokenizer([row["question"] + " " + row["answer"] for row in rows], 100)
+    samples, _ = pack_questions(rows, tokenizer, 2, 100)
+    objective = AnswerLoss(
+        vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer), label_smoothing=0.0
+    )
+    losses, features = [], vision_features("questions", "train")
+    for padding in (Padding(), Padding(multiple=64, prefix_length=4)):
+        batch = QuestionSet(samples, features, 0, padding).collate(samples)
+        losses.append(objective(**batch))
+    # float32 sums over longer rows, in which the padding adds zeros
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-6, atol=0.0)
 
 
 def test_bfloat16_keeps_weights_and_gradients_in_float32(
@@ -227,8 +243,7 @@ def test_launches_that_cannot_run_are_refused(
         configure({"launches": zero, "launch": "deepspeed_zero2"})
     Path("ds.json").write_text("{}")
     params = configure({"launches": zero, "launch": "deepspeed_zero2"})
-    monkeypatch.setitem(sys.modules, "deepspeed", None)
-    with pytest.raises(ValueError, match=r"deepspeed_zero2 needs (DeepSpeed|two processes)"):
+    with pytest.raises(ValueError, match="deepspeed_zero2 needs two processes"):
         vlm_qa.run(params)
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(ValueError, match="started for DeepSpeed"):

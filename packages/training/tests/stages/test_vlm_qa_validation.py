@@ -26,12 +26,12 @@ Configure = Callable[..., Params]
 
 
 def test_validation_is_shared_without_a_difference(configure: Configure) -> None:
-    params = configure()
+    params = configure(validation_questions=20, max_length=100)
     rows = prepared_rows("questions", "train", PREPARED)
     tokenizer = word_tokenizer([row["question"] + " " + row["answer"] for row in rows], 100)
     model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer)
     splits = validation_questions(
-        ["train", "val", "val_other", "test"][:2], PREPARED, tokenizer, number=20, max_length=100
+        ["train", "val", "val_other", "test"][:2], PREPARED, tokenizer, params.vlm_qa
     )
     assert list(splits) == ["val"]
     assert len(splits["val"].truths) == 20
@@ -43,11 +43,11 @@ def test_validation_is_shared_without_a_difference(configure: Configure) -> None
 
 
 def test_the_loss_decides_if_the_answers_are_sentences(configure: Configure) -> None:
-    params = configure()
+    params = configure(validation_questions=20, max_length=100)
     rows = prepared_rows("questions", "train", PREPARED)
     tokenizer = word_tokenizer([row["question"] + " " + row["answer"] for row in rows], 100)
     model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer).eval()
-    splits = validation_questions(["val"], PREPARED, tokenizer, number=20, max_length=100)
+    splits = validation_questions(["val"], PREPARED, tokenizer, params.vlm_qa)
     split = splits["val"]
     words = ["is it red yes no it is yes red", "it is red is it yes no yes it is red"]
     split = dataclasses.replace(
@@ -72,3 +72,12 @@ def test_the_loss_decides_if_the_answers_are_sentences(configure: Configure) -> 
         count += len(answer)
     # float32 in batches of eight, padded
     assert found["answer_loss"]["mean"] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_answers_at_once_follow_the_microbatch_if_no_number_is_given(configure: Configure) -> None:
+    config = configure(
+        batch_size=128, num_microbatches=16, max_questions=8, validation_batch_size=None
+    ).vlm_qa
+    assert config.answers_at_once == 64
+    assert dataclasses.replace(config, num_microbatches=64).answers_at_once == 16
+    assert dataclasses.replace(config, validation_batch_size=5).answers_at_once == 5

@@ -7,15 +7,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from edge_glass.fusion.packing import PADDING
 from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
-from edge_glass.training.vlm_qa.packing import PackedQuestions, collate_questions
+from edge_glass.training.vlm_qa.packing import Padding, collate_questions
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions, TokenArrays, token_arrays
 
 
-def samples(number: int) -> list[PackedQuestions]:
+def samples(number: int) -> TokenArrays:
     lengths = torch.randint(2, 40, (number,), generator=torch.Generator().manual_seed(0)).tolist()
-    return [
+    return token_arrays(
         PackedQuestions(
             image=place,
             input_ids=tuple(range(1, length + 1)),
@@ -23,7 +25,7 @@ def samples(number: int) -> list[PackedQuestions]:
             segment_ids=(0,) * length,
         )
         for place, length in enumerate(lengths)
-    ]
+    )
 
 
 def test_microbatches_make_up_the_batch_and_epochs_hold_all() -> None:
@@ -45,6 +47,27 @@ def test_counts_are_those_of_the_padded_microbatches() -> None:
     assert plan.num_labelled(2) == sum(int((each.labels != IGNORED).sum()) for each in microbatches)
     assert plan.num_useful(2) == sum(int((each.segment_ids >= 0).sum()) for each in microbatches)
     assert plan.num_padded(2) == sum(each.input_ids.numel() for each in microbatches)
+
+
+def test_on_a_gpu_prefix_and_text_together_have_a_multiple_of_64() -> None:
+    rows = samples(64)
+    plan, prefix = BatchPlan(rows, 16, 4, seed=0), 580
+    padding = Padding.on(torch.device("cuda"), prefix)
+    questions = QuestionSet(rows, np.zeros((64, 1, 1), np.float16), 0, padding)
+    lengths = []
+    for number in range(4):
+        microbatch = [rows[n] for n in plan.microbatch(2, number)]
+        batch, plain = questions.collate(microbatch), collate_questions(microbatch, 0)
+        length = batch["input_ids"].shape[1]
+        shortest = plain.input_ids.shape[1]
+        assert (prefix + length) % 64 == 0
+        assert 0 <= length - shortest < 64
+        assert torch.equal(batch["input_ids"][:, :shortest], plain.input_ids)
+        assert (batch["labels"][:, shortest:] == IGNORED).all()
+        assert (batch["segment_ids"][:, shortest:] == PADDING).all()
+        lengths.append(length)
+    assert plan.num_padded(2, padding) == 4 * sum(lengths)
+    assert Padding.on(torch.device("cpu"), prefix).length(13) == 13
 
 
 def test_buckets_keep_nine_tenths_useful() -> None:

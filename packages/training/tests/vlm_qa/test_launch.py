@@ -18,7 +18,7 @@ from edge_glass.training.vlm_qa.launch import TreeLaunch
 from edge_glass.training.vlm_qa.launch_config import DeepSpeedLaunchConfig, LaunchConfig
 from edge_glass.training.vlm_qa.launch_deepspeed import deepspeed_plugin
 from edge_glass.training.vlm_qa.launches import open_launch
-from edge_glass.training.vlm_qa.torchrun import start_processes
+from edge_glass.training.vlm_qa.torchrun import sharing_processes, start_processes
 
 DOCKER = Path(__file__).parents[4] / "docker"
 TREE = Component(name="tree", config=LaunchConfig())
@@ -99,19 +99,23 @@ def test_the_command_becomes_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["edge-glass", "vlm-qa", "--params", "p.yaml"])
     called: list[Any] = []
     monkeypatch.setattr(os, "execv", lambda *arguments: called.append(arguments))
-    start_processes(TREE, 1)
+    start_processes(1, 1)
     assert called == []
-    two = Component(name="ddp", config=LaunchConfig(num_processes=2))
-    start_processes(two, 1)
+    start_processes(2, 1)
     [(program, arguments)] = called
     assert program == sys.executable
     assert "--nproc_per_node=2" in arguments
     assert arguments[-3:] == ["vlm-qa", "--params", "p.yaml"]
     monkeypatch.setenv("RANK", "0")  # torchrun's child must not start others
-    start_processes(two, 1)
+    start_processes(2, 1)
     assert len(called) == 1
     with pytest.raises(ValueError, match="num_processes is 0"):
         LaunchConfig(num_processes=0)
+
+
+def test_align_starts_as_many_processes_as_share_its_microbatches() -> None:
+    cases = ((1, 8), (8, 8), (8, 4), (16, 8), (6, 8), (3, 1))
+    assert [sharing_processes(*case) for case in cases] == [1, 8, 4, 8, 4, 1]
 
 
 def test_files_of_the_launchers_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from edge_glass.encoders.components import ConfigError, validate
 from edge_glass.training.vlm_qa.batches import BatchPlan
 from edge_glass.training.vlm_qa.mixture import Mixture, MixtureConfig
-from edge_glass.training.vlm_qa.packing import PackedQuestions
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions, token_arrays
 
 
 def test_one_source_is_all_samples_in_order() -> None:
@@ -52,15 +52,15 @@ def test_captions_come_first_and_then_the_questions_as_ever() -> None:
         )
         for number in range(60)
     ]  # fmt: skip
-    alone = BatchPlan(samples[:40], 8, 2, seed=0)
+    alone = BatchPlan(token_arrays(samples[:40]), 8, 2, seed=0)
     both = BatchPlan(
-        samples, 8, 2, seed=0,
+        token_arrays(samples), 8, 2, seed=0,
         mixture=Mixture([40, 20], (1.0, 0.0), 0), first=(7, Mixture([40, 20], (0.0, 1.0), 0)),
     )  # fmt: skip
     assert all(number >= 40 for step in range(7) for number in both.batch(step))
     assert [both.batch(7 + step) for step in range(12)] == [alone.batch(step) for step in range(12)]
     with pytest.raises(ValueError, match="only 4 images"):
-        BatchPlan(samples[:44], 8, 2, 0, mixture=Mixture([40, 4], (0.0, 1.0), 0))
+        BatchPlan(token_arrays(samples[:44]), 8, 2, 0, mixture=Mixture([40, 4], (0.0, 1.0), 0))
 
 
 def test_weights_that_are_no_weights_are_refused() -> None:

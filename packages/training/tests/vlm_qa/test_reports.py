@@ -14,8 +14,9 @@ from edge_glass.fusion.concat import ConcatConfig
 from edge_glass.fusion.visual_tokens import VisualTokensConfig
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.fusion.vlm_config import VlmConfig
-from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
+from edge_glass.training.vlm_qa.packing import pack_questions
 from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
+from edge_glass.training.vlm_qa.token_arrays import TokenArrays
 
 ROWS = [
     {"image": 0, "question": "how many dogs are there?", "answer": "two"},
@@ -31,7 +32,7 @@ SIZES = {
 }
 
 
-def built(**options: Any) -> tuple[VisionLanguageModel, list[PackedQuestions]]:
+def built(**options: Any) -> tuple[VisionLanguageModel, TokenArrays]:
     sizes = SIZES | {"max_position_embeddings": options.pop("positions", 64)}
     decoder = CausalLmConfig(config=sizes, **options)
     tokenizer = decoder.build_tokenizer([f"{row['question']} {row['answer']}" for row in ROWS])

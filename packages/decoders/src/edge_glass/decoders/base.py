@@ -113,6 +113,12 @@ class DecoderConfig(Protocol):
         """Builds the tokenizer from the training texts; decoders from the hub ignore the texts."""
         ...
 
-    def build(self, tokenizer: PreTrainedTokenizerFast) -> Decoder:
-        """Builds the decoder for this tokenizer's vocabulary, with fresh weights."""
+    def build(
+        self, tokenizer: PreTrainedTokenizerFast, device: torch.device | None = None
+    ) -> Decoder:
+        """Builds the decoder for this tokenizer's vocabulary on a device, None for the CPU.
+
+        Fresh weights are drawn on the CPU, so that they are the same for each device. Pretrained
+        weights can be read to the device directly.
+        """
         ...

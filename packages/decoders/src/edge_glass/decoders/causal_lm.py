@@ -7,6 +7,7 @@ questions would then attend to each other.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -69,7 +70,7 @@ class CausalLmDecoder(Decoder):
         *,
         lora: LoraOptions | None = None,
         quantization: str = "none",
-        gradient_checkpointing: bool = False,
+        gradient_checkpointing: bool | int = False,
     ) -> None:
         super().__init__()
         self.lora, self.quantization = lora, quantization
@@ -78,7 +79,7 @@ class CausalLmDecoder(Decoder):
         self.width, self.vocab_size = self.facts.width, self.facts.vocab_size
         self.stop_ids, self.max_positions = self.facts.stop_ids, self.facts.max_positions
         if gradient_checkpointing:
-            model.activation_checkpointing_enable({"use_reentrant": False})
+            checkpoint_layers(model, every=int(gradient_checkpointing))
         if lora is not None or quantization != "none":
             model.requires_grad_(False)
         self.model: nn.Module = model
@@ -98,6 +99,13 @@ class CausalLmDecoder(Decoder):
         """Precision of the word embeddings, in which the model expects its inputs."""
         embedding: Any = self.causal_lm.get_input_embeddings()
         return cast("torch.dtype", embedding.weight.dtype)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Returns the context that bfloat16 layers with float32 adapters need, see `lora.py`."""
+        device = next(self.parameters()).device.type
+        if self.lora is None or self.dtype == torch.float32 or torch.is_autocast_enabled(device):
+            return nullcontext()
+        return torch.autocast(device, self.dtype)
 
     def embed(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """Looks up tokens in the model's embedding."""
@@ -126,13 +134,14 @@ class CausalLmDecoder(Decoder):
         columns = positions if past is None else past.extend(positions)
         inputs_embeds = inputs_embeds.to(self.dtype)
         allowed = may_attend(attention_mask, positions)
-        output = self.causal_lm.base_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=self.facts.masks(allowed, positions, columns, inputs_embeds.dtype),
-            position_ids=positions,
-            use_cache=past is not None,
-            **{self.facts.cache_argument: None if past is None else past.keys_values},
-        )
+        with self.autocast():
+            output = self.causal_lm.base_model(
+                inputs_embeds=inputs_embeds,
+                attention_mask=self.facts.masks(allowed, positions, columns, inputs_embeds.dtype),
+                position_ids=positions,
+                use_cache=past is not None,
+                **{self.facts.cache_argument: None if past is None else past.keys_values},
+            )
         return DecoderOutput(hidden_states=(output.last_hidden_state,), cache=past)
 
     def saved_state(self) -> dict[str, Tensor]:
@@ -185,6 +194,14 @@ class CausalLmDecoder(Decoder):
                 f"{self.family}: {needed} positions, but the model accepts {limit}; "
                 "shorten the text"
             )
+
+
+def checkpoint_layers(model: PreTrainedModel, *, every: int) -> None:
+    """Lets every so many layers compute their activations again in the backward pass."""
+    # transformers renamed it after 5.17
+    renamed = getattr(model, "activation_checkpointing_enable", None)
+    enable: Any = renamed or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False}, every_n_layers=every)
 
 
 def _first_names(state: dict[str, Tensor]) -> dict[str, str]:

@@ -42,7 +42,8 @@ class CausalLmConfig:
         dtype: precision of the base weights. Quantised layers have their own.
         quantization: of a pretrained model's linear layers, see `quantization.py`.
         lora: adapters on a frozen base. None trains all weights of an unquantised model.
-        gradient_checkpointing: recomputes activations in the backward pass to save memory.
+        gradient_checkpointing: computes activations again in the backward pass to save memory: of
+            all layers, or with a number n of each n-th layer, which is faster and needs more.
         max_vocab: limit of entries of the word tokenizer of a model from scratch.
         chat_template: how a pretrained model's prompts are written, see `chat_template.py`: None,
             `model`, `turn` or a Jinja text.
@@ -55,7 +56,7 @@ class CausalLmConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     quantization: Quantization = "none"
     lora: LoraOptions | None = None
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | int = False
     max_vocab: int = 8192
     chat_template: ChatTemplate = None
 
@@ -70,6 +71,12 @@ class CausalLmConfig:
             )
         if self.config is not None:
             object.__setattr__(self, "config", complete_sizes(self.config))
+        every = self.gradient_checkpointing
+        if every is not False and not 1 <= every <= MAX_SIZE:
+            raise ValueError(
+                f"gradient_checkpointing is {every}, expected false, true or a number of layers "
+                "from 1"
+            )
         if not 1 <= self.max_vocab <= MAX_SIZE:
             raise ValueError(f"max_vocab is {self.max_vocab}, expected 1 to {MAX_SIZE}")
         if self.dtype not in DTYPES:
@@ -109,8 +116,12 @@ class CausalLmConfig:
         apply_template(tokenizer, self.chat_template, where=self._place())
         return tokenizer
 
-    def build(self, tokenizer: PreTrainedTokenizerFast) -> CausalLmDecoder:
+    def build(
+        self, tokenizer: PreTrainedTokenizerFast, device: torch.device | None = None
+    ) -> CausalLmDecoder:
         """Builds the decoder, with adapters if `lora` is given, and checks what it computes.
+
+        Pretrained weights go from the file to the device, without a copy in the CPU's memory.
 
         Raises:
             ValueError: if the tokenizer has more entries than the model has rows, bitsandbytes is
@@ -119,9 +130,10 @@ class CausalLmConfig:
         dtype = DTYPES[self.dtype]
         if self.config is not None:
             model: Any = build_qwen2(self.config, tokenizer, dtype)
+            model.to(device)
         else:
             source = find_source(self._place(), self.revision)
-            model = load_model(source, dtype, self.quantization)
+            model = load_model(source, dtype, self.quantization, device)
         decoder = CausalLmDecoder(
             model,
             lora=self.lora,

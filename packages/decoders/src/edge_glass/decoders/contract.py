@@ -44,11 +44,12 @@ def check_contract(decoder: CausalLmDecoder) -> None:
     decoder.eval()
     try:
         ids = _words(decoder)
-        measured = {
-            "its own logits differ from those of its hidden states": _own_logits(decoder, ids),
-            "a packed question differs from the same question alone": _packed(decoder, ids),
-            "generation with a cache differs from the whole text": _cached(decoder, ids),
-        }
+        with decoder.autocast():
+            measured = {
+                "its own logits differ from those of its hidden states": _own_logits(decoder, ids),
+                "a packed question differs from the same question alone": _packed(decoder, ids),
+                "generation with a cache differs from the whole text": _cached(decoder, ids),
+            }
     except FAILURES as error:
         raise ValueError(
             f"a model of the family {decoder.family} can't be a decoder: it does not run on "

@@ -60,9 +60,12 @@ class LoraOptions:
 def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
     """Freezes the model and adds adapters that change nothing until they are trained (B = 0).
 
-    The adapters are float32 for any type of base, and drawn from torch's global generator.
+    The adapters are float32 for any type of base, and drawn from torch's global generator. Their
+    inputs keep their precision: peft itself would cast each one to float32, which autocast then
+    rounds again to bfloat16. A bfloat16 base therefore runs under autocast.
     """
     from peft import LoraConfig, get_peft_model
+    from peft.tuners.lora import LoraLayer
     from transformers.pytorch_utils import Conv1D
 
     targets = options.target_modules
@@ -93,7 +96,12 @@ def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         # peft adds a rule for the experts of a mixture, which are no linear layers
         warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern", RuntimeWarning)
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
+    # for good: a context would have ended when checkpointing computes activations again
+    for module in adapted.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
+    return adapted
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:

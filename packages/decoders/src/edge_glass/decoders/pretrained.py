@@ -65,9 +65,12 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
 
 
 def load_model(
-    source: ModelSource, dtype: torch.dtype, quantization: Quantization
+    source: ModelSource,
+    dtype: torch.dtype,
+    quantization: Quantization,
+    device: torch.device | None = None,
 ) -> PreTrainedModel:
-    """Loads a causal language model; the weights of a GGUF file are dequantised.
+    """Loads a causal language model to a device; the weights of a GGUF file are dequantised.
 
     Raises:
         ValueError: if the model has layers without attention, or a GGUF file is to be quantised.
@@ -83,8 +86,12 @@ def load_model(
         )
     _require_gguf(source)
     quantized = quantization_config(quantization) or _dequantized(source)
+    device = device or torch.device("cpu")
+    if quantization != "none" or device.type != "cpu":
+        # without a map, transformers puts a quantised model on the GPU if there is one
+        arguments["device_map"] = {"": str(device)}
     with _one_line(source):
-        config = AutoConfig.from_pretrained(source.place, **arguments)
+        config = AutoConfig.from_pretrained(source.place, **source.arguments())
     _check_weights(source, config)
     loader: Any = AutoModelForCausalLM  # its types leave out the report
     mapping = loader._model_mapping
@@ -208,7 +215,9 @@ def _one_line(source: ModelSource, part: str = "model", remedy: str = "") -> Ite
         cause = " ".join((kind + str(error)).split())
         if len(cause) > LONGEST_CAUSE:
             cause = f"{cause[:LONGEST_CAUSE]}..."
-        if source.revision is not None:
+        if isinstance(error, torch.OutOfMemoryError):
+            remedy = "set quantization: 4bit, or choose a smaller model or a GPU with more memory"
+        elif source.revision is not None:
             remedy = "run it once with a network, or give a folder that holds the model"
         remedy = remedy or "copy the model's whole folder again"
         raise ValueError(f"the {part} of {source.place} can't be loaded ({cause}); {remedy}") from (

@@ -97,9 +97,11 @@ class TinyRecursiveConfig:
         """Builds a word tokenizer of at most `max_vocab` entries from the training texts."""
         return word_tokenizer(texts, max_vocab=self.max_vocab)
 
-    def build(self, tokenizer: PreTrainedTokenizerFast) -> TinyRecursiveDecoder:
+    def build(
+        self, tokenizer: PreTrainedTokenizerFast, device: torch.device | None = None
+    ) -> TinyRecursiveDecoder:
         """Builds the decoder with one row per tokenizer entry."""
-        return TinyRecursiveDecoder(self, vocab_size=len(tokenizer))
+        return TinyRecursiveDecoder(self, vocab_size=len(tokenizer)).to(device)
 
 
 class RecursiveLayer(nn.Module):

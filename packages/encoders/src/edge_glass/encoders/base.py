@@ -71,6 +71,21 @@ class VisionEncoder(FrozenModule, ABC):
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
         """Encodes preprocessed images."""
 
+    @torch.no_grad()
+    def encode(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
+        """Encodes preprocessed images from any device, in the precision of the encoder's device.
+
+        A GPU computes matrix products in bfloat16. Everything that encodes images calls this, so
+        that a model answers from the numbers that it was trained on.
+        """
+        device = next(self.parameters()).device
+        if device.type == "cuda" and pixels.device.type == "cpu":
+            pixels = pixels.pin_memory()
+        pixels = pixels.to(device, non_blocking=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            features: Tensor = self(pixels)
+        return features.float()
+
 
 class TextEncoder(FrozenModule, ABC):
     """Texts to one vector per text.

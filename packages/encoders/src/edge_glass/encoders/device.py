@@ -13,11 +13,14 @@ DEVICES = r"cpu|cuda(:\d+)?"
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: str | None) -> torch.device:
     """Returns a device that exists.
 
     `cuda` is this process's own GPU, by `LOCAL_RANK` under torchrun; `cuda:N` is one by its number.
+    None is the GPU if there is one, and the CPU otherwise.
     """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     check_device(name)
     if name == "cpu":
         return torch.device("cpu")
@@ -50,10 +53,5 @@ def _gpu_index(name: str) -> int:
 
 
 def place_model(model: ModelT, name: str | None = None) -> ModelT:
-    """Moves a model to the device of this name, see `find_device`, and returns it.
-
-    None is the GPU if there is one, and the CPU otherwise.
-    """
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    """Moves a model to the device of this name, see `find_device`, and returns it."""
     return model.to(find_device(name))

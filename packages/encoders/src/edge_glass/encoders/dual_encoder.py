@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -73,15 +73,23 @@ class DualEncoder(nn.Module):
         tokens: Tensor = self.pooling(features)
         return tokens
 
+    def autocast(self) -> AbstractContextManager[object]:
+        """Returns the context in which embeddings are computed, in training and afterwards.
+
+        A GPU computes matrix products in bfloat16. Weights and embeddings are float32.
+        """
+        device = self.logit_scale.device.type
+        return torch.autocast(device, torch.bfloat16) if device == "cuda" else nullcontext()
+
     def image_embeddings(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B E"]:
         """Embeds images from features of the vision encoder; not normalised."""
-        tokens = self.pool(features)
-        if self.config.token_reduction == "mean":
-            pooled = tokens.mean(dim=1)
-        else:
-            pooled = rearrange(tokens, "b n w -> b (n w)")
-        embeddings: Tensor = self.image_head(pooled)
-        return embeddings
+        with self.autocast():
+            tokens = self.pool(features)
+            if self.config.token_reduction == "mean":
+                pooled = tokens.mean(dim=1)
+            else:
+                pooled = rearrange(tokens, "b n w -> b (n w)")
+            return _as_float32(self.image_head(pooled))
 
     def text_embeddings(self, features: Float[Tensor, "B Dt"]) -> Float[Tensor, "B E"]:
         """Embeds texts from features of the text encoder; not normalised."""
@@ -91,8 +99,8 @@ class DualEncoder(nn.Module):
                 f"{self.text_head.input_width}: encode the texts with the text encoder that the "
                 f"model was built for, {self.config.text_encoder.name}"
             )
-        embeddings: Tensor = self.text_head(features)
-        return embeddings
+        with self.autocast():
+            return _as_float32(self.text_head(features))
 
     @torch.no_grad()
     def encode_image(
@@ -124,8 +132,8 @@ class DualEncoder(nn.Module):
         parts = []
         with _evaluating(self):
             for chunk in _chunks(images, size):
-                pixels = _filled(self.vision.preprocess(chunk), size).to(device)
-                embeddings = self.image_embeddings(self.vision(pixels)).cpu()
+                pixels = _filled(self.vision.preprocess(chunk), size)
+                embeddings = self.image_embeddings(self.vision.encode(pixels)).cpu()
                 parts.append(truncate(embeddings, truncate_dim)[: len(chunk)])
         return torch.cat(parts) if parts else self._no_embeddings(truncate_dim)
 
@@ -142,8 +150,8 @@ class DualEncoder(nn.Module):
         if self.vision is None:
             raise RuntimeError(_without("vision", "image_attention"))
         with _evaluating(self):
-            pixels = self.vision.preprocess([image]).to(self.logit_scale.device)
-            weights = self.pooling.attention_weights(self.vision(pixels))
+            pixels = self.vision.preprocess([image])
+            weights = self.pooling.attention_weights(self.vision.encode(pixels))
         return None if weights is None else weights[0].cpu()
 
     @torch.no_grad()
@@ -251,6 +259,11 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(training)
+
+
+def _as_float32(embeddings: Tensor) -> Tensor:
+    # no operation if there is nothing to do: exported graphs hold each one
+    return embeddings if embeddings.dtype == torch.float32 else embeddings.float()
 
 
 def _batch_size(asked: int | None, default: int) -> int:

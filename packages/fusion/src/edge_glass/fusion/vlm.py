@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from edge_glass.decoders.sampling import Sampling, generate
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.checkpoint import building, check_tensors
+from edge_glass.encoders.device import find_device
 from edge_glass.encoders.hub import find_model_folder, publish_folder
 from edge_glass.fusion.base import FusedInputs, VlmOutput
 from edge_glass.fusion.checkpoint import load_vlm, save_vlm
@@ -43,18 +44,23 @@ class VisionLanguageModel(nn.Module):
     Attributes:
         tokenizer: the decoder's, with a chat template.
         start_id: the token in front of the image, see `start_token.py`; None for no such token.
-        vision_encoder: frozen; None until `add_vision_encoder` builds it. `saved_state` leaves it
-            out, and training works without it.
+        vision_encoder: frozen and not saved; None until `add_vision_encoder` builds it.
     """
 
-    def __init__(self, config: VlmConfig, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Draws fresh weights from torch's global generator."""
+    def __init__(
+        self,
+        config: VlmConfig,
+        tokenizer: PreTrainedTokenizerFast,
+        device: torch.device | None = None,
+    ) -> None:
+        """Draws fresh weights from torch's global generator, and puts all parts on one device."""
         super().__init__()
         self.config = config
         self.tokenizer = tokenizer
-        self.visual_tokens, self.fusion, self.decoder = config.build(tokenizer)
+        self.visual_tokens, self.fusion, self.decoder = config.build(tokenizer, device)
         self.vision_encoder: VisionEncoder | None = None
         self.start_id = start_id(tokenizer)
+        self.to(device)
 
     @property
     def device(self) -> torch.device:
@@ -116,10 +122,9 @@ class VisionLanguageModel(nn.Module):
         sampling: Sampling | None = None,
         examples: Sequence[int] | None = None,
     ) -> Int[Tensor, "B M"]:
-        """Continues left-padded prompts with a cache; M <= max_new_tokens.
+        """Continues left-padded prompts with a cache; M <= max_new_tokens; greedy by default.
 
-        Without `sampling` it is greedy. `examples` has one number per row, which decides the row's
-        noise if words are sampled; None takes the number of the row.
+        `examples` has the numbers of the rows, which decide the noise of sampling; None counts.
         """
         with self.autocast():
             arguments = generation_arguments(
@@ -221,7 +226,7 @@ class VisionLanguageModel(nn.Module):
             if number and image is images[number - 1]:
                 rows.append(rows[-1])
             else:
-                rows.append(encoder(encoder.preprocess([image]).to(self.device)))
+                rows.append(encoder.encode(encoder.preprocess([image])))
         return torch.cat(rows)
 
     def add_vision_encoder(self) -> None:
@@ -262,21 +267,26 @@ class VisionLanguageModel(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, revision: str | None = None, load_vision_encoder: bool = True
+        cls,
+        folder: str | Path,
+        *,
+        revision: str | None = None,
+        load_vision_encoder: bool = True,
+        device: str | None = "cpu",
     ) -> VisionLanguageModel:
         """Loads a folder written by `save_pretrained`, strictly, in evaluation mode.
 
         `folder` may be a hub id, with its commit as `revision`. `load_vision_encoder` also builds
-        the frozen encoder, which `answer` needs.
+        the frozen encoder, which `answer` needs. All parts are on `device`, see `find_device`.
 
         Raises:
             ValueError: if the folder holds no vision-language model, or a broken one.
         """
-        folder = find_model_folder(folder, revision)
+        place, folder = find_device(device), find_model_folder(folder, revision)
         config, tokenizer, tensors = load_vlm(folder)
         # Fresh weights are drawn and then overwritten: the caller's generator stays untouched.
         with building(folder), torch.random.fork_rng(devices=[]):
-            model = cls(config, tokenizer)
+            model = cls(config, tokenizer, place)
         model.load_saved_state(tensors, where=str(folder / "model.safetensors"))
         if load_vision_encoder:
             with building(folder):

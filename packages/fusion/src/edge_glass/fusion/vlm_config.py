@@ -27,6 +27,7 @@ from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
 from edge_glass.fusion.vlm_format_1 import FORMAT_1, from_format_1
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerFast
 
 FORMAT = "edge-glass-vlm/2"
@@ -86,10 +87,13 @@ class VlmConfig:
                 "aligned pooling for kinds 'pooled' and 'both', and None for 'grid' and 'llava'"
             )
 
-    def build(self, tokenizer: PreTrainedTokenizerFast) -> tuple[VisualTokens, Fusion, Decoder]:
+    def build(
+        self, tokenizer: PreTrainedTokenizerFast, device: torch.device | None = None
+    ) -> tuple[VisualTokens, Fusion, Decoder]:
         """Builds the trained parts with fresh weights, drawn from torch's global generator.
 
-        `VisionLanguageModel(config, tokenizer)` calls it, and puts the parts together.
+        `VisionLanguageModel(config, tokenizer)` calls it, and puts the parts together on the
+        device.
         """
         check_llava(self.visual_tokens, self.fusion)
         pooling = None
@@ -98,7 +102,7 @@ class VlmConfig:
         visual_tokens = VisualTokens(
             self.visual_tokens, input_width=self.input_width, grid=self.grid, pooling=pooling
         )
-        decoder: Decoder = self.decoder.config.build(tokenizer)
+        decoder: Decoder = self.decoder.config.build(tokenizer, device)
         fusion: Fusion = self.fusion.config.build(
             visual_width=visual_tokens.width, width=decoder.width
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from edge_glass.training.fetch.command import fetch
 from edge_glass.training.ingest.command import import_
+from edge_glass.training.plan.command import plan
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -41,7 +43,7 @@ def register(app: typer.Typer) -> None:
     """Adds the stages to the command line."""
     stages = (prepare, prepare_samples, encode, align, evaluate_align, vlm_qa, evaluate_vlm_qa)
     app.command("import")(import_)
-    for command in (fetch, *stages, results, verify, compare, compare_scores):
+    for command in (fetch, plan, *stages, results, verify, compare, compare_scores):
         app.command()(command)
 
 
@@ -86,8 +88,10 @@ def align(params: ParamsOption = DEFAULT_PARAMS) -> None:
     """Train pooling and Matryoshka heads on cached features.
 
     Example: edge-glass align
+
+    On GPUs (device: cuda) it starts as many processes as `launch` names and its microbatches allow.
     """
-    _run("align", params)
+    _run("align", params, in_processes=True)
 
 
 def evaluate_align(params: ParamsOption = DEFAULT_PARAMS) -> None:
@@ -106,7 +110,7 @@ def vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
     It starts the number of processes that `launch` in params.yaml names, or joins torchrun's:
     torchrun --standalone --nproc_per_node=4 --no-python edge-glass vlm-qa
     """
-    _run("vlm_qa", params, before_lock=_start_processes)
+    _run("vlm_qa", params, in_processes=True)
 
 
 def evaluate_vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
@@ -116,7 +120,7 @@ def evaluate_vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
 
     The processes that `launch` in params.yaml names, or those of torchrun, share the questions.
     """
-    _run("evaluate_vlm_qa", params, before_lock=_start_processes)
+    _run("evaluate_vlm_qa", params, in_processes=True)
 
 
 def results() -> None:
@@ -216,27 +220,43 @@ def compare_scores(
 
 
 def _run(
-    stage: str,
-    path: Path,
-    scheduler: str | None = None,
-    before_lock: Callable[[Params], None] | None = None,
+    stage: str, path: Path, scheduler: str | None = None, *, in_processes: bool = False
 ) -> None:
     """Runs one stage, then names the next command; under DVC the next stage follows without it."""
     from edge_glass.training.runtime.progress import say
     from edge_glass.training.runtime.run_stage import run_stage
 
     # on a cluster the workers' device counts, and each worker checks it
-    here = not scheduler or scheduler.startswith("processes:")
-    parse = _parse_with_device if here and stage not in WITHOUT_DEVICE else _parse
-    run_stage(stage, path, parse, scheduler=scheduler or None, before_lock=before_lock)
+    here = (not scheduler or scheduler.startswith("processes:")) and stage not in WITHOUT_DEVICE
+    run_stage(
+        stage,
+        path,
+        _parse_with_device if here else _parse,
+        scheduler=scheduler or None,
+        before_lock=partial(_before_work, stage, on_this_gpu=here, in_processes=in_processes),
+    )
     if "DVC_STAGE" not in os.environ:
         say(f"next: {NEXT[stage]}")
 
 
-def _start_processes(parsed: Params) -> None:
-    from edge_glass.training.vlm_qa.torchrun import start_processes
+def _before_work(stage: str, parsed: Params, *, on_this_gpu: bool, in_processes: bool) -> None:
+    """Refuses a stage that the GPU is too small for, then starts its processes."""
+    from edge_glass.training.vlm_qa.torchrun import sharing_processes, start_processes
 
-    start_processes(parsed.launch, parsed.num_threads)
+    if on_this_gpu and parsed.device != "cpu":
+        from edge_glass.training.plan.gpu_check import check_gpu
+
+        check_gpu(stage, parsed)
+    if stage == "vlm_qa":
+        from edge_glass.training.vlm_qa.deepspeed_requirements import check_deepspeed
+
+        check_deepspeed(parsed.launch.config, parsed.device)
+    if in_processes:
+        number = parsed.launch.config.num_processes
+        if stage == "align":  # on a CPU one process has all cores
+            microbatches = parsed.align.num_microbatches if parsed.device == "cuda" else 1
+            number = sharing_processes(number, microbatches)
+        start_processes(number, parsed.num_threads)
 
 
 def _parse(raw: Mapping[str, Any], where: str) -> Params:

@@ -7,6 +7,7 @@ from pathlib import Path
 PREPARED = Path("artifacts/prepared")
 FEATURES = Path("artifacts/features")
 STATE = Path("artifacts/state")
+TOKENS = Path("artifacts/tokens")  # made again if it is missing: no output of a stage
 ALIGNED = Path("models/align")
 VLM = Path("models/vlm_qa")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from torch import Tensor
 
 from edge_glass.decoders.sampling import Sampling
-from edge_glass.encoders.device import place_model
 from edge_glass.fusion.app.image_file import read_image
 from edge_glass.fusion.app.options import check_text
 from edge_glass.fusion.describing import describing_instruction
@@ -59,7 +58,7 @@ def describe_image(
 
 def load_model(folder: Path) -> VisionLanguageModel:
     """Loads a model, onto the GPU if there is one."""
-    return place_model(VisionLanguageModel.from_pretrained(folder))
+    return VisionLanguageModel.from_pretrained(folder, device=None)
 
 
 class Chat:

@@ -49,7 +49,9 @@ class ClipBenchmarkModel(nn.Module):
         size = 1 if pixels.device.type == "cpu" else len(pixels)
         # the evaluator's autocast (--amp, its default) would change the numbers
         with torch.autocast(pixels.device.type, enabled=False):
-            parts = [self.model.image_embeddings(vision(part)) for part in pixels.split(size)]
+            parts = [
+                self.model.image_embeddings(vision.encode(part)) for part in pixels.split(size)
+            ]
             return truncate(torch.cat(parts), self.dim)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from lmms_eval.api.model import lmms
 from PIL import Image
 
 from edge_glass.decoders.sampling import Sampling
-from edge_glass.encoders.device import place_model
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 
@@ -42,8 +40,7 @@ class EdgeGlass(lmms):  # type: ignore[misc, unused-ignore]
         super().__init__()
         del others
         self.number = int(batch_size)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.vlm = place_model(VisionLanguageModel.from_pretrained(pretrained), device)
+        self.vlm = VisionLanguageModel.from_pretrained(pretrained, device=device)
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """Answers the requests, in their order."""

@@ -72,10 +72,9 @@ class TorchAnswerer:
     samples = True
 
     def __init__(self, folder: Path) -> None:
-        from edge_glass.encoders.device import place_model
         from edge_glass.fusion.vlm import VisionLanguageModel
 
-        self.model: VisionLanguageModel = place_model(VisionLanguageModel.from_pretrained(folder))
+        self.model: VisionLanguageModel = VisionLanguageModel.from_pretrained(folder, device=None)
         self.conversations = self.model.config.conversations
 
     def answer(

@@ -15,7 +15,7 @@ from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.images import decode_image, to_rgb
 from edge_glass.training.align.augmentation import AugmentationConfig, augment
 from edge_glass.training.engine.determinism import generator
-from edge_glass.training.features.cache import Features, gather
+from edge_glass.training.features.cache import Features, finite
 from edge_glass.training.features.live import LiveFeatures
 from edge_glass.training.features.read_ahead import read_ahead
 
@@ -29,14 +29,30 @@ class ImageFeatures(Protocol):
 
 
 class CachedFeatures:
-    """The features that `encode` wrote, the same at every step."""
+    """The features that `encode` wrote, the same at every step.
 
-    def __init__(self, array: Features) -> None:
-        self.array = array
+    Args:
+        device: features are copied there in the type of the cache.
+        keep: whether a second call in a step finds what the first one has copied. It needs the
+            memory of a whole batch on the device.
+    """
 
-    def at(self, rows: Tensor, *, step: int) -> Tensor:  # noqa: ARG002
+    def __init__(self, array: Features, device: torch.device, *, keep: bool) -> None:
+        self.array, self.device, self.keep = array, device, keep
+        self._step = -1
+        self._kept: dict[tuple[int, ...], Tensor] = {}
+
+    def at(self, rows: Tensor, *, step: int) -> Tensor:
         """Returns (n, P, D) float32, the same at every step."""
-        return gather(self.array, rows)
+        if step != self._step:
+            self._step, self._kept = step, {}
+        key = tuple(rows.tolist())
+        if key in self._kept:
+            return self._kept[key].float()
+        stored = torch.from_numpy(self.array[rows.numpy()]).to(self.device)
+        if self.keep:
+            self._kept[key] = stored
+        return finite(stored, rows)
 
 
 class LiveTrainingFeatures:
@@ -105,6 +121,6 @@ class AugmentedFeatures:
             for row in rows.tolist()
         ]
         with torch.inference_mode():
-            pixels = self.encoder.preprocess(images).to(next(self.encoder.parameters()).device)
-            features = self.encoder(pixels).cpu().numpy().astype(self.dtype)
+            pixels = self.encoder.preprocess(images)
+            features = self.encoder.encode(pixels).cpu().numpy().astype(self.dtype)
         return torch.from_numpy(features).float()

@@ -25,7 +25,8 @@ PORTABLE_ENVIRONMENT = {
 }
 # `encode` runs convolutions in oneDNN, so its instruction set is pinned too. The stages that train
 # use oneDNN only in `portable_matmul`, whose bits are the same and which is faster without the pin.
-STAGE_ENVIRONMENT = {"encode": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
+# A notebook has no stage, and reads live features if the project has them.
+STAGE_ENVIRONMENT = {stage: {"ONEDNN_MAX_CPU_ISA": "AVX2"} for stage in ("encode", "")}
 RESTARTED = "EDGE_GLASS_RESTARTED"  # set in a command that has restarted itself
 
 
@@ -43,7 +44,7 @@ def set_environment(
 
     Args:
         reproducibility: `portable` or `native`, see `make_deterministic`.
-        stage: some stages have variables of their own.
+        stage: some stages have variables of their own; "" is a notebook.
         restart: if torch is imported already (for example by a sitecustomize module), restarts this
             command with the variables set.
     """

@@ -23,6 +23,7 @@ from edge_glass.encoders.files import DataError
 from edge_glass.training.features.live import LIVE, LiveFeatures, open_live_features
 from edge_glass.training.features.sharded_array import ShardedArray
 from edge_glass.training.features.shards import REMEDY
+from edge_glass.training.features.shared_array import SHARED, SharedArray, open_shared_array
 from edge_glass.training.folders import FEATURES, PREPARED
 
 
@@ -89,7 +90,7 @@ def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
 
 def vision_features(
     subset: str, split: str, folder: Path = FEATURES, *, verify: bool = False
-) -> ShardedArray | LiveFeatures:
+) -> ShardedArray | SharedArray | LiveFeatures:
     """Returns the features of a split's images (M, P, D), memory-mapped, read only.
 
     With `features: live` they are encoded when they are read. `subset` is "captions" or
@@ -98,6 +99,8 @@ def vision_features(
     if (folder / LIVE).is_file():
         images = folder.parent / PREPARED.name / subset / f"{split}.images.parquet"
         return open_live_features(folder, images, read_index(folder).image_sizes[subset])
+    if (folder / subset / split / SHARED).is_file():
+        return open_shared_array(folder, f"{subset}/{split}", verify=verify)
     return ShardedArray(folder / subset / split, "vision", verify=verify)
 
 
@@ -128,6 +131,8 @@ def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
     for subset, splits in read_index(folder).splits.items():
         for split in splits:
             images = vision_features(subset, split, folder, verify=True)
+            if isinstance(images, SharedArray):
+                images = images.arrays[0]  # the others are those of captions
             if isinstance(images, ShardedArray):
                 arrays.append(images)
             if subset == "captions":
@@ -139,7 +144,16 @@ def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
 
 def gather(array: Features, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
     """Returns the rows of these numbers as a float32 tensor (B, P, D) on the CPU."""
-    features = torch.from_numpy(array[np.asarray(rows)]).float()
+    return finite(torch.from_numpy(array[np.asarray(rows)]), rows)
+
+
+def finite(stored: Tensor, rows: Tensor | np.ndarray[Any, Any]) -> Tensor:
+    """Returns features (B, P, D) in float32, on their device.
+
+    Raises:
+        DataError: names the first image, by its number in `rows` (B,), with a NaN or infinity.
+    """
+    features = stored.float()
     # a NaN or infinity makes the sum NaN or infinite, and the sum is ten times cheaper to check
     if not features.sum().isfinite() and not features.isfinite().all():
         bad = int((~torch.isfinite(features).flatten(1).all(dim=1)).nonzero()[0])

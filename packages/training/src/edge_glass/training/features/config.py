@@ -22,6 +22,8 @@ class EncodeConfig:
         rows_per_shard: images per file of the cache, a multiple of `batch_size`; a kill loses the
             work on one file at most.
         texts_per_shard: distinct captions per file; they are encoded in one call.
+        num_workers: threads of each process that decode images ahead of the encoder; 0 decodes
+            between two forward passes. Any number gives the same bytes.
         pool: "none" keeps all patches of an image, "mean" one token per image, a number K the means
             over a grid of K x K parts.
     """
@@ -32,11 +34,13 @@ class EncodeConfig:
     dtype: Literal["float16", "float32"]
     rows_per_shard: int
     texts_per_shard: int = 65536
+    num_workers: int = 0
     pool: Pool = "none"
 
     def __post_init__(self) -> None:
         check_between(self, 1, MAX_IMAGE_SIZE, "caption_image_size", "question_image_size")
         check_at_least(self, 1, "batch_size", "rows_per_shard", "texts_per_shard")
+        check_at_least(self, 0, "num_workers")
         if self.rows_per_shard % self.batch_size:
             below = max(1, self.rows_per_shard // self.batch_size) * self.batch_size
             raise ValueError(

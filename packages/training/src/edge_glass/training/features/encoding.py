@@ -11,15 +11,17 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch import Tensor
 
 from edge_glass.encoders.base import TextEncoder, VisionEncoder
 from edge_glass.encoders.components import Component
@@ -27,10 +29,13 @@ from edge_glass.encoders.device import place_model
 from edge_glass.encoders.files import DataError, write_json
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.towers.grid_average import with_grid
+from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.training.engine.determinism import environment, make_deterministic
 from edge_glass.training.features.config import Pool, pooled_grid
 from edge_glass.training.features.shards import ShardEntry, write_shard
+from edge_glass.training.runtime.executor import SerialExecutor, ordered_map
 from edge_glass.training.runtime.progress import progress
+from edge_glass.training.runtime.worker import own_device
 
 # a process shares its torch threads and the memory of its encoders: one shard at a time
 _ONE_AT_A_TIME = threading.Lock()
@@ -66,7 +71,9 @@ class ShardTask:
         kind: "vision" or "text"; also the name of the array.
         source: the prepared images (Parquet) or the distinct texts (JSON).
         first: the shard's first row in the source.
+        rows: the shard's rows in the source, None for all from `first` on.
         entry: of the file that marks the shard as finished.
+        num_workers: threads that decode images ahead.
         scratch: a folder on the same disk.
         quiet: shows no progress bar.
     """
@@ -75,8 +82,10 @@ class ShardTask:
     encoder: FrozenEncoder
     source: Path
     first: int
+    rows: tuple[int, ...] | None
     shape: tuple[int, ...]
     batch_size: int
+    num_workers: int
     dtype: str
     path: Path
     entry: Path
@@ -115,14 +124,15 @@ def apply_settings(encoder: FrozenEncoder) -> None:
 def open_vision_encoder(encoder: FrozenEncoder) -> VisionEncoder:
     """Builds a vision encoder, once per process."""
     built: VisionEncoder = encoder.component.config.build(image_size=encoder.image_size)
-    return place_model(with_grid(built, pooled_grid(built.grid, encoder.pool)), encoder.device)
+    placed = with_grid(built, pooled_grid(built.grid, encoder.pool))
+    return place_model(placed, own_device(encoder.device))
 
 
 @lru_cache(maxsize=1)
 def open_text_encoder(encoder: FrozenEncoder) -> TextEncoder:
     """Builds a text encoder, once per process."""
     built: TextEncoder = encoder.component.config.build()
-    return place_model(built, encoder.device)
+    return place_model(built, own_device(encoder.device))
 
 
 def close_encoders() -> None:
@@ -133,23 +143,38 @@ def close_encoders() -> None:
 
 def _images(task: ShardTask) -> Iterator[NDArray[Any]]:
     encoder = open_vision_encoder(task.encoder)
-    device = next(encoder.parameters()).device
-    batches = image_batches(task.source, task.first, task.shape[0], task.batch_size)
-    total = -(-task.shape[0] // task.batch_size)
-    if not task.quiet:
-        batches = progress(batches, f"encode {task.path.parent.name} {task.path.name}", total=total)
-    first = task.first
-    for batch in batches:
-        images = [_image(task, row, data) for row, data in enumerate(batch, first)]
-        first += len(batch)
-        with torch.inference_mode():
-            features = encoder(encoder.preprocess(images).to(device))
-        yield features.cpu().numpy()
+    chosen = task.rows or range(task.first, task.first + task.shape[0])
+    read = image_batches(task.source, chosen[0], chosen[-1] + 1 - chosen[0], task.batch_size)
+    every, kept = enumerate(chain.from_iterable(read), chosen[0]), set(chosen)
+    images = (each for each in every if each[0] in kept)
+    number = task.num_workers
+    with ThreadPoolExecutor(number) if number else SerialExecutor() as executor:
+        # beside the batch that is encoded, pixels of two more are in memory at most
+        decoded = ordered_map(
+            partial(_pixels, task, encoder.transform),
+            images,
+            executor,
+            in_flight=2 * task.batch_size,
+        )
+        batches = iter(lambda: list(islice(decoded, task.batch_size)), [])
+        if not task.quiet:
+            batches = progress(
+                batches,
+                f"encode {task.path.parent.name} {task.path.name}",
+                total=-(-task.shape[0] // task.batch_size),
+            )
+        for pixels in batches:
+            with torch.inference_mode():
+                features = encoder.encode(torch.stack(pixels))
+                if features.device.type != "cpu":  # rounded here, so that half as much is copied
+                    features = features.to(getattr(torch, task.dtype))
+            yield features.cpu().numpy()
 
 
-def _image(task: ShardTask, row: int, data: bytes) -> Image.Image:
+def _pixels(task: ShardTask, transform: ImageTransform, image: tuple[int, bytes]) -> Tensor:
+    row, data = image
     try:
-        return to_rgb(decode_image(data))
+        return transform(to_rgb(decode_image(data)))
     except BadImageError as error:
         raise DataError(
             f"{task.source}, row {row}: {error}; `prepare` could use it, so this machine lacks a "

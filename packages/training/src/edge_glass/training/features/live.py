@@ -31,6 +31,7 @@ from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.training.engine.determinism import has_pinned_onednn
 from edge_glass.training.features.encoding import FrozenEncoder, open_vision_encoder
 from edge_glass.training.features.shards import REMEDY
+from edge_glass.training.parquet.pages import PlainColumn, open_plain_column
 from edge_glass.training.parquet.row_groups import RowGroups, open_row_groups
 from edge_glass.training.parquet.row_reader import RowReader
 
@@ -92,6 +93,7 @@ class PixelReader:
     def __init__(self, images: RowGroups, transform: ImageTransform) -> None:
         self.images, self.transform = images, transform
         self._reader: RowReader | None = None
+        self._column: PlainColumn | None = None
 
     def __call__(self, rows: Sequence[int]) -> Tensor:
         """Returns the pixels (n, 3, H, W) of the images of these numbers."""
@@ -100,14 +102,24 @@ class PixelReader:
         return torch.stack([pixels[row] for row in rows])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_reader": None}  # open files belong to one process
+        return {
+            **self.__dict__,
+            "_reader": None,
+            "_column": None,
+        }  # open files belong to one process
 
     def _bytes(self, rows: Sequence[int]) -> dict[int, bytes]:
         if self._reader is None:
             self._reader = RowReader(self.images, ["bytes"], read_rows=ROWS_AT_A_TIME)
+            self._column = open_plain_column(self.images.path(0), "bytes")  # of one prepared file
         numbers = np.asarray(rows, np.int64)
         groups = np.searchsorted(self.images.starts, numbers, side="right") - 1
         found: dict[int, bytes] = {}
+        if self._column is not None:
+            for number, group in zip(numbers.tolist(), groups.tolist(), strict=True):
+                row = number - int(self.images.starts[group])
+                found[number] = self._column.value(int(self.images.group[group]), row)
+            return found
         for group in np.unique(groups).tolist():
             here = numbers[groups == group]
             read = self._reader.read(group, here - self.images.starts[group])
@@ -180,9 +192,11 @@ class LiveFeatures:
         found = torch.empty(len(rows), *self.shape[1:], dtype=dtype, device=device)
         for size, places in self._groups(rows):
             # on a CPU, copies fill the batch: a batch of a different size may get other kernels
-            filled = islice(cycle(places), size if device.type == "cpu" else len(places))
+            number = size if device.type == "cpu" else len(places)
+            filled = list(islice(cycle(places), number))
+            batch = pixels if filled == list(range(len(pixels))) else pixels[filled]
             with torch.inference_mode(), _kernels_of_encode(self._frozen.reproducibility):
-                features = self.encoder(pixels[list(filled)].to(device))[: len(places)]
+                features = self.encoder.encode(batch)[: len(places)]
             found[places] = features.to(dtype)
         if not found.sum(dtype=torch.float32).isfinite() and not found.isfinite().all():
             bad = int((~found.isfinite().flatten(1).all(dim=1)).nonzero()[0])

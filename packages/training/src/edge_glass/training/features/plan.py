@@ -18,6 +18,7 @@ from edge_glass.training.features.encoding import (
     open_vision_encoder,
 )
 from edge_glass.training.features.shards import ShardEntry, ShardIndex, shard_sizes
+from edge_glass.training.features.shared_array import find_places, own_rows, write_places
 from edge_glass.training.folders import PREPARED
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class ImagePlan:
 
     Attributes:
         arrays: in the order of `splits`.
+        shared: how many images have the features of a different sub-set.
         grid: rows and columns of the P patches.
         width: D.
     """
@@ -57,6 +59,7 @@ class ImagePlan:
     arrays: list[ArrayPlan]
     grid: tuple[int, int]
     width: int
+    shared: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,25 +82,47 @@ class Planner:
         """Returns the chosen text encoder."""
         return self._encoder(self.params.text_encoder)
 
-    def images(self, subset: str, image_size: int) -> ImagePlan:
-        """Plans the features of a sub-set's images, `image_size` pixels per side."""
+    def images(self, subset: str, image_size: int, other: str | None = None) -> ImagePlan:
+        """Plans the features of a sub-set's images, `image_size` pixels per side.
+
+        Images that the sub-set `other` has too are not encoded again.
+        """
         encoder = self._encoder(self.params.vision_encoder, image_size)
         vision = open_vision_encoder(encoder)
         paths = sorted((PREPARED / subset).glob("*.images.parquet"))
         splits = [path.name.removesuffix(".images.parquet") for path in paths]
         num_patches = vision.grid[0] * vision.grid[1]
-        arrays = [
-            self._array(
-                "vision",
-                encoder,
-                source=path,
-                shape=(pq.read_metadata(path).num_rows, num_patches, vision.width),
-                rows_per_shard=self.params.encode.rows_per_shard,
-                folder=self.features / subset / split,
+        others = {
+            f"{other}/{path.name.removesuffix('.images.parquet')}": path
+            for path in sorted((PREPARED / other).glob("*.images.parquet") if other else ())
+        }
+        arrays = []
+        shared = 0
+        for split, path in zip(splits, paths, strict=True):
+            folder, number, rows = (
+                self.features / subset / split,
+                pq.read_metadata(path).num_rows,
+                None,
             )
-            for split, path in zip(splits, paths, strict=True)
-        ]
-        return ImagePlan(splits=splits, arrays=arrays, grid=vision.grid, width=vision.width)
+            places = find_places(path, others, self.params.encode.batch_size) if others else None
+            if places is not None:
+                write_places(folder, list(others), places)
+                rows = own_rows(places)
+                shared += number - len(rows)
+            arrays.append(
+                self._array(
+                    "vision",
+                    encoder,
+                    source=path,
+                    shape=(number if rows is None else len(rows), num_patches, vision.width),
+                    rows_per_shard=self.params.encode.rows_per_shard,
+                    folder=folder,
+                    rows=rows,
+                )
+            )
+        return ImagePlan(
+            splits=splits, arrays=arrays, grid=vision.grid, width=vision.width, shared=shared
+        )
 
     def texts(self, split: str, number: int) -> ArrayPlan:
         """Plans the features of a split's distinct texts, which lie in its `texts.json`."""
@@ -137,8 +162,9 @@ class Planner:
         shape: tuple[int, ...],
         rows_per_shard: int,
         folder: Path,
+        rows: list[int] | None = None,
     ) -> ArrayPlan:
-        """Divides an array into shards of whole rows."""
+        """Divides an array into shards of whole rows; `rows` are its rows in the source."""
         config = self.params.encode
         entries = self.work / "whole" / folder.parent.name / folder.name
         tasks = [
@@ -147,15 +173,17 @@ class Planner:
                 encoder=encoder,
                 source=source.resolve(),
                 first=number * rows_per_shard,
-                shape=(rows, *shape[1:]),
+                rows=None if rows is None else tuple(rows[number * rows_per_shard :][:size]),
+                shape=(size, *shape[1:]),
                 batch_size=config.batch_size,
+                num_workers=config.num_workers,
                 dtype=config.dtype if kind == "vision" else "float32",
                 path=folder / f"{kind}-{number:05d}.npy",
                 entry=entries / f"{kind}-{number:05d}.json",
                 scratch=self.work / "scratch",
                 quiet=self.quiet,
             )
-            for number, rows in enumerate(shard_sizes(shape[0], rows_per_shard))
+            for number, size in enumerate(shard_sizes(shape[0], rows_per_shard))
         ]
         return ArrayPlan(
             path=folder / f"{kind}.json", shape=shape, rows_per_shard=rows_per_shard, tasks=tasks

@@ -11,7 +11,17 @@ import pyarrow.parquet as pq
 
 from edge_glass.training.prepare.texts import prepared_schema
 
-IMAGE_SCHEMA = pa.schema([("image_id", pa.string()), ("bytes", pa.binary())])
+IMAGE_SCHEMA = pa.schema(
+    [("image_id", pa.string()), pa.field("bytes", pa.binary(), nullable=False)]
+)
+# An image is compressed already. Stored as it is, it can be read without those before it, see
+# `pages.py`; statistics would be copies of whole images.
+IMAGE_STORAGE: dict[str, Any] = {
+    "compression": {"image_id": "zstd", "bytes": "none"},
+    "use_dictionary": ["image_id"],
+    "write_statistics": ["image_id"],
+    "store_schema": True,
+}
 GROUP_ROWS = 2048
 GROUP_BYTES = 16 * 2**20  # of images; each split of each kind holds up to this many
 
@@ -43,11 +53,12 @@ class SplitWriter:
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0
         folder.mkdir(parents=True, exist_ok=True)
-        options = {"compression": "zstd", "store_schema": True}
         self._image_file = pq.ParquetWriter(
-            folder / f"{split}.images.parquet", IMAGE_SCHEMA, **options
+            folder / f"{split}.images.parquet", IMAGE_SCHEMA, **IMAGE_STORAGE
         )
-        self._row_file = pq.ParquetWriter(folder / f"{split}.rows.parquet", self._schema, **options)
+        self._row_file = pq.ParquetWriter(
+            folder / f"{split}.rows.parquet", self._schema, compression="zstd", store_schema=True
+        )
 
     def add_image(self, identity: str, data: bytes) -> None:
         """Adds an image; its number is the count of the images before it."""

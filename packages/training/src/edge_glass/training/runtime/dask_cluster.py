@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 from edge_glass.training.runtime.libraries import WORKER_LIBRARIES, installed_versions, source_hash
 from edge_glass.training.runtime.progress import say
+from edge_glass.training.runtime.worker import WorkerError, set_worker_number
 
 TIMEOUT = 30.0  # seconds
 
@@ -32,6 +34,7 @@ def dask_executor(
     """
     try:
         from distributed import Client
+        from distributed.scheduler import KilledWorker
     except ImportError as error:
         raise ValueError(
             f"scheduler is {scheduler!r}, which needs Dask: `pip install "
@@ -48,10 +51,18 @@ def dask_executor(
         ) from error
     with client:
         check_workers(client, scheduler, environment, timeout)
+        for address, number in numbers_on_machines(list(client.run(os.getpid))).items():
+            client.run(set_worker_number, number, workers=[address])
         # not pure: Dask must not reuse a result of an earlier run, whose files may be gone
         executor: Executor = client.get_executor(pure=False)
         try:
             yield executor
+        except KilledWorker as error:
+            raise WorkerError(
+                f"a Dask worker of {scheduler} died several times at one task, most likely because "
+                "its machine was out of memory: start fewer workers per machine and run again; "
+                "finished work is kept"
+            ) from error
         finally:
             executor.shutdown(wait=False)
 
@@ -100,6 +111,17 @@ def check_workers(
                 f"that bytes depend on: start it with {variables}"
             )
     say(f"{count} Dask workers at {scheduler}")
+
+
+def numbers_on_machines(addresses: Iterable[str]) -> dict[str, int]:
+    """Returns a number for each worker, from 0 on each machine; `addresses` are tcp://HOST:PORT."""
+    counts: Counter[str] = Counter()
+    numbers = {}
+    for address in sorted(addresses):
+        machine = address.rpartition(":")[0]
+        numbers[address] = counts[machine]
+        counts[machine] += 1
+    return numbers
 
 
 def worker_facts() -> dict[str, str]:

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+from edge_glass.training.runtime.worker import WorkerError, set_worker_number
+
 A = TypeVar("A")
 R = TypeVar("R")
 MAX_IN_FLIGHT = 64  # tasks that are submitted and not yet yielded
@@ -94,7 +96,12 @@ class ProcessPool(ProcessPoolExecutor):
     def __init__(self, processes: int) -> None:
         # spawn, because fork is unsafe in a process with threads, such as torch's
         context = multiprocessing.get_context("spawn")
-        super().__init__(processes, mp_context=context, initializer=_start_worker)
+        super().__init__(
+            processes,
+            mp_context=context,
+            initializer=_start_worker,
+            initargs=(context.Value("i", 0),),  # how many workers have started
+        )
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         # This may start a process, which inherits the blocked signal. Otherwise Ctrl-C while the
@@ -119,7 +126,7 @@ def ordered_map(
     `in_flight` calls are submitted and not yet yielded; no more items are taken ahead.
     """
     if is_serial(executor):
-        yield from map(function, items)
+        yield from executor.map(function, items)
         return
     waiting: deque[Future[R]] = deque()
     try:
@@ -130,16 +137,19 @@ def ordered_map(
         while waiting:
             yield waiting.popleft().result()
     except BrokenExecutor as error:
-        raise RuntimeError(
+        raise WorkerError(
             "a worker process died, most likely because the machine was out of memory: run again "
-            "with fewer processes"
+            "with fewer processes; finished work is kept"
         ) from error
     finally:
         for future in waiting:
             future.cancel()
 
 
-def _start_worker() -> None:
+def _start_worker(started: Any) -> None:
+    with started.get_lock():
+        set_worker_number(started.value)
+        started.value += 1
     # Ctrl-C reaches the whole process group, but only the parent decides what to finish
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

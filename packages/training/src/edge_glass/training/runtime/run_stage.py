@@ -13,6 +13,7 @@ from edge_glass.training.engine.determinism import REPRODUCIBILITIES, environmen
 from edge_glass.training.runtime.executor import open_executor
 from edge_glass.training.runtime.lock import stage_lock
 from edge_glass.training.runtime.own_sources import check_own_sources
+from edge_glass.training.runtime.worker import explained_loaders
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def run_stage(
     check_own_sources(Path(), stage, raw)
     if before_lock is not None:
         before_lock(params)
-    with stage_lock(stage):
+    with stage_lock(stage), explained_loaders(stage):
         run = import_module(f"edge_glass.training.stages.{stage}").run
         if scheduler is None:
             run(params)

@@ -226,10 +226,7 @@ def embed_microbatch(
     device = model.logit_scale.device
     features = images.at(rows.images[batch[part]], step=step).to(device)  # (n, P, D)
     captions = rows.features[texts[part]].to(device)  # (n, D)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        image = model.image_embeddings(features)
-        text = model.text_embeddings(captions)
-    return image.float(), text.float()
+    return model.image_embeddings(features), model.text_embeddings(captions)
 
 
 def own_images(
@@ -264,7 +261,7 @@ def open_image_features(
         features = vision_features("captions", "train")
         if isinstance(features, LiveFeatures):
             return LiveTrainingFeatures(features, images, params.align.num_workers)
-        return CachedFeatures(features)
+        return CachedFeatures(features, device, keep=params.align.gradient_cache)
     encoder = params.vision_encoder.config.build(image_size=index.image_sizes["captions"])
     return AugmentedFeatures(
         PREPARED / "captions" / "train.images.parquet",

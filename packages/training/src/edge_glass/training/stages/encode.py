@@ -29,7 +29,7 @@ from edge_glass.training.features.live import LiveConfig
 from edge_glass.training.features.plan import ArrayPlan, ImagePlan, Planner, finished_shard
 from edge_glass.training.features.shards import check_size, shard_bytes
 from edge_glass.training.folders import FEATURES, PREPARED, STATE
-from edge_glass.training.runtime.executor import SerialExecutor, is_serial
+from edge_glass.training.runtime.executor import SerialExecutor, is_serial, ordered_map
 from edge_glass.training.runtime.fingerprint import fingerprint
 from edge_glass.training.runtime.nothing_to_do import read_note
 from edge_glass.training.runtime.progress import progress, say
@@ -53,8 +53,15 @@ def run(params: Params, executor: Executor | None = None) -> None:
         "questions": params.encode.question_image_size,
     }
     sizes = {kind: size for kind, size in sizes.items() if read_note(PREPARED / kind) is None}
-    images = {subset: planner.images(subset, size) for subset, size in sizes.items()}
     is_live = params.features == "live"
+    # an image with captions and questions is encoded once, if both have the same size
+    shares = len(sizes) == 2 and len(set(sizes.values())) == 1 and not is_live
+    images = {
+        subset: planner.images(
+            subset, size, "captions" if shares and subset == "questions" else None
+        )
+        for subset, size in sizes.items()
+    }
     for subset, plan in images.items():
         announce(subset, plan, live=is_live)
     caption_splits = images["captions"].splits if "captions" in images else []
@@ -118,6 +125,7 @@ def announce(subset: str, plan: ImagePlan, *, live: bool) -> None:
         f"encode {subset}: {number} images x {plan.grid[0]} x {plan.grid[1]} patches x "
         f"{plan.width} = {readable(size)}"
         + (", not stored: features is live" if live else f" in {len(tasks)} shards")
+        + (f"; {plan.shared} more have those of captions" if plan.shared else "")
     )
 
 
@@ -179,7 +187,7 @@ def check_room(work: Path, needed: int) -> None:
 
 def encode_shards(tasks: list[ShardTask], executor: Executor) -> None:
     """Runs the tasks; in this process each shard shows its own progress bar."""
-    results = executor.map(encode_shard, tasks)
+    results = ordered_map(encode_shard, tasks, executor)
     if not is_serial(executor):
         results = progress(results, "encode", total=len(tasks))
     for task, entry in zip(tasks, results, strict=True):

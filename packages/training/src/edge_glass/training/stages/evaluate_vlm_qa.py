@@ -65,8 +65,9 @@ def run(params: Params) -> None:
                 nothing_to_do("evaluate_vlm_qa", reason, PLOTS, PREDICTIONS, metrics=METRICS)
                 write_json(DESCRIPTIONS, {})
             return
-        model = VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False)
-        model.to(processes.device)
+        model = VisionLanguageModel.from_pretrained(
+            VLM, load_vision_encoder=False, device=str(processes.device)
+        )
         answers: dict[str, dict[str, list[str]]] = {}
         for split in names:
             rows = prepared_rows("questions", split, PREPARED)

@@ -42,8 +42,9 @@ from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.loading import question_loader, with_live_features
 from edge_glass.training.vlm_qa.mixture import Mixture
-from edge_glass.training.vlm_qa.packing import PackedQuestions
+from edge_glass.training.vlm_qa.packing import Padding
 from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions
 from edge_glass.training.vlm_qa.training_data import read_training_data
 from edge_glass.training.vlm_qa.validation import (
     deciding_score,
@@ -52,6 +53,8 @@ from edge_glass.training.vlm_qa.validation import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from edge_glass.training.params import Params
 
 
@@ -96,7 +99,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # data: the questions of each image packed in one row, and the plan of all batches
     index = read_index()
-    data = read_training_data(params, index)
+    data = read_training_data(params, index, processes)
     tokenizer, samples, captions_first = data.tokenizer, data.samples, config.caption_steps
     plan = BatchPlan(
         samples, config.batch_size, config.num_microbatches, seed,
@@ -107,14 +110,14 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         index.splits["questions"] if config.validation_steps else [],
         PREPARED,
         tokenizer,
-        number=config.validation_questions,
-        max_length=config.max_length,
+        config,
     )
 
     # model: fresh weights, apart from the pooling of `align` and a pretrained decoder
     reseed(seed, "vlm_qa", "init")
-    model = build_model(params, index, tokenizer, conversations=data.conversations)
-    model.train().to(processes.device)
+    model = build_model(
+        params, index, tokenizer, conversations=data.conversations, device=processes.device
+    ).train()
     objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
@@ -123,6 +126,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         f"{count / 1e6:.2f} M trained; proven: {level}")  # fmt: skip
     patches = math.prod(index.grids["questions"])
     num_visual = visual_length(model, patches, index.vision_width)
+    padding = Padding.on(processes.device, num_visual)
     for line in starting_lines(model, samples, num_visual, params.reproducibility):
         say(f"vlm_qa: {line}")
 
@@ -149,7 +153,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     if run.state.step == 0:
         show_supervision(samples[0], tokenizer)
     ahead = (run.state.step, all_steps)
-    batches = launch.prepare_loader(question_loader(config, plan, data, ahead, processes))
+    batches = launch.prepare_loader(question_loader(config, plan, data, ahead, processes, padding))
     batches = with_live_features(batches, config, plan, data, ahead, launch.microbatches)
     launch.freeze(model.decoder if run.state.step < captions_first else None)
 
@@ -181,7 +185,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         # log: the certificate gets every step, the curves every `log_steps` steps
         whole_loss, useful = launch.loss(losses), plan.num_useful(step)
         run.count(plan.batch(step), whole_loss, norm, samples=config.batch_size, tokens=useful)
-        count_padding(run.state.notes, useful, plan.num_padded(step))
+        count_padding(run.state.notes, useful, plan.num_padded(step, padding))
         if run.log_due():
             with_captions = step < captions_first
             run.log(
@@ -215,16 +219,35 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
 
 def build_model(
-    params: Params, index: FeatureIndex, tokenizer: Any, *, conversations: bool = False
+    params: Params,
+    index: FeatureIndex,
+    tokenizer: Any,
+    *,
+    conversations: bool = False,
+    device: torch.device | None = None,
 ) -> VisionLanguageModel:
-    """Builds the model with fresh weights, and the pooling's weights from `align`.
+    """Builds the model with fresh weights, and the pooling's weights from `align`."""
+    config = model_config(params, index, conversations=conversations)
+    model = VisionLanguageModel(config, tokenizer, device)
+    pooling = model.visual_tokens.pooling
+    if pooling is not None:
+        _, tensors = load_checkpoint(ALIGNED)
+        own = {
+            name.removeprefix("pooling."): value
+            for name, value in tensors.items()
+            if name.startswith("pooling.")
+        }
+        check_tensors(pooling.state_dict(), own, where=f"{ALIGNED}: pooling")
+        pooling.load_state_dict(own, strict=True)
+    return model
 
-    `conversations` is written to its config: whether it learns turns that follow earlier ones.
-    """
+
+def model_config(params: Params, index: FeatureIndex, *, conversations: bool) -> VlmConfig:
+    """Returns the config of the model; `conversations` is whether it learns turns after others."""
     visual_tokens = params.vlm_qa.visual_tokens
     image_size = index.image_sizes["questions"]
     vision = replace(params.vision_encoder.config, image_size=image_size)
-    config = VlmConfig(
+    return VlmConfig(
         vision_encoder=Component(name=params.vision_encoder.name, config=vision),
         visual_tokens=visual_tokens,
         pooling=params.pooling if visual_tokens.uses_pooling else None,
@@ -239,18 +262,6 @@ def build_model(
             params.vlm_qa.max_description_tokens if params.vlm_qa.mixture.captions else None
         ),
     )
-    model = VisionLanguageModel(config, tokenizer)
-    pooling = model.visual_tokens.pooling
-    if pooling is not None:
-        _, tensors = load_checkpoint(ALIGNED)
-        own = {
-            name.removeprefix("pooling."): value
-            for name, value in tensors.items()
-            if name.startswith("pooling.")
-        }
-        check_tensors(pooling.state_dict(), own, where=f"{ALIGNED}: pooling")
-        pooling.load_state_dict(own, strict=True)
-    return model
 
 
 def phase_factor(config: VlmQaConfig, step: int) -> float:

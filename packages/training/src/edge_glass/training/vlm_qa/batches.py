@@ -7,11 +7,16 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from edge_glass.fusion.prompt import IGNORED
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import Features, gather
 from edge_glass.training.vlm_qa.mixture import Mixture
-from edge_glass.training.vlm_qa.packing import PackedQuestions, bucketed_batches, collate_questions
+from edge_glass.training.vlm_qa.packing import (
+    NO_PADDING,
+    Padding,
+    bucketed_batches,
+    collate_questions,
+)
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions, TokenArrays
 
 
 class BatchPlan:
@@ -29,7 +34,7 @@ class BatchPlan:
 
     def __init__(
         self,
-        samples: Sequence[PackedQuestions],
+        samples: TokenArrays,
         batch_size: int,
         num_microbatches: int,
         seed: int,
@@ -37,8 +42,8 @@ class BatchPlan:
         mixture: Mixture | None = None,
         first: tuple[int, Mixture] | None = None,
     ) -> None:
-        self.lengths = [len(sample.input_ids) for sample in samples]
-        self.labelled = [sum(x != IGNORED for x in sample.labels) for sample in samples]
+        self.lengths: list[int] = samples.lengths.tolist()
+        self.labelled: list[int] = samples.labelled.tolist()
         self.batch_size, self.num_microbatches, self.seed = batch_size, num_microbatches, seed
         self.microbatch_size = batch_size // num_microbatches
         self._mixture = mixture or Mixture([len(samples)], [1.0], seed)
@@ -84,11 +89,11 @@ class BatchPlan:
         """Returns the number of tokens of the batch without padding."""
         return sum(self.lengths[sample] for sample in self.batch(step))
 
-    def num_padded(self, step: int) -> int:
+    def num_padded(self, step: int, padding: Padding = NO_PADDING) -> int:
         """Returns the number of tokens of the batch with padding."""
         return sum(
             self.microbatch_size
-            * max(self.lengths[sample] for sample in self.microbatch(step, microbatch))
+            * padding.length(max(self.lengths[each] for each in self.microbatch(step, microbatch)))
             for microbatch in range(self.num_microbatches)
         )
 
@@ -101,9 +106,14 @@ class QuestionSet(Dataset[PackedQuestions]):
     """
 
     def __init__(
-        self, samples: Sequence[PackedQuestions], features: Features | None, pad_token_id: int
+        self,
+        samples: TokenArrays,
+        features: Features | None,
+        pad_token_id: int,
+        padding: Padding = NO_PADDING,
     ) -> None:
-        self.samples, self.features, self.pad_token_id = samples, features, pad_token_id
+        self.samples, self.features = samples, features
+        self.pad_token_id, self.padding = pad_token_id, padding
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -113,7 +123,7 @@ class QuestionSet(Dataset[PackedQuestions]):
 
     def collate(self, samples: Sequence[PackedQuestions]) -> dict[str, Tensor]:
         """Returns the arguments of the model: features (n, P, D), the others (n, T)."""
-        batch = collate_questions(samples, self.pad_token_id)
+        batch = collate_questions(samples, self.pad_token_id, self.padding)
         arguments = {
             "input_ids": batch.input_ids,
             "segment_ids": batch.segment_ids,

@@ -30,6 +30,8 @@ class VlmQaConfig(RunConfig):
             longer together with its answer, and with the turns before it, is left out and counted.
         num_workers: processes that read ahead; the bytes are the same.
         validation_questions: questions of each validation split, the same ones every time.
+        validation_batch_size: questions that are answered together in validation. None takes as
+            many as a microbatch may have, so that their memory follows `num_microbatches`.
         caption_steps: steps before all others in which visual tokens and fusion learn from captions
             while the decoder is frozen (the first stage of LLaVA, Liu et al. 2023,
             arXiv:2304.08485, section 4.2).
@@ -46,6 +48,7 @@ class VlmQaConfig(RunConfig):
     max_length: int = 1024
     num_workers: int = 0
     validation_questions: int = 128
+    validation_batch_size: int | None = 64
     caption_steps: int = 0
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
     max_description_tokens: int = 64
@@ -55,11 +58,17 @@ class VlmQaConfig(RunConfig):
         """Whether it trains on captions, first or among the questions."""
         return bool(self.caption_steps or self.mixture.captions)
 
+    @property
+    def answers_at_once(self) -> int:
+        """How many validation questions are answered together."""
+        microbatch = self.batch_size // self.num_microbatches
+        return self.validation_batch_size or microbatch * self.max_questions
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(
             self, 1, "max_questions", "max_new_tokens", "max_length", "validation_questions",
-            "max_description_tokens",
+            "validation_batch_size", "max_description_tokens",
         )  # fmt: skip
         check_at_least(self, 0, "num_workers", "caption_steps")
         check_share(self, "label_smoothing", "ema_decay")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +37,6 @@ def deepspeed_plugin(
     max_grad_norm: float,
 ) -> DeepSpeedPlugin:
     """Reads DeepSpeed's file and fills in the values that params.yaml decides."""
-    if find_spec("deepspeed") is None:
-        raise ValueError(
-            "launch deepspeed_zero2 needs DeepSpeed, which is not installed here: pip install "
-            "'edge-glass-training[deepspeed]' (which needs g++), or choose a different launch"
-        )
     if not torch.distributed.is_initialized():
         raise ValueError(
             "launch deepspeed_zero2 needs two processes or more, found one: set num_processes in "

@@ -12,6 +12,7 @@ from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.read_ahead import read_ahead
 from edge_glass.training.vlm_qa.batches import BatchPlan, MicrobatchSampler, QuestionSet
 from edge_glass.training.vlm_qa.config import VlmQaConfig
+from edge_glass.training.vlm_qa.packing import Padding
 from edge_glass.training.vlm_qa.training_data import TrainingData
 
 
@@ -21,12 +22,13 @@ def question_loader(
     data: TrainingData,
     steps: tuple[int, int],
     processes: Processes,
+    padding: Padding,
 ) -> DataLoader[Any]:
     """Returns a loader of the microbatches of the steps from the first number to the second."""
     # live features are added to the batches, and their own workers read ahead
     features = None if data.live_features else data.features
     num_workers = config.num_workers if features is not None else 0
-    questions = QuestionSet(data.samples, features, int(data.tokenizer.pad_token_id))
+    questions = QuestionSet(data.samples, features, int(data.tokenizer.pad_token_id), padding)
     return DataLoader(
         questions,
         batch_sampler=MicrobatchSampler(plan, *steps, processes),
@@ -58,7 +60,7 @@ def with_live_features(
     if not sources:
         return batches
     images = (
-        [data.samples[sample].image for sample in plan.microbatch(step, microbatch)]
+        [int(data.samples.images[sample]) for sample in plan.microbatch(step, microbatch)]
         for step in range(*steps)
         for microbatch in microbatches
     )

@@ -6,8 +6,9 @@ ones. Different conversations, single questions among them, do not read each oth
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,26 +20,12 @@ from edge_glass.fusion.prompt import IGNORED, turns_ids
 from edge_glass.training.engine.determinism import generator
 from edge_glass.training.engine.order import epoch_order
 from edge_glass.training.vlm_qa.conversations import Conversation, join_turns
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions, TokenArrays, token_arrays
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-
-@dataclass(frozen=True, kw_only=True)
-class PackedQuestions:
-    """Questions or conversations of one image, one after the other.
-
-    Attributes:
-        image: the image's row in the feature cache.
-        input_ids: T token ids.
-        labels: T labels, -100 over the prompts.
-        segment_ids: T numbers of conversations.
-    """
-
-    image: int
-    input_ids: tuple[int, ...]
-    labels: tuple[int, ...]
-    segment_ids: tuple[int, ...]
+Example = tuple["array[int]", "array[int]"]  # ids and labels of a conversation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +43,14 @@ def pack_questions(
     tokenizer: PreTrainedTokenizerBase,
     max_questions: int,
     max_length: int,
-) -> tuple[list[PackedQuestions], Counter[str]]:
+) -> tuple[TokenArrays, Counter[str]]:
     """Groups rows (image, question, answer) by image, in the order of the images.
 
     Returns packed questions, each of at most `max_questions` conversations and `max_length` tokens,
     and how many rows were left out for which reason: "empty answer", or "longer than max_length" if
     one question with its answer is longer, or a conversation together with this turn.
     """
-    by_image: dict[int, list[tuple[list[int], list[int]]]] = {}
+    by_image: dict[int, list[Example]] = {}
     answered = [row for row in rows if (row["answer"] or "").strip()]
     skipped = Counter({"empty answer": len(rows) - len(answered)})
     for talk in join_turns(answered):
@@ -72,17 +59,8 @@ def pack_questions(
         if num_learned:
             by_image.setdefault(talk.image, []).append(example)
     skipped = +skipped
-    packed = []
-    for image, examples in by_image.items():
-        part: list[tuple[list[int], list[int]]] = []
-        for example in examples:
-            full = sum(len(ids) for ids, _ in part) + len(example[0]) > max_length
-            if part and (full or len(part) == max_questions):
-                packed.append(_packed(image, part))
-                part = []
-            part.append(example)
-        packed.append(_packed(image, part))
-    if not packed:
+    packed = token_arrays(_rows_of(by_image, max_questions, max_length))
+    if not len(packed):
         raise ValueError(
             f"no question is left of {len(rows)} ({dict(skipped)}): raise vlm_qa.max_length, now "
             f"{max_length}, or check the data"
@@ -92,32 +70,34 @@ def pack_questions(
 
 def _fitting(
     talk: Conversation, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> tuple[tuple[list[int], list[int]], int]:
+) -> tuple[Example, int]:
     """Returns ids and labels of the first turns that fit, and how many of them are learned."""
-    ids: list[int] = []
-    labels: list[int] = []
+    ids, labels = array("i"), array("i")  # lists take nine times the memory
     num_turns = 0
     for turn, turn_labels in turns_ids(tokenizer, talk.messages, talk.context):
         if len(ids) + len(turn) > max_length:
             break
-        ids += turn
-        labels += turn_labels
+        ids.extend(turn)
+        labels.extend(turn_labels)
         num_turns += 1
     return (ids, labels), max(0, num_turns - talk.context // 2)
 
 
-def longest_conversation(samples: Sequence[PackedQuestions]) -> int:
-    """Returns the number of tokens of the longest conversation, often a question and an answer."""
-    return max(max(Counter(sample.segment_ids).values()) for sample in samples)
+def _rows_of(
+    by_image: dict[int, list[Example]], max_questions: int, max_length: int
+) -> Iterator[PackedQuestions]:
+    for image, examples in by_image.items():
+        part: list[Example] = []
+        for example in examples:
+            full = sum(len(ids) for ids, _ in part) + len(example[0]) > max_length
+            if part and (full or len(part) == max_questions):
+                yield _packed(image, part)
+                part = []
+            part.append(example)
+        yield _packed(image, part)
 
 
-def tokens_per_conversation(samples: Sequence[PackedQuestions]) -> float:
-    """Returns the mean number of tokens of a conversation, often a question and an answer."""
-    conversations = sum(len(set(sample.segment_ids)) for sample in samples)
-    return sum(len(sample.input_ids) for sample in samples) / conversations
-
-
-def _packed(image: int, examples: list[tuple[list[int], list[int]]]) -> PackedQuestions:
+def _packed(image: int, examples: list[Example]) -> PackedQuestions:
     return PackedQuestions(
         image=image,
         input_ids=tuple(token for ids, _ in examples for token in ids),
@@ -126,9 +106,37 @@ def _packed(image: int, examples: list[tuple[list[int], list[int]]]) -> PackedQu
     )
 
 
-def collate_questions(samples: Sequence[PackedQuestions], pad_token_id: int) -> QuestionBatch:
-    """Pads a batch on the right to its longest row."""
-    length = max(len(sample.input_ids) for sample in samples)
+@dataclass(frozen=True, kw_only=True)
+class Padding:
+    """To which lengths rows are padded.
+
+    Attributes:
+        multiple: of which prefix and text together have a length. Kernels of a GPU are fast for
+            few, even lengths. On a CPU more padding only costs time.
+        prefix_length: visual positions in front of the text.
+    """
+
+    multiple: int = 1
+    prefix_length: int = 0
+
+    @classmethod
+    def on(cls, device: torch.device, prefix_length: int) -> Padding:
+        """Returns the padding for a device."""
+        return cls(multiple=1 if device.type == "cpu" else 64, prefix_length=prefix_length)
+
+    def length(self, longest: int) -> int:
+        """Returns the length of rows, without the prefix, of which the longest has so many."""
+        return longest + -(self.prefix_length + longest) % self.multiple
+
+
+NO_PADDING = Padding()
+
+
+def collate_questions(
+    samples: Sequence[PackedQuestions], pad_token_id: int, padding: Padding = NO_PADDING
+) -> QuestionBatch:
+    """Pads a batch on the right to its longest row, or to the next length of `padding`."""
+    length = padding.length(max(len(sample.input_ids) for sample in samples))
 
     def padded(values: tuple[int, ...], fill: int) -> list[int]:
         return [*values, *[fill] * (length - len(values))]

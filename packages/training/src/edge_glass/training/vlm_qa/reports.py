@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
 from edge_glass.fusion.compute import compute_dtype
 from edge_glass.fusion.prompt import prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.training.vlm_qa.packing import (
-    PackedQuestions,
-    longest_conversation,
-    tokens_per_conversation,
-)
+from edge_glass.training.vlm_qa.token_arrays import TokenArrays
 
 
 def starting_lines(
     model: VisionLanguageModel,
-    samples: Sequence[PackedQuestions],
+    samples: TokenArrays,
     num_visual: int,
     reproducibility: str,
 ) -> Iterator[str]:
@@ -28,14 +24,15 @@ def starting_lines(
         ValueError: if the longest conversation does not fit into the decoder's context.
     """
     kind = "conversation" if model.config.conversations else "question with its answer"
-    tokens = tokens_per_conversation(samples)
+    total = int(samples.starts[-1])
+    tokens = total / int(samples.conversations.sum())
     template = len(prompt_ids(model.tokenizer, ""))
-    per_image = sum(len(sample.input_ids) for sample in samples) / len(samples)
+    per_image = total / len(samples)
     yield (
         f"{tokens:.1f} tokens per {kind}, {template} of them for a turn of "
         f"the chat template; {per_image:.1f} per image behind {num_visual} visual tokens"
     )
-    limit, longest = model.decoder.max_positions, longest_conversation(samples)
+    limit, longest = model.decoder.max_positions, int(samples.longest.max())
     if limit is not None and num_visual + longest > limit:
         raise ValueError(
             f"the longest {kind} has {longest} tokens behind {num_visual} visual "

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 
-from edge_glass.encoders.components import Component
+
+def sharing_processes(num_processes: int, num_microbatches: int) -> int:
+    """Returns the largest number of processes, at most the given one, that share microbatches."""
+    return next(n for n in range(num_processes, 0, -1) if num_microbatches % n == 0)
 
 
-def start_processes(launch: Component, num_threads: int) -> None:
-    """Replaces this process by `torchrun`, which runs this command in `num_processes` processes.
+def start_processes(number: int, num_threads: int) -> None:
+    """Replaces this process by `torchrun`, which runs this command in `number` processes.
 
     Does nothing if torchrun (or `accelerate launch`) has started this process already, or if the
-    launch has one process.
+    number is 1.
     """
-    number = launch.config.num_processes
     if "RANK" in os.environ or number == 1:
         return
     # otherwise torchrun sets 1 and prints a warning

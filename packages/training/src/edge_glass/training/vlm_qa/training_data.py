@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_glass.encoders.files import DataError
-from edge_glass.training.features.cache import (
-    FeatureIndex,
-    Features,
-    prepared_rows,
-    vision_features,
-)
+from edge_glass.training.engine.processes import Processes
+from edge_glass.training.features.cache import FeatureIndex, Features, vision_features
 from edge_glass.training.features.live import LiveFeatures
-from edge_glass.training.folders import PREPARED
 from edge_glass.training.runtime.progress import say
-from edge_glass.training.vlm_qa.conversations import has_conversations
-from edge_glass.training.vlm_qa.descriptions import describing_rows
-from edge_glass.training.vlm_qa.packing import PackedQuestions, pack_questions
+from edge_glass.training.vlm_qa.token_arrays import TokenArrays
+from edge_glass.training.vlm_qa.token_store import stored_tokens, tokenizer_mark
+from edge_glass.training.vlm_qa.training_texts import TrainingTexts
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -33,13 +28,13 @@ class TrainingData:
         tokenizer: built from the texts, or the decoder's own.
         samples: packed questions, then packed captions.
         sizes: how many samples are questions, and how many are captions.
-        features: (M, P, D) that `PackedQuestions.image` counts.
+        features: (M, P, D) that the images of the samples count.
         num_learned: questions and captions that are learned.
         conversations: whether any question follows an earlier one.
     """
 
     tokenizer: Any
-    samples: list[PackedQuestions]
+    samples: TokenArrays
     sizes: tuple[int, int]
     features: Features
     num_learned: int
@@ -80,45 +75,37 @@ class JoinedFeatures:
         return found
 
 
-def read_training_data(params: Params, index: FeatureIndex) -> TrainingData:
-    """Reads and packs the training split.
+def read_training_data(params: Params, index: FeatureIndex, processes: Processes) -> TrainingData:
+    """Opens the training split, which is tokenised and packed once, by the first process.
 
     Raises:
         DataError: if captions are used, and their images were encoded to a different grid.
     """
     config = params.vlm_qa
-    rows = prepared_rows("questions", "train", PREPARED)
-    captions: list[dict[str, Any]] = []
-    if config.uses_captions:
-        if index.grids["captions"] != index.grids["questions"]:
-            raise DataError(
-                f"captions have a grid of {index.grids['captions']} patches and questions of "
-                f"{index.grids['questions']}, but vlm_qa.{params.scale} uses both: give "
-                f"encode.{params.scale} equal caption_image_size and question_image_size"
-            )
-        captions = describing_rows(prepared_rows("captions", "train", PREPARED), params.seed)
-    texts = [text for row in (*rows, *captions) for text in (row["question"], row["answer"])]
-    tokenizer = params.decoder.config.build_tokenizer(filter(None, texts))
-
-    def packed(kind: str, rows: list[dict[str, Any]]) -> tuple[list[PackedQuestions], int]:
-        samples, skipped = pack_questions(rows, tokenizer, config.max_questions, config.max_length)
-        for reason, count in sorted(skipped.items()):
-            say(f"vlm_qa: {count} of {len(rows)} {kind} left out: {reason}")
-        return samples, len(rows) - skipped.total()
-
-    samples, num_learned = packed("questions", rows)
-    sizes = len(samples), 0
+    if config.uses_captions and index.grids["captions"] != index.grids["questions"]:
+        raise DataError(
+            f"captions have a grid of {index.grids['captions']} patches and questions of "
+            f"{index.grids['questions']}, but vlm_qa.{params.scale} uses both: give "
+            f"encode.{params.scale} equal caption_image_size and question_image_size"
+        )
+    texts = TrainingTexts(seed=params.seed, uses_captions=config.uses_captions)
+    tokenizer = params.decoder.config.build_tokenizer(texts.words())
     features: Features = vision_features("questions", "train")
-    if captions:
-        first, (more, number) = len(features), packed("captions", captions)
+    num_images = len(features)
+    if config.uses_captions:
         features = JoinedFeatures(features, vision_features("captions", "train"))
-        samples += [replace(sample, image=first + sample.image) for sample in more]
-        sizes, num_learned = (sizes[0], len(more)), num_learned + number
+    limits = {"max_questions": config.max_questions, "max_length": config.max_length}
+    key = {**limits, "num_images": num_images, "tokenizer": tokenizer_mark(tokenizer)}
+    samples, facts = stored_tokens(
+        key | texts.mark(), lambda: texts.packed(tokenizer, num_images, **limits), processes
+    )
+    for line in facts.left_out:
+        say(f"vlm_qa: {line}")
     return TrainingData(
         tokenizer=tokenizer,
         samples=samples,
-        sizes=sizes,
+        sizes=facts.sizes,
         features=features,
-        num_learned=num_learned,
-        conversations=has_conversations(rows),
+        num_learned=facts.num_learned,
+        conversations=facts.conversations,
     )

@@ -26,9 +26,10 @@ from edge_glass.training.evaluation.answers.scores import exact_match
 from edge_glass.training.features.cache import Features, gather, prepared_rows, vision_features
 from edge_glass.training.runtime.split_names import validation_splits
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
-from edge_glass.training.vlm_qa.packing import PackedQuestions, collate_questions
+from edge_glass.training.vlm_qa.config import VlmQaConfig
+from edge_glass.training.vlm_qa.packing import collate_questions
+from edge_glass.training.vlm_qa.token_arrays import PackedQuestions
 
-BATCH = 64  # questions; fixed, so that any number of processes computes the same scores
 LOSS_BATCH = 8  # questions with sentences as answers, whose logits need memory
 
 
@@ -42,6 +43,8 @@ class ValidationQuestions:
         prompts: for each question, its token ids, so that the answer follows.
         truths: for each question, its answer.
         answers: for each question, the token ids of its answer, the end-of-sequence token included.
+        batch_size: questions that are answered together. It is the same for any number of
+            processes, so that they compute the same scores.
     """
 
     features: Features
@@ -49,10 +52,11 @@ class ValidationQuestions:
     prompts: list[list[int]]
     truths: list[str]
     answers: list[list[int]]
+    batch_size: int
 
     def right(self, model: VisionLanguageModel, start: int) -> int:
-        """Returns how many of the `BATCH` questions from `start` on the model answers exactly."""
-        part = slice(start, start + BATCH)
+        """Returns how many of the `batch_size` questions from `start` on it answers exactly."""
+        part = slice(start, start + self.batch_size)
         device = next(model.parameters()).device
         input_ids, mask = left_padded(self.prompts[part], int(model.tokenizer.pad_token_id))
         answers = model.generate(
@@ -88,14 +92,15 @@ class ValidationQuestions:
 
 
 def validation_questions(
-    names: list[str], prepared: Path, tokenizer: Any, *, number: int, max_length: int
+    names: list[str], prepared: Path, tokenizer: Any, config: VlmQaConfig
 ) -> dict[str, ValidationQuestions]:
-    """Takes `number` questions of each validation split, always the same ones.
+    """Takes some questions of each validation split, always the same ones.
 
     They are drawn at random, because a file may be ordered by question type. The other splits are
     never read here. Questions without an answer are left out, and those of more than `max_length`
     tokens with the turns before them.
     """
+    number, max_length = config.validation_questions, config.max_length
     found = {}
     for name in validation_splits(names):
         rows = [row for row in prepared_rows("questions", name, prepared) if row["answer"]]
@@ -117,6 +122,7 @@ def validation_questions(
                 answers=[
                     answer_ids(tokenizer, chosen[index]["answer"])[:max_length] for index in order
                 ],
+                batch_size=config.answers_at_once,
             )
     return found
 
@@ -158,7 +164,7 @@ def validation_accuracy(
     batches = [
         (row, start)
         for row, split in enumerate(splits.values())
-        for start in range(0, len(split.truths), BATCH)
+        for start in range(0, len(split.truths), split.batch_size)
     ]
     right = torch.zeros(len(splits), dtype=torch.long)
     for row, start in batches[processes.rank :: processes.size]:

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/gpu.py`; each runs in a process of its own."""

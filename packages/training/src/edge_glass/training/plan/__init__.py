@@ -1,0 +1,1 @@
+"""`edge-glass plan`: memory, time and disk of the stages, without weights and before they run."""

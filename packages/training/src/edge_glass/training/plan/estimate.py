@@ -1,0 +1,209 @@
+"""The plan: what each stage needs, compared with the hardware, and what to change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edge_glass.training.params import parse_params
+from edge_glass.training.plan.alignment_memory import (
+    align_need,
+    encode_need,
+    feature_index,
+    retrieval_need,
+)
+from edge_glass.training.plan.answers_memory import evaluation_need, training_need
+from edge_glass.training.plan.disk import Disk, disk_needs, feature_bytes
+from edge_glass.training.plan.hardware import Hardware, occupied
+from edge_glass.training.plan.need import HELD_OUT, Need
+from edge_glass.training.plan.overrides import overridden
+from edge_glass.training.plan.workload import Workload
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
+
+# Assumptions behind the times, apart from a device's speed.
+DECODED = 46  # JPEGs of 2 megapixels per second and core (benchmarks/decoding.py)
+READ = 2e9  # bytes per second from the feature cache
+POOLED = 12  # tokens per side: a quarter of those of CLIP at 336 px
+WORD = 0.03  # seconds per new word of a batch on a GPU, where starting kernels is what takes time
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """A stage's line of the plan.
+
+    Attributes:
+        rest, peak: bytes of memory of one process; None if it is only known that it is little.
+        seconds: None if it depends on the machine only.
+    """
+
+    stage: str
+    disk: Disk
+    rest: int | None = None
+    peak: int | None = None
+    at: str = ""
+    seconds: float | None = None
+
+
+NEEDS: dict[str, Callable[..., Need]] = {
+    "encode": encode_need,
+    "align": align_need,
+    "evaluate_align": retrieval_need,
+    "vlm_qa": training_need,
+    "evaluate_vlm_qa": evaluation_need,
+}
+
+
+def need_of(stage: str, params: Params, work: Workload) -> Need:
+    """Returns what one process of a stage needs, without the device's own share."""
+    index = feature_index(params)
+    return NEEDS[stage](params, index, work)
+
+
+def make_plan(params: Params, hardware: Hardware, work: Workload, cores: int) -> list[StagePlan]:
+    """Plans all stages that compute on the device; so many cores decode images."""
+    index = feature_index(params)
+    needs = {stage: find(params, index, work) for stage, find in NEEDS.items()}
+    disk = disk_needs(params, index, work, needs)
+    processes = params.launch.config.num_processes
+    on_gpu = hardware.num_gpus > 0
+    parallel = dict.fromkeys(("align", "vlm_qa", "evaluate_vlm_qa"), processes)
+    seconds = {
+        stage: need.flops / hardware.speed / (parallel.get(stage, 1) if on_gpu else 1)
+        for stage, need in needs.items()
+    }
+    images = work.captions + work.questions
+    encoded = sum(work.encoded(index.image_sizes).values())
+    decoding = 1 / (DECODED * cores)
+    seconds["align"] += _read_bytes(params, index, work) / READ
+    if params.features == "live":
+        each = seconds["encode"] / max(1, encoded)
+        for stage, config in (("align", params.align), ("vlm_qa", params.vlm_qa)):
+            seconds[stage] += config.steps * config.batch_size * each / parallel.get(stage, 1)
+            least = config.steps * config.batch_size * decoding
+            seconds[stage] = max(seconds[stage], least)
+        seconds["encode"] = 0.0
+    else:
+        seconds["encode"] = max(seconds["encode"], encoded * decoding)
+    if on_gpu:
+        batches = 2 * HELD_OUT * work.asked / params.evaluate_vlm_qa.batch_size / processes
+        seconds["evaluate_vlm_qa"] += batches * params.vlm_qa.max_new_tokens * WORD
+    rows = [StagePlan(stage="prepare", disk=disk["prepare"], seconds=images * decoding)]
+    for stage, need in needs.items():
+        rest, peak = occupied(need.rest, hardware), occupied(need.peak, hardware)
+        rows.append(
+            StagePlan(
+                stage=stage, disk=disk.get(stage, Disk()), rest=rest, peak=peak, at=need.at,
+                seconds=seconds[stage],
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _read_bytes(params: Params, index: Any, work: Workload) -> float:
+    """Returns the bytes that `align` reads from the cache."""
+    stored = feature_bytes(params, index, work) if params.features == "cache" else 0
+    share = work.captions / max(1, sum(work.encoded(index.image_sizes).values()))
+    config = params.align
+    return stored * share * config.steps * config.batch_size / max(1, work.captions)
+
+
+def misfit(
+    stage: str, peak: int, at: str, params: Params, work: Workload, hardware: Hardware
+) -> str:
+    """Returns the line for a stage that needs more memory than there is, with what to change."""
+    change = remedy(stage, params.raw, "params.yaml", work, hardware, hardware.memory)
+    return (
+        f"{stage} does not fit: it needs {gb(peak)}{f' in {at}' if at else ''}, and there are "
+        f"{gb(hardware.memory)}: {change}"
+    )
+
+
+def remedy(
+    stage: str, raw: Mapping[str, Any], where: str, work: Workload, hardware: Hardware, limit: int
+) -> str:
+    """Returns the options under which a stage fits, as arguments of `dvc exp run`.
+
+    Options are added one by one, at their most, until it fits; then each as little as possible.
+    """
+    params = parse_params(raw, where=where)
+    options: dict[str, list[str]] = {}  # the values of each option that are tried, by its name
+    for change in _changes(stage, params):
+        options.setdefault(change.partition("=")[0], []).append(change)
+
+    def fits(changes: Collection[str]) -> bool:
+        changed = parse_params(overridden(raw, changes), where=where)
+        return occupied(need_of(stage, changed, work).peak, hardware) <= limit
+
+    chosen: dict[str, str] = {}
+    for name, changes in options.items():
+        chosen[name] = changes[-1]
+        if fits(chosen.values()):
+            break
+    else:
+        return "no option of params.yaml makes it fit: choose a smaller decoder or a larger device"
+    for name in list(chosen):
+        others = {each: value for each, value in chosen.items() if each != name}
+        if others and fits(others.values()):
+            chosen = others
+            continue
+        smaller = (each for each in options[name][:-1] if fits([*others.values(), each]))
+        chosen[name] = next(smaller, chosen[name])
+    return "add " + " ".join(f"-S {each}" for each in chosen.values())
+
+
+def _changes(stage: str, params: Params) -> Iterator[str]:
+    """Yields the options that need less memory, the least harmful first."""
+    scale, name = params.scale, params.decoder.name
+    decoder: Any = params.decoder.config
+    if stage == "encode":
+        yield from _halves(f"encode.{scale}.batch_size", params.encode.batch_size)
+    elif stage == "align":
+        yield f"align.{scale}.gradient_cache=true"
+        yield from _doubles(f"align.{scale}", params.align)
+    elif stage == "evaluate_align":
+        yield from _halves(f"evaluate_align.{scale}.block_size", params.evaluate_align.block_size)
+    else:
+        if stage == "evaluate_vlm_qa":
+            size = params.evaluate_vlm_qa.batch_size
+            yield from _halves(f"evaluate_vlm_qa.{scale}.batch_size", size)
+        else:
+            yield from _doubles(f"vlm_qa.{scale}", params.vlm_qa)
+            if getattr(decoder, "gradient_checkpointing", True) is False:
+                yield f"decoders.{name}.gradient_checkpointing=true"
+            yield f"vlm_qa.{scale}.validation_steps=0"
+        if getattr(decoder, "model", None) and decoder.quantization == "none":
+            yield f"decoders.{name}.quantization=4bit"
+        rows, columns = feature_index(params).grids["questions"]
+        if stage == "vlm_qa" and rows > POOLED and not (rows % POOLED or columns % POOLED):
+            yield f"encode.{scale}.pool={POOLED}"
+
+
+def _halves(name: str, size: int) -> Iterator[str]:
+    while size > 1 and size % 2 == 0:
+        size //= 2
+        yield f"{name}={size}"
+
+
+def _doubles(name: str, config: Any) -> Iterator[str]:
+    number = config.num_microbatches * 2
+    while config.batch_size % number == 0:
+        yield f"{name}.num_microbatches={number}"
+        number *= 2
+
+
+def gb(size: float) -> str:
+    """Returns a number of bytes in GB."""
+    return f"{size / 1e9:.2f} GB" if size < 1e10 else f"{size / 1e9:,.0f} GB"
+
+
+def duration(seconds: float | None) -> str:
+    """Returns a time in the unit that people use for it."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,32 @@
+"""Changes of params.yaml that are tried and not written: `NAME=VALUE`, as `dvc exp run -S` has."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from edge_glass.encoders.components import ConfigError
+from edge_glass.training.runtime.yaml_file import parse_yaml
+
+
+def overridden(raw: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """Returns the content of a configuration file with changes such as `encode.paper.pool=12`.
+
+    Raises:
+        ConfigError: if a change has no `=`, or names a table that is not there.
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(raw))
+    for change in changes:
+        name, equals, text = change.partition("=")
+        *tables, last = name.split(".")
+        table: Any = changed
+        for each in tables:
+            table = table.get(each) if isinstance(table, dict) else None
+        if not equals or not last or not isinstance(table, dict):
+            raise ConfigError(
+                f"-S {change}: expected NAME=VALUE with a name of params.yaml, such as "
+                "vlm_qa.paper.num_microbatches=64"
+            )
+        table[last] = parse_yaml(f"value: {text}", where=f"-S {change}")["value"]
+    return changed

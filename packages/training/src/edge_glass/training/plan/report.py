@@ -1,0 +1,76 @@
+"""The plan as a table, and a line for each stage that does not fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_glass.training.plan.estimate import POOLED, duration, gb, make_plan, misfit
+from edge_glass.training.plan.hardware import Hardware
+from edge_glass.training.plan.workload import Workload
+
+if TYPE_CHECKING:
+    from edge_glass.training.params import Params
+
+
+def report(
+    params: Params, work: Workload, hardware: Hardware, *, cores: int
+) -> tuple[list[str], bool]:
+    """Returns the lines of the plan, and whether all stages fit."""
+    rows = make_plan(params, hardware, work, cores)
+    cards = f"{hardware.num_gpus} x " if hardware.num_gpus else ""
+    lines = [
+        f"{cards}{gb(hardware.memory)} ({hardware.name}), {gb(hardware.disk)} of disk; "
+        f"{work.captions:,} + {work.questions:,} images, {work.asked:,} questions, at most "
+        f"{work.tokens} tokens per image; estimates",
+        f"{'stage':16} {'at rest':>9} {'longest batch':>14} {'time':>8} {'disk':>10} "
+        f"{'with DVC':>10}",
+    ]
+    for row in rows:
+        rest = "" if row.rest is None else gb(row.rest)
+        peak = "" if row.peak is None else gb(row.peak)
+        disk = (gb(row.disk.outputs + row.disk.state), gb(row.disk.needed()))
+        if not row.disk.needed():
+            disk = ("", "")
+        lines.append(
+            f"{row.stage:16} {rest:>9} {peak:>14} {duration(row.seconds):>8} {disk[0]:>10} "
+            f"{disk[1]:>10}"
+        )
+    problems = _problems(params, hardware)
+    total = sum(row.disk.needed() for row in rows)
+    for row in rows:
+        if row.peak is not None and row.peak > hardware.memory:
+            problems.append(misfit(row.stage, row.peak, row.at, params, work, hardware))
+    if total > hardware.disk:
+        problems.append(_disk_line(params, work, hardware, total, cores))
+    return [*lines, *problems], not problems
+
+
+def _problems(params: Params, hardware: Hardware) -> list[str]:
+    """Returns what is wrong before any stage is looked at."""
+    processes = params.launch.config.num_processes
+    if hardware.num_gpus and processes > hardware.num_gpus:
+        return [
+            f"launch {params.launch.name} starts {processes} processes, and there are "
+            f"{hardware.num_gpus} GPUs: set -S launches.{params.launch.name}.num_processes="
+            f"{hardware.num_gpus}"
+        ]
+    return []
+
+
+def _disk_line(params: Params, work: Workload, hardware: Hardware, total: int, cores: int) -> str:
+    """Names the first change with which the disk is large enough."""
+    from edge_glass.training.params import parse_params
+    from edge_glass.training.plan.overrides import overridden
+
+    start = (
+        f"the disk does not fit: {gb(total)} with DVC's copies, and {gb(hardware.disk)} are free"
+    )
+    for change in (f"encode.{params.scale}.pool={POOLED}", "features=live"):
+        try:
+            changed = parse_params(overridden(params.raw, [change]), where="params.yaml")
+        except ValueError:  # the encoder's grid can't be divided so
+            continue
+        rows = make_plan(changed, hardware, work, cores)
+        if sum(row.disk.needed() for row in rows) <= hardware.disk:
+            return f"{start}: add -S {change}"
+    return f"{start}: use a larger disk, or fewer images"

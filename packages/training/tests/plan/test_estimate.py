@@ -1,0 +1,132 @@
+"""The plan: exact parts, what does not fit and the change with which it does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_glass.encoders.components import ConfigError
+from edge_glass.training.features.shards import shard_sizes, write_shard
+from edge_glass.training.params import parse_params
+from edge_glass.training.plan.alignment_memory import feature_index
+from edge_glass.training.plan.answers_memory import training_need
+from edge_glass.training.plan.disk import feature_bytes
+from edge_glass.training.plan.estimate import need_of, remedy
+from edge_glass.training.plan.gpu_check import idle_gpus, too_small
+from edge_glass.training.plan.hardware import Hardware, find_hardware, occupied, parse_size
+from edge_glass.training.plan.networks import EmptyDecoder
+from edge_glass.training.plan.overrides import overridden
+from edge_glass.training.plan.workload import TEXTS_PER_IMAGE, Workload
+from edge_glass.training.runtime.yaml_file import read_yaml
+
+RAW = read_yaml(Path(__file__).parents[4] / "params.yaml")
+TINY = overridden(
+    RAW,
+    ["decoder=qwen2_5_tiny", "decoders.qwen2_5_tiny.config.num_hidden_layers=5", "device=cuda",
+     "vlm_qa.sample.validation_steps=0", "launch=ddp", "launches.ddp.num_processes=1"],
+)  # fmt: skip
+WORK = Workload(captions=40, questions=30, asked=150, data_bytes=0, tokens=64, vocabulary=200)
+CARD = Hardware(name="H100", memory=80 * 10**9, num_gpus=1, disk=10**12, speed=1e14)
+
+
+def params(raw: Any = TINY) -> Any:
+    return parse_params(raw, where="params.yaml")
+
+
+@pytest.mark.slow
+def test_layers_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The need of five layers from those of two and three is that of five layers."""
+    chosen = params()
+    index = feature_index(chosen)
+    quick = training_need(chosen, index, WORK)
+    monkeypatch.setattr(EmptyDecoder, "own_layers", lambda _: None)
+    assert quick == training_need(chosen, index, WORK)
+
+
+@pytest.mark.slow
+def test_checkpointing_and_smaller_microbatches_need_less() -> None:
+    plain = need_of("vlm_qa", params(), WORK)
+    changes = (
+        ("decoders.qwen2_5_tiny.gradient_checkpointing=true",),
+        ("vlm_qa.sample.num_microbatches=16",),
+    )
+    for change in changes:
+        need = need_of("vlm_qa", params(overridden(TINY, change)), WORK)
+        assert need.trained == plain.trained
+        assert need.peak - need.rest < 0.9 * (plain.peak - plain.rest)
+
+
+def test_a_gpu_that_is_too_small_is_refused_with_a_remedy() -> None:
+    chosen = params()
+    assert too_small("align", chosen, WORK, CARD) is None
+    peak = occupied(need_of("align", chosen, WORK).peak, CARD)
+    small = replace(CARD, memory=peak - 10**6)
+    found = too_small("align", chosen, WORK, small)
+    assert found is not None
+    assert "\n" not in found
+    change = found.partition(": add -S ")[2]
+    assert change == "align.sample.gradient_cache=true"
+    changed = params(overridden(TINY, [change]))
+    assert too_small("align", changed, WORK, small) is None
+
+
+def test_without_a_remedy_it_is_stated() -> None:
+    none = remedy("align", TINY, "params.yaml", WORK, CARD, 10**6)
+    assert none.startswith("no option of params.yaml makes it fit")
+
+
+def test_features_take_the_bytes_of_real_files(tmp_path: Path) -> None:
+    chosen = params()
+    index = feature_index(chosen)
+    written = 0
+    for kind, number in (("captions", WORK.captions), ("questions", WORK.questions)):
+        rows, columns = index.grids[kind]
+        for part, size in enumerate(shard_sizes(number, chosen.encode.rows_per_shard)):
+            shape = (size, rows * columns, index.vision_width)
+            path = tmp_path / kind / f"{part}.npy"
+            path.parent.mkdir()
+            write_shard(path, tmp_path, shape, chosen.encode.dtype, [np.zeros(shape, np.float16)])
+            written += path.stat().st_size
+    texts = WORK.captions * TEXTS_PER_IMAGE * index.text_width * 4
+    assert feature_bytes(chosen, index, WORK) == written + texts
+    live = params(overridden(TINY, ["features=live"]))
+    assert feature_bytes(live, index, WORK) == texts
+
+
+def test_sizes_are_read() -> None:
+    assert parse_size("24GB") == 24 * 10**9
+    assert parse_size("1.5 TiB") == 3 * 2**39
+    for text in ("24", "GB", "0GB", "24XB", "-1GB"):
+        with pytest.raises(ValueError, match="such as 24GB"):
+            parse_size(text)
+
+
+def test_a_gpu_must_be_described_if_there_is_none(tmp_path: Path) -> None:
+    for device, gpu, message in (("cuda", None, "--gpu 24GB"), ("cpu", "24GB", "device=cuda")):
+        with pytest.raises(ValueError, match=message):
+            find_hardware(device, gpu=gpu, gpus=None, disk=None, folder=tmp_path)
+    found = find_hardware("cuda", gpu="80GB", gpus=8, disk="1TB", folder=tmp_path)
+    assert (found.name, found.num_gpus, found.disk) == ("H100", 8, 10**12)
+
+
+@pytest.mark.parametrize("change", ["seed", "nothing.here=1", "=1", "seed.deeper=1"])
+def test_a_change_needs_a_name_of_the_file(change: str) -> None:
+    with pytest.raises(ConfigError, match="expected NAME=VALUE"):
+        overridden(RAW, [change])
+
+
+def test_idle_gpus_are_named() -> None:
+    chosen = params()
+    line = idle_gpus("vlm_qa", chosen, 8, 0)
+    assert line is not None
+    assert "1 of 8 GPUs" in line
+    assert "launches.ddp.num_processes: 8" in line
+    assert idle_gpus("vlm_qa", chosen, 8, 8) is None
+    assert idle_gpus("vlm_qa", chosen, 1, 0) is None
+    assert "--scheduler processes:2" in (idle_gpus("encode", chosen, 2, 0) or "")
+    one = params(overridden(TINY, ["device=cuda:1"]))
+    assert idle_gpus("vlm_qa", one, 8, 0) is None
