@@ -13,8 +13,7 @@ def export(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="executorch, immich, llava, onnx, peft, sentence-transformers, web; see "
-            "docs/export.md.",
+            help="immich, llava, onnx, peft, sentence-transformers, web; see docs/export.md.",
         ),
     ],
     model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
@@ -24,7 +23,7 @@ def export(
     ] = Path("artifacts/prepared"),
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp32 or int8; default: both (onnx), int8 (web), fp32 (others)."),
+        typer.Option(help="fp32 or int8; default: both (onnx), int8 (web), fp32 (immich)."),
     ] = None,
     runtime_folder: Annotated[
         Path | None,
