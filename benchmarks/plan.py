@@ -28,27 +28,27 @@ from edge_glass.training.plan.workload import read_workload
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 TARGET = 0.15
-SECONDS = 90  # a stage that runs on has reached its longest batch by then
+SECONDS = 400  # a stage that runs on has reached its longest batch by then
 MACHINE = Hardware(name="CPU", memory=0, num_gpus=0, disk=0, speed=1.0)
 LARGER = [
     f"decoders.qwen2_5_tiny.config.{size}"
-    for size in ("hidden_size=512", "intermediate_size=1536", "num_hidden_layers=12")
+    for size in ("hidden_size=512", "intermediate_size=1536", "num_hidden_layers=8")
 ]
 FEW = [
-    "vlm_qa.sample.steps=2", "vlm_qa.sample.optim.warmup_steps=1",
+    "vlm_qa.sample.steps=1", "vlm_qa.sample.optim.warmup_steps=0",
     "vlm_qa.sample.validation_steps=0", "vlm_qa.sample.checkpoint=last",
     "reproducibility=native",
 ]  # fmt: skip
 QWEN = [*FEW, "decoder=qwen2_5_tiny", *LARGER, "vlm_qa.sample.batch_size=64"]
 CASES = {
-    # captions are encoded first, and a run is not waited for to its end
+    # captions are encoded first, and a run may not come to its end in time
     "encode": ("encode", ["reproducibility=native", "encode.sample.caption_image_size=256"]),
     "align": ("align", [
         "align.sample.steps=3", "align.sample.optim.warmup_steps=1",
         "align.sample.validation_steps=3", "reproducibility=native",
     ]),
     "vlm_qa, recursive": ("vlm_qa", FEW),
-    "vlm_qa, Qwen2 of 12 layers": ("vlm_qa", QWEN),
+    "vlm_qa, Qwen2 of 8 layers": ("vlm_qa", QWEN),
     "the same, checkpointed": (
         "vlm_qa", [*QWEN, "decoders.qwen2_5_tiny.gradient_checkpointing=true"],
     ),

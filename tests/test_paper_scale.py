@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import shlex
@@ -11,12 +10,15 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from edge_glass.training.params import Params, parse_params
+from edge_glass.training.plan.gpu_check import too_small
+from edge_glass.training.plan.hardware import find_hardware
+from edge_glass.training.plan.overrides import overridden
+from edge_glass.training.plan.workload import Workload
 from import_graph import ROOT
 from pages import commands
 from tiny_paper import write_models, write_pixmo
@@ -38,25 +40,14 @@ ON_A_CPU = {
 
 def paper_commands() -> list[str]:
     """The commands of the page that run the whole pipeline, or its beginning, at paper scale."""
-    return [line for line in commands(PAGE) if "scale=paper" in line]
-
-
-def overridden(command: str) -> dict[str, Any]:
-    """The content of params.yaml with the command's overrides."""
-    raw: dict[str, Any] = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
-    for option, value in pairwise(shlex.split(command)):
-        if option == "-S":
-            name, _, text = value.partition("=")
-            *tables, last = name.split(".")
-            table = raw
-            for each in tables:
-                table = table[each]
-            table[last] = yaml.safe_load(text)
-    return raw
+    return [line for line in commands(PAGE) if "dvc exp run" in line and "scale=paper" in line]
 
 
 def parsed(command: str) -> Params:
-    return parse_params(overridden(command), where=command)
+    words = pairwise(shlex.split(command))
+    changes = [change for option, change in words if option == "-S"]
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    return parse_params(overridden(raw, changes), where=command)
 
 
 def test_there_is_one_command_per_class_of_hardware() -> None:
@@ -68,6 +59,15 @@ def test_there_is_one_command_per_class_of_hardware() -> None:
         assert card.vision_encoder.config.token_shape(336).grid == (24, 24)
         assert card.decoder.config.model == "Qwen/Qwen2.5-7B-Instruct"
     assert [card.decoder.config.quantization for card in cards] == ["4bit"] + ["none"] * 3
+
+
+@pytest.mark.slow
+def test_the_first_command_fits_into_24_gb() -> None:
+    work = Workload(
+        captions=20_000, questions=20_000, asked=100_000, data_bytes=0, tokens=1024, vocabulary=1
+    )
+    card = find_hardware("cuda", gpu="24GB", gpus=1, disk="1TB", folder=ROOT)
+    assert too_small("vlm_qa", parsed(paper_commands()[0]), work, card) is None
 
 
 @pytest.fixture(scope="module")

@@ -209,3 +209,10 @@ def test_two_writers_of_one_folder_both_succeed(tmp_path: Path) -> None:
     ]
     assert [process.wait() for process in processes] == [0, 0]
     assert set(contents(tmp_path / "m")) == {"config.json", "model.safetensors"}
+
+
+def test_tensors_of_a_different_type_are_refused() -> None:
+    weight = torch.ones(2)
+    check_tensors({"a": weight}, {"a": weight}, where="model")
+    with pytest.raises(CheckpointError, match=r"type of a: found torch\.bfloat16, expected"):
+        check_tensors({"a": weight}, {"a": weight.bfloat16()}, where="model")

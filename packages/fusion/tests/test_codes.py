@@ -11,6 +11,7 @@ import pytest
 from edge_glass.fusion import codes as module
 from edge_glass.fusion.codes import (
     CANDIDATES,
+    bit_products,
     check_precision,
     code_name,
     encode_rows,
@@ -83,13 +84,16 @@ print(int8_products(codes, codes[0]).astype(int).tolist())
 
 
 @pytest.mark.parametrize("dim", [64, 20, 8, 1])
-def test_bits_are_counted(dim: int) -> None:
+def test_bits_have_the_sizes_of_the_query(dim: int) -> None:
     rows = clustered(40, 64)
     codes = encode_rows(rows, dim, "1bit")
     assert codes.shape == (40, -(-dim // 8))
-    different = ((rows[:, :dim] > 0) != (rows[7, :dim] > 0)).sum(axis=1)
-    expected = np.argsort(different, kind="stable")[:5]
-    assert np.array_equal(nearest_rows(codes, rows[7, :dim], "1bit", 5), expected)
+    target = encode_rows(rows[7:8], dim, "int8")[0]
+    expected = np.where(rows[:, :dim] > 0, 1, -1) @ target.astype(np.int64)
+    assert np.array_equal(bit_products(codes, target), expected)
+    assert np.array_equal(bit_products(codes[:0], target), expected[:0])
+    nearest = np.argsort(-expected, kind="stable")[:5]
+    assert np.array_equal(nearest_rows(codes, rows[7, :dim], "1bit", 5), nearest)
 
 
 def test_equal_codes_keep_their_order_and_few_rows_are_all_returned() -> None:

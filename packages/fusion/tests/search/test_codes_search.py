@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from edge_glass.fusion.codes import encode_rows
-from edge_glass.fusion.search import query as module
 from edge_glass.fusion.search.index import ImageIndex
 from edge_glass.fusion.search.query import search_folder
 
@@ -35,11 +34,11 @@ def test_a_search_with_codes_finds_the_same(
 
 
 def test_codes_are_those_of_the_images_after_one_is_renamed(
-    image_folder: Path, dual_folder: Path, monkeypatch: pytest.MonkeyPatch
+    image_folder: Path, dual_folder: Path
 ) -> None:
-    monkeypatch.setattr(module, "CANDIDATES", 1)  # the codes alone choose
     query = str(image_folder / "red.png")
     options = {"model_folder": dual_folder, "precision": "int8", "top": 1}
+    options |= {"candidates": 1}  # the codes alone choose
     search_folder(query, image_folder, **options)  # type: ignore[arg-type]
     (image_folder / "blue.png").rename(image_folder / "zz.png")  # as many images, a new order
     (found,) = search_folder(query, image_folder, **options).found  # type: ignore[arg-type]
@@ -51,14 +50,27 @@ def test_codes_are_those_of_the_images_after_one_is_renamed(
     )
 
 
-def test_copies_do_not_fill_the_candidates(
-    image_folder: Path, dual_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "CANDIDATES", 1)
+def test_copies_do_not_fill_the_candidates(image_folder: Path, dual_folder: Path) -> None:
     for number in range(5):
         (image_folder / f"{number}.png").write_bytes((image_folder / "red.png").read_bytes())
     query = str(image_folder / "red.png")
-    options = {"model_folder": dual_folder, "precision": "int8", "top": 3}
+    options = {"model_folder": dual_folder, "precision": "int8", "top": 3, "candidates": 1}
     found = search_folder(query, image_folder, **options).found  # type: ignore[arg-type]
     assert found[0].path.name == "0.png"
     assert [each.copies for each in found] == [5, 0, 0]
+
+
+@pytest.mark.parametrize(("candidates", "precision"), [(0, "int8"), (-1, "1bit"), (5, "float32")])
+def test_candidates_that_nothing_can_choose_are_refused(
+    image_folder: Path, dual_folder: Path, candidates: int, precision: str
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"candidates is .*, expected at least 1, with int8 or 1bit"
+    ):
+        search_folder(
+            "red",
+            image_folder,
+            model_folder=dual_folder,
+            candidates=candidates,
+            precision=precision,
+        )

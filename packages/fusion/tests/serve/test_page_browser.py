@@ -65,6 +65,20 @@ const named = (element) => element.labels?.length ? [...element.labels].map((eac
 return [...document.querySelectorAll("input, button, a")].filter((each) => !named(each).trim())
   .map((each) => each.outerHTML);
 """
+# Gives the page a drawn image as the browser does when a person drops or pastes one.
+GIVE = """
+const [kind, done] = arguments;
+const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 30 });
+canvas.getContext("2d").fillRect(0, 0, 20, 20);
+canvas.toBlob((blob) => {
+  const data = new DataTransfer();
+  data.items.add(new File([blob], `${kind}.png`, { type: "image/png" }));
+  const both = { bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data };
+  const event = kind === "drop" ? new DragEvent(kind, both) : new ClipboardEvent(kind, both);
+  document.getElementById("drop").dispatchEvent(event);
+  done(event.defaultPrevented);
+});
+"""
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +233,13 @@ def test_errors_are_shown_and_can_be_mended(browser: Any, page: Any, tmp_path: P
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     visitor.find("#choose").send_keys(str(tmp_path / "broken.png"))
     visitor.wait(lambda: "the image can't be read" in visitor.find("#problem").text)
+    for kind, prevented in (("drop", True), ("paste", False)):  # a drop must not open the file
+        assert browser.execute_async_script(GIVE, kind) == prevented
+        visitor.wait(lambda: visitor.all("#maps input"))  # the server has read the image
+        assert visitor.find("#image-name").text == f"{kind}.png"
+        assert not visitor.find("#problem").is_displayed()
+        visitor.find("#choose").send_keys(str(tmp_path / "broken.png"))
+        visitor.wait(lambda: "the image can't be read" in visitor.find("#problem").text)
     visitor.find("#text").send_keys("a", Keys.ENTER)
     visitor.wait(lambda: visitor.all(".result"))
     assert not visitor.find("#problem").is_displayed()

@@ -156,7 +156,7 @@ def _load(folder: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]
 def check_tensors(
     expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, where: str
 ) -> None:
-    """Compares names and shapes."""
+    """Compares names, shapes and types."""
     faults = [f"missing: {name}" for name in sorted(set(expected) - set(tensors))]
     faults += [f"extra: {name}" for name in sorted(set(tensors) - set(expected))]
     faults += [
@@ -164,6 +164,12 @@ def check_tensors(
         f"expected {tuple(expected[name].shape)}"
         for name in sorted(set(expected) & set(tensors))
         if tensors[name].shape != expected[name].shape
+    ]
+    faults += [
+        f"type of {name}: found {tensors[name].dtype}, expected {expected[name].dtype}: use the "
+        "dtype that it was saved with"
+        for name in sorted(set(expected) & set(tensors))
+        if tensors[name].dtype != expected[name].dtype
     ]
     if faults:
         raise CheckpointError(

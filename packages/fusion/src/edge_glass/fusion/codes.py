@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRECISIONS = ("float32", "int8", "1bit")
-CANDIDATES = 20  # per wanted image: full vectors that are compared after the codes
+CANDIDATES = 20  # per wanted image: full vectors that are compared after the codes, by default
 
 _GROUP = 256  # values of which the largest is found first
 _BLOCK = 2048  # rows that are converted at once and stay in the cache of one core
@@ -64,14 +64,11 @@ def nearest_rows(
 
     Of equal codes the first row comes first, so the result does not depend on the machine.
     """
-    target = encode_rows(query[None], len(query), precision)[0]
-    if precision == "1bit":
-        likeness = -_hamming(codes, target)
-    elif precision == "int8":
-        likeness = int8_products(codes, target)
-    else:
-        likeness = codes @ target
-    return _largest(likeness, count)
+    if precision == "float32":
+        return _largest(codes @ encode_rows(query[None], len(query), precision)[0], count)
+    target = encode_rows(query[None], len(query), "int8")[0]
+    products = bit_products if precision == "1bit" else int8_products
+    return _largest(products(codes, target), count)
 
 
 def int8_products(codes: NDArray[np.int8], target: NDArray[np.int8]) -> NDArray[Any]:
@@ -114,12 +111,23 @@ def _working_simsimd() -> Any | None:
     return simsimd if found.item() == np.square(probe, dtype=np.int64).sum() else None
 
 
-def _hamming(codes: NDArray[Any], target: NDArray[Any]) -> NDArray[np.int64]:
-    """Returns the number of different bits."""
-    if codes.shape[1] % 8 == 0:  # eight bytes at once
-        codes, target = codes.view(np.uint64), np.ascontiguousarray(target).view(np.uint64)
-    counted: NDArray[np.int64] = np.bitwise_count(codes ^ target).sum(axis=1, dtype=np.int64)
-    return counted
+def bit_products(codes: NDArray[np.uint8], target: NDArray[np.int8]) -> NDArray[np.int32]:
+    """Returns the products of 1-bit codes (n, bytes), as signs, and a target (dim,): exact.
+
+    Only the codes lose their numbers' sizes, not the query: that finds more than counting different
+    bits does, which is called asymmetric distance (Jegou et al., 2011, "Product quantization for
+    nearest neighbor search"). A table has the sum of each byte, so there is one look-up per byte.
+    """
+    numbers = np.zeros(8 * codes.shape[1], np.int32)
+    numbers[: len(target)] = target
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    sums = numbers.reshape(-1, 8) @ (2 * bits.astype(np.int32) - 1).T  # (bytes, 256)
+    found = np.zeros(len(codes), np.int32)
+    for start in range(0, len(codes), _BLOCK):
+        part = found[start : start + _BLOCK]
+        for place, column in enumerate(codes[start : start + _BLOCK].T):
+            part += sums[place][column]
+    return found
 
 
 def _largest(values: NDArray[Any], count: int) -> NDArray[np.int64]:

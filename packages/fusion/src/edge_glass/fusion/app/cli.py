@@ -22,6 +22,7 @@ from edge_glass.fusion.app.export_command import export
 from edge_glass.fusion.app.import_command import import_adapters
 from edge_glass.fusion.app.index_command import index_app
 from edge_glass.fusion.app.options import (
+    Candidates,
     MaxNewTokens,
     Precision,
     Runtime,
@@ -213,6 +214,7 @@ def search(
     ] = None,
     runtime: Runtime = "torch",
     precision: Precision = "float32",
+    candidates: Candidates = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """Find the images of a folder that are most like a text or an image.
@@ -237,6 +239,7 @@ def search(
         index_folder=index,
         runtime=runtime,
         precision=precision,
+        candidates=candidates,
         notify=notify,
     )
     if result.left_out:

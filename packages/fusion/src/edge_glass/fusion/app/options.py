@@ -18,6 +18,12 @@ Precision = Annotated[
         help="float32, int8 or 1bit: the numbers that choose candidates; full vectors rank."
     ),
 ]
+Candidates = Annotated[
+    int | None,
+    typer.Option(
+        help="Images per shown one that int8 or 1bit choose for full vectors; default 20."
+    ),
+]
 Runtime = Annotated[
     str, typer.Option(help="torch, or onnx for a folder that `edge-glass export onnx` wrote.")
 ]

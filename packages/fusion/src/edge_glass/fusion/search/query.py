@@ -81,15 +81,17 @@ def search_folder(
     index_folder: Path | None = None,
     runtime: str = "torch",
     precision: str = "float32",
+    candidates: int | None = None,
     notify: Callable[[str], None] = lambda _message: None,
 ) -> SearchResult:
     """Ranks the images of a folder by their likeness to a query; encodes what the index lacks.
 
     The query is a text, or the path of an image. `dim` is how many numbers of an embedding are
     compared, one of the model's Matryoshka dims; None compares all. With a `precision` of int8 or
-    1bit these numbers choose candidates, which are ranked by their full vectors. If `index_folder`
-    is None, the index is in `folder`, or in the user's cache. `runtime` is torch, or onnx for the
-    folder of an exported model. `notify` receives messages for people.
+    1bit these numbers choose `candidates` per wanted image (`CANDIDATES` if None), which are ranked
+    by their full vectors. If `index_folder` is None, the index is in `folder`, or in the user's
+    cache. `runtime` is torch, or onnx for the folder of an exported model. `notify` receives
+    messages for people.
     """
     image = _query_image(query)
     if top < 1:
@@ -97,6 +99,11 @@ def search_folder(
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder; give a folder of images")
     check_precision(precision)
+    if candidates is not None and (candidates < 1 or precision == "float32"):
+        raise ValueError(
+            f"candidates is {candidates} and precision {precision}, expected at least 1, with int8 "
+            "or 1bit: float32 compares all images by the numbers that it ranks"
+        )
     model = load_embedder(model_folder, runtime)
     if dim is not None and dim not in model.dims:
         raise ValueError(
@@ -113,7 +120,8 @@ def search_folder(
     else:
         codes = _codes(index, dim or model.dims[0], precision, updater.save)
         codes = codes if len(rows) == len(codes) else codes[rows]
-        rows = rows[np.sort(nearest_rows(codes, vector[:dim], precision, top * CANDIDATES))]
+        count = top * (candidates or CANDIDATES)
+        rows = rows[np.sort(nearest_rows(codes, vector[:dim], precision, count))]
         scores = index.scores(vector, among=rows)
     found = [
         Found(

@@ -89,8 +89,11 @@ class StateFile:
             return RunState()
         config, saved = load_checkpoint(self.folder)
         if config["fingerprint"] != self.fingerprint:
-            say(f"{self.stage}: the saved state belongs to a different configuration, code or "
-                "data: starting from step 0")  # fmt: skip
+            say(
+                f"{self.stage}: the saved state belongs to a different configuration (launch, "
+                "dtype, ...), code or data: starting from step 0; to go on from step "
+                f"{config['step']}, stop now and restore what has changed"
+            )
             return RunState()
         expected = {f"tensor.{name}" for name in tensors}
         found = {name for name in saved if name.startswith("tensor.")}

@@ -55,9 +55,8 @@ def _feature_index(vision: Component, text: Component, encode: EncodeConfig) -> 
 def encode_need(params: Params, index: FeatureIndex, work: Workload) -> Need:
     """One process of `encode`: it keeps all encoders, and runs one batch at a time."""
     config, text_options = params.encode, params.text_encoder.config
-    numbers = {"captions": work.captions, "questions": work.questions}
     weights, extra, flops = [], [], 0.0
-    for kind, number in numbers.items():
+    for kind, number in work.encoded(index.image_sizes).items():
         side = index.image_sizes[kind]
         encoder = empty_vision(params.vision_encoder, side, config.pool)
         with counted(encoder) as count, torch.no_grad(), bfloat16(on_gpu(params)):

@@ -21,6 +21,7 @@ def plan(
         str | None, typer.Option(help="Memory of a GPU, such as 24GB (default: that of this one).")
     ] = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="Number of GPUs.")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="CPU cores that decode images.")] = None,
     disk: Annotated[str | None, typer.Option(help="Free disk, such as 500GB.")] = None,
     images: Annotated[
         int | None, typer.Option(min=1, help="Number of images (default: that of the data).")
@@ -49,7 +50,7 @@ def plan(
     parsed = parse_params(raw, where=str(params))
     work = read_workload(parsed, images=images, questions=questions, tokens=tokens)
     hardware = find_hardware(parsed.device, gpu=gpu, gpus=gpus, disk=disk, folder=Path())
-    lines, fits = report(parsed, work, hardware, workers=os.cpu_count() or 1)
+    lines, fits = report(parsed, work, hardware, cores=cores or os.cpu_count() or 1)
     for line in lines:
         typer.echo(line)
     raise typer.Exit(not fits)

@@ -51,13 +51,9 @@ def disk_needs(
 
 def feature_bytes(params: Params, index: FeatureIndex, work: Workload) -> int:
     """Returns the size of the feature cache: images x patches x width, and a vector per text."""
-    config, numbers = params.encode, {"captions": work.captions, "questions": work.questions}
-    total = 0
-    if len(set(index.image_sizes.values())) == 1:
-        # captions and questions share features; for PixMo most questions are about such images
-        numbers["questions"] = max(0, work.questions - work.captions)
+    config, total = params.encode, 0
     if params.features == "cache":
-        for kind, number in numbers.items():
+        for kind, number in work.encoded(index.image_sizes).items():
             shape = (math.prod(index.grids[kind]), index.vision_width)
             total += sum(
                 shard_bytes((rows, *shape), config.dtype)

@@ -63,8 +63,8 @@ def need_of(stage: str, params: Params, work: Workload) -> Need:
     return NEEDS[stage](params, index, work)
 
 
-def make_plan(params: Params, hardware: Hardware, work: Workload, workers: int) -> list[StagePlan]:
-    """Plans all stages that compute on the device; `workers` cores decode images."""
+def make_plan(params: Params, hardware: Hardware, work: Workload, cores: int) -> list[StagePlan]:
+    """Plans all stages that compute on the device; so many cores decode images."""
     index = feature_index(params)
     needs = {stage: find(params, index, work) for stage, find in NEEDS.items()}
     disk = disk_needs(params, index, work, needs)
@@ -76,17 +76,18 @@ def make_plan(params: Params, hardware: Hardware, work: Workload, workers: int) 
         for stage, need in needs.items()
     }
     images = work.captions + work.questions
-    decoding = 1 / (DECODED * workers)
+    encoded = sum(work.encoded(index.image_sizes).values())
+    decoding = 1 / (DECODED * cores)
     seconds["align"] += _read_bytes(params, index, work) / READ
     if params.features == "live":
-        each = seconds["encode"] / max(1, images)
+        each = seconds["encode"] / max(1, encoded)
         for stage, config in (("align", params.align), ("vlm_qa", params.vlm_qa)):
             seconds[stage] += config.steps * config.batch_size * each / parallel.get(stage, 1)
             least = config.steps * config.batch_size * decoding
             seconds[stage] = max(seconds[stage], least)
         seconds["encode"] = 0.0
     else:
-        seconds["encode"] = max(seconds["encode"], images * decoding)
+        seconds["encode"] = max(seconds["encode"], encoded * decoding)
     if on_gpu:
         batches = 2 * HELD_OUT * work.asked / params.evaluate_vlm_qa.batch_size / processes
         seconds["evaluate_vlm_qa"] += batches * params.vlm_qa.max_new_tokens * WORD
@@ -105,7 +106,7 @@ def make_plan(params: Params, hardware: Hardware, work: Workload, workers: int) 
 def _read_bytes(params: Params, index: Any, work: Workload) -> float:
     """Returns the bytes that `align` reads from the cache."""
     stored = feature_bytes(params, index, work) if params.features == "cache" else 0
-    share = work.captions / max(1, work.captions + work.questions)
+    share = work.captions / max(1, sum(work.encoded(index.image_sizes).values()))
     config = params.align
     return stored * share * config.steps * config.batch_size / max(1, work.captions)
 

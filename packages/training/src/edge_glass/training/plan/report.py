@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def report(
-    params: Params, work: Workload, hardware: Hardware, *, workers: int
+    params: Params, work: Workload, hardware: Hardware, *, cores: int
 ) -> tuple[list[str], bool]:
     """Returns the lines of the plan, and whether all stages fit."""
-    rows = make_plan(params, hardware, work, workers)
+    rows = make_plan(params, hardware, work, cores)
     cards = f"{hardware.num_gpus} x " if hardware.num_gpus else ""
     lines = [
         f"{cards}{gb(hardware.memory)} ({hardware.name}), {gb(hardware.disk)} of disk; "
@@ -41,7 +41,7 @@ def report(
         if row.peak is not None and row.peak > hardware.memory:
             problems.append(misfit(row.stage, row.peak, row.at, params, work, hardware))
     if total > hardware.disk:
-        problems.append(_disk_line(params, work, hardware, total, workers))
+        problems.append(_disk_line(params, work, hardware, total, cores))
     return [*lines, *problems], not problems
 
 
@@ -57,7 +57,7 @@ def _problems(params: Params, hardware: Hardware) -> list[str]:
     return []
 
 
-def _disk_line(params: Params, work: Workload, hardware: Hardware, total: int, workers: int) -> str:
+def _disk_line(params: Params, work: Workload, hardware: Hardware, total: int, cores: int) -> str:
     """Names the first change with which the disk is large enough."""
     from edge_glass.training.params import parse_params
     from edge_glass.training.plan.overrides import overridden
@@ -70,7 +70,7 @@ def _disk_line(params: Params, work: Workload, hardware: Hardware, total: int, w
             changed = parse_params(overridden(params.raw, [change]), where="params.yaml")
         except ValueError:  # the encoder's grid can't be divided so
             continue
-        rows = make_plan(changed, hardware, work, workers)
+        rows = make_plan(changed, hardware, work, cores)
         if sum(row.disk.needed() for row in rows) <= hardware.disk:
             return f"{start}: add -S {change}"
     return f"{start}: use a larger disk, or fewer images"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +40,17 @@ class Workload:
     data_bytes: int
     tokens: int
     vocabulary: int
+
+    def encoded(self, image_sizes: Mapping[str, int]) -> dict[str, int]:
+        """Returns the images that are encoded, by kind.
+
+        Captions and questions share the features of an image of equal size. For PixMo most
+        questions are about images that have captions, so only what is more is counted.
+        """
+        questions = self.questions
+        if len(set(image_sizes.values())) == 1:
+            questions = max(0, questions - self.captions)
+        return {"captions": self.captions, "questions": questions}
 
 
 def read_workload(
@@ -78,7 +89,7 @@ def read_workload(
         asked=asked,
         data_bytes=sum(path.stat().st_size for path in every)
         if images is None
-        else images * IMAGE_BYTES,
+        else sum(found.values()) * IMAGE_BYTES,
         tokens=tokens or min(limit, longest or limit),
         vocabulary=min(words or 8192, getattr(params.decoder.config, "max_vocab", 8192)),
     )
