@@ -79,7 +79,7 @@ def align(scratch: Path, size: Size) -> dict[str, Any]:
         load(
             scratch, size, align__paper__steps=steps, align__paper__batch_size=size.align_batch,
             align__paper__log_steps=1, align__paper__optim__warmup_steps=1,
-            align__paper__validation_steps=0,
+            align__paper__validation_steps=steps,
         ),
         "captions",
     )  # fmt: skip

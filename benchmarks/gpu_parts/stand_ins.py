@@ -39,6 +39,15 @@ class Live:
         """Does nothing."""
 
 
+class _Anything(type):
+    """Has each attribute, as a function that does nothing."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_, **__: None
+
+
 def install() -> list[str]:
     """Puts the stand-ins in place; returns the packages that are missing."""
     _module("dvclive")
@@ -51,7 +60,7 @@ def install() -> list[str]:
                 _module(parent)
             module = _module(name)
             for member in members:
-                setattr(module, member, type(member, (Exception,), {}))
+                setattr(module, member, _Anything(member, (Exception,), {}))
     return missing
 
 
