@@ -21,13 +21,14 @@ IGNORED = -100
 
 def rows(scratch: Path, size: Size) -> list[tuple[list[int], list[int]]]:
     """Returns ids and labels of the questions of one batch's images, one question each."""
+    from edge_glass.training.engine.processes import Processes
     from edge_glass.training.features.cache import read_index
     from edge_glass.training.vlm_qa.training_data import read_training_data
 
     with chdir(scratch / "questions"):
-        samples = read_training_data(load(scratch, size), read_index()).samples
+        samples = read_training_data(load(scratch, size), read_index(), Processes()).samples
     found = []
-    for sample in samples[: size.microbatch]:
+    for sample in (samples[number] for number in range(size.microbatch)):
         for segment in sorted(set(sample.segment_ids)):
             places = [at for at, each in enumerate(sample.segment_ids) if each == segment]
             found.append(
