@@ -71,7 +71,8 @@ def load_torch(model: str, models: Path) -> dict[str, Part]:
     return {name: part(*each) for name, each in torch_modules(model, models).items()}
 
 
-def load_onnx(model: str, folder: Path, precision: str, openvino: bool) -> dict[str, Part]:
+def load_exported(model: str, folder: Path, precision: str, openvino: bool) -> dict[str, Part]:
+    """Loads ONNX graphs or ExecuTorch's programs, by the names in the folder's config.json."""
     config = json.loads((folder / model / "config.json").read_text())
     paths = {name: folder / model / path for name, path in config["graphs"][precision].items()}
     if not openvino:
@@ -94,35 +95,6 @@ def load_onnx(model: str, folder: Path, precision: str, openvino: bool) -> dict[
         return run
 
     return {name: part(path) for name, path in paths.items()}
-
-
-def load_executorch(folder: Path) -> dict[str, Part]:
-    """Loads the vision encoder that `write_executorch` wrote."""
-    import torch
-    from executorch.runtime import Runtime
-
-    method = Runtime.get().load_program(folder / "vision_model.pte").load_method("forward")
-
-    def run(values: Values) -> Values:
-        return {"image_embeds": method.execute([torch.as_tensor(values["pixel_values"])])[0]}
-
-    return {"vision_model": run}
-
-
-def write_executorch(models: Path, folder: Path) -> None:
-    """Lowers the vision encoder of models/align to XNNPACK, for one image at a time."""
-    import torch
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-
-    module = torch_modules("align", models)["vision_model"][0]
-    for weight in module.parameters():  # XNNPACK refuses weights in channels-last order
-        weight.data = weight.data.contiguous()
-    size = module.model.vision.image_size
-    with torch.no_grad():
-        program = torch.export.export(module, (torch.zeros(1, 3, size, size),))
-        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    (folder / "vision_model.pte").write_bytes(lowered.to_executorch().buffer)
 
 
 def example(model: str, exported: Path) -> Values:

@@ -4,11 +4,8 @@ python benchmarks/edge_runtimes.py [MODELS EXPORTED]
 
 MODELS (default: models) has the folders align and vlm_qa of the pipeline, EXPORTED what `edge-glass
 export onnx` wrote of them; without it they are exported first. A runtime that is not installed is
-left out. ExecuTorch runs the vision encoder only. It requires many packages; beside torch 2.13
-these are enough:
-
-pip install --no-deps executorch==1.5.1 torchao==0.18.0 pytorch-tokenizers expecttest kgb \
-    parameterized tabulate
+left out. ExecuTorch's programs are exported first too, which takes some minutes; docs/edge.md has
+the command that installs it.
 
 Each runtime has a process of its own, with one thread. The processes take turns, and only one works
 at a time. Figures are medians of the process's CPU time, which a busy machine changes little.
@@ -37,7 +34,7 @@ from typing import Any
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 
 import numpy as np
-from edge_parts import PARTS, example, load_executorch, load_onnx, load_torch, write_executorch
+from edge_parts import PARTS, example, load_exported, load_torch
 
 ROUNDS, NUM_NEXT, SMOLVLM_ROUNDS = 11, 8, 3
 RUNTIMES = ("torch", "ONNX Runtime fp32", "ONNX Runtime int8", "OpenVINO fp32", "OpenVINO int8")
@@ -51,10 +48,10 @@ class Parts:
         if runtime == "torch":
             self.parts = load_torch(model, models)
         elif runtime == EXECUTORCH:
-            self.parts = load_executorch(lowered)
+            self.parts = load_exported(model, lowered, "fp32", False)
         else:
             precision = runtime.rpartition(" ")[2]
-            self.parts = load_onnx(model, exported, precision, runtime.startswith("OpenVINO"))
+            self.parts = load_exported(model, exported, precision, runtime.startswith("OpenVINO"))
         self.model, self.values = model, example(model, exported)
 
     def image(self) -> Any:
@@ -154,7 +151,7 @@ def size_of(model: str, runtime: str, paths: tuple[Path, Path, Path]) -> float:
     if runtime == "torch":  # without the frozen text encoder, which is a Python package
         return sum(each.stat().st_size for each in (models / model).glob("*.safetensors"))
     if runtime == EXECUTORCH:
-        return (lowered / "vision_model.pte").stat().st_size
+        return sum(each.stat().st_size for each in (lowered / model).glob("*/*.pte"))
     end = "_int8.onnx" if runtime.endswith("int8") else ".onnx"
     return sum((exported / model / "onnx" / (name + end)).stat().st_size for name in PARTS[model])
 
@@ -176,8 +173,6 @@ def measure(model: str, runtimes: list[str], paths: tuple[Path, Path, Path]) -> 
             if runtime == SMOLVLM and number > SMOLVLM_ROUNDS:  # a hundred times slower
                 continue
             for step in steps:
-                if runtime == EXECUTORCH and step != "image":
-                    continue
                 pipes[runtime].send(step)
                 ms, result = pipes[runtime].recv()
                 if number:  # the first is a warm-up
@@ -220,13 +215,9 @@ def main() -> None:
                 for each in RUNTIMES
                 if "OpenVINO" not in each or importlib.util.find_spec("openvino")
             ]
-            if model == "align" and importlib.util.find_spec("executorch"):
-                context = multiprocessing.get_context("spawn")
-                lowering = context.Process(target=write_executorch, args=(models, Path(scratch)))
-                lowering.start()
-                lowering.join()
-                if lowering.exitcode == 0:
-                    runtimes.append(EXECUTORCH)
+            if importlib.util.find_spec("executorch"):
+                export_model("executorch", models / model, paths[2] / model)
+                runtimes.append(EXECUTORCH)
             measure(model, runtimes + [SMOLVLM] * (model == "vlm_qa"), paths)
 
 

@@ -13,7 +13,8 @@ def export(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="immich, llava, onnx, peft, sentence-transformers, web; see docs/export.md.",
+            help="executorch, immich, llava, onnx, peft, sentence-transformers, web; see "
+            "docs/export.md.",
         ),
     ],
     model: Annotated[Path, typer.Argument(help="Folder of a model, such as models/align.")],
@@ -23,7 +24,7 @@ def export(
     ] = Path("artifacts/prepared"),
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp32 or int8; default: both (onnx), int8 (web), fp32 (immich)."),
+        typer.Option(help="fp32 or int8; default: both (onnx), int8 (web), fp32 (others)."),
     ] = None,
     runtime_folder: Annotated[
         Path | None,

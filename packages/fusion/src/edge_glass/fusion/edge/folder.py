@@ -1,12 +1,13 @@
-"""The folder of an exported model: config.json, ONNX graphs and tokenizer files.
+"""The folder of an exported model: config.json, graphs and tokenizer files.
 
-`edge-glass export onnx` writes it. config.json lists the graphs per precision and describes the
-preprocessing as data.
+`edge-glass export onnx` or `executorch` writes it. config.json lists the graphs per precision and
+describes the preprocessing as data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Graph:
-    """An ONNX graph that runs on one CPU thread."""
+    """An ONNX graph, or a program of ExecuTorch (.pte), that runs on one CPU thread."""
 
     def __init__(self, path: Path) -> None:
         """Loads the graph.
@@ -35,17 +36,18 @@ class Graph:
             ValueError: if it is broken.
         """
         self.path = path
-        options = SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist; {AGAIN}")
+        load = _load_program if path.suffix == ".pte" else _load_session
         try:
-            self.session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors have no common class
+            self.inputs, self.outputs, self._run = load(path)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{path} needs the Python package {error.name}, which is not installed; see "
+                "docs/edge.md"
+            ) from error
+        except Exception as error:  # the runtimes' errors have no common class
             raise ValueError(_broken(path, error)) from error
-        self.inputs = [each.name for each in self.session.get_inputs()]
-        self.outputs = [each.name for each in self.session.get_outputs()]
 
     def __call__(self, values: Mapping[str, NDArray[Any]]) -> Arrays:
         """Runs the graph on those values that it takes; returns the outputs by name."""
@@ -55,13 +57,49 @@ class Graph:
                 f"{self.path} takes {', '.join(missing)}, which the other graphs of the folder do "
                 f"not give; {AGAIN}"
             )
-        taken = {name: values[name] for name in self.inputs}
         try:
-            found: Sequence[NDArray[Any]] = self.session.run(self.outputs, taken)
-        except Exception as error:  # onnxruntime's errors have no common class
+            found = self._run({name: values[name] for name in self.inputs})
+        except Exception as error:  # the runtimes' errors have no common class
             reason = " ".join(str(error).split())
             raise GraphError(f"{self.path} does not run ({reason}); {AGAIN}") from error
         return dict(zip(self.outputs, found, strict=True))
+
+
+Run = Callable[[Arrays], Sequence[NDArray[Any]]]
+
+
+def _load_session(path: Path) -> tuple[list[str], list[str], Run]:
+    """Returns the names of a graph's inputs and outputs, and what runs it."""
+    options = SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    outputs = [each.name for each in session.get_outputs()]
+    inputs = [each.name for each in session.get_inputs()]
+    return inputs, outputs, lambda values: session.run(outputs, values)
+
+
+def _load_program(path: Path) -> tuple[list[str], list[str], Run]:
+    """As `_load_session`, of a program: ExecuTorch knows its inputs and outputs by their places.
+
+    The methods `inputs` and `outputs` of the file return their names. ExecuTorch's Python runtime
+    takes tensors of torch; on a device it needs none.
+    """
+    import torch
+
+    with warnings.catch_warnings():  # that its interface is experimental
+        warnings.simplefilter("ignore")
+        from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(path.read_bytes())
+    inputs, outputs = (program.load_method(each).execute([]) for each in ("inputs", "outputs"))
+    method = program.load_method("forward")
+
+    def run(values: Arrays) -> Sequence[NDArray[Any]]:
+        given = [torch.from_numpy(np.ascontiguousarray(values[name])) for name in inputs]
+        return [each.numpy() for each in method.execute(given)]
+
+    return inputs, outputs, run
 
 
 class ExportedFolder:

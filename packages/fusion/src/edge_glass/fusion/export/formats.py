@@ -52,6 +52,12 @@ FORMATS: dict[str, Format] = {
         extra="onnx",
         has_parity_check=True,
     ),
+    "executorch": Format(
+        writer="edge_glass.fusion.export.executorch:write_folder",
+        reads="dual encoder or a vision-language model",
+        has_parity_check=True,
+        precisions=("fp32",),
+    ),
     "web": Format(
         writer="edge_glass.fusion.export.web_page:write_folder",
         reads="dual encoder",

@@ -26,7 +26,7 @@ from edge_glass.fusion.edge.config import CONFIG_FILE, DUAL_ENCODER, FORMAT
 from edge_glass.fusion.edge.dual_encoder import EdgeDualEncoder
 from edge_glass.fusion.edge.folder import TOKENIZER_FILE
 from edge_glass.fusion.export.held_out import CaptionedImages, open_image
-from edge_glass.fusion.export.onnx_graph import write_graph
+from edge_glass.fusion.export.onnx_graph import WriteGraph, write_graph
 from edge_glass.fusion.export.parity import check_limits, differences, recall_change, recalls
 
 NAMES = ("vision_model", "text_model")
@@ -81,12 +81,12 @@ def text_encoder(model: DualEncoder) -> SentenceEncoder:
     return encoder
 
 
-def write_graphs(model: DualEncoder, folder: Path) -> None:
+def write_graphs(model: DualEncoder, folder: Path, write: WriteGraph = write_graph) -> None:
     """Writes both graphs in float32."""
     assert model.vision is not None
     text = text_encoder(model)
     size = model.vision.image_size
-    write_graph(
+    write(
         VisionModel(model).eval(),
         {"pixel_values": torch.zeros(2, 3, size, size)},
         ["image_embeds"],
@@ -95,7 +95,7 @@ def write_graphs(model: DualEncoder, folder: Path) -> None:
     )
     ids = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 0, 0]])
     axes = {0: "batch", 1: "tokens"}
-    write_graph(
+    write(
         TextModel(model, text).eval(),
         {"input_ids": ids, "attention_mask": (ids > 0).long()},
         ["text_embeds"],

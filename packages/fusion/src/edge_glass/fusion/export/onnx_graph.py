@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ BLOCK = 32  # weights that share a scale
 LONGEST_CAUSE = 300  # letters of torch's own message that are repeated
 OPSET = 18  # read by ONNX Runtime 1.14 and newer, and by onnxruntime-web
 Dynamic = Mapping[str, Mapping[int, str]]
+WriteGraph = Callable[
+    [nn.Module, Mapping[str, Tensor | list[Tensor]], Sequence[str], Dynamic, Path], None
+]
 
 
 def write_graph(
@@ -56,7 +59,7 @@ def write_graph(
         axes = dict.fromkeys(dynamic.get(name, {}), automatic)
         shapes.append(axes if isinstance(value, Tensor) else [axes for _ in value])
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
             program = torch.onnx.export(
                 module,
                 tuple(inputs.values()),
@@ -182,7 +185,7 @@ def _nodes(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences the exporter's messages, which concern its developers."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     levels = [each.level for each in (*loggers, logging.getLogger())]

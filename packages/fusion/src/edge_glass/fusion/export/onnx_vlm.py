@@ -27,7 +27,7 @@ from edge_glass.fusion.edge.vlm import PAST, PRESENT, EdgeVlm
 from edge_glass.fusion.export.growing_cache import cache_axis, max_positions, past_of
 from edge_glass.fusion.export.held_out import AskedImages, open_image
 from edge_glass.fusion.export.onnx_dual_encoder import SUFFIXES, save_tokenizer, write_config
-from edge_glass.fusion.export.onnx_graph import write_graph
+from edge_glass.fusion.export.onnx_graph import WriteGraph, write_graph
 from edge_glass.fusion.export.parity import check_limits, differences
 from edge_glass.fusion.prompt import prompt_ids
 from edge_glass.fusion.vlm import VisionLanguageModel
@@ -117,27 +117,29 @@ class Decode(nn.Module):
         return found
 
 
-def write_graphs(model: VisionLanguageModel, folder: Path) -> None:
+def write_graphs(model: VisionLanguageModel, folder: Path, write: WriteGraph = write_graph) -> None:
     """Writes the four graphs in float32."""
     encoder = model.vision_encoder
     assert encoder is not None
     pixels = torch.zeros(2, 3, encoder.image_size, encoder.image_size)
-    write_graph(
+    write(
         encoder,
         {"pixel_values": pixels},
         ["features"],
         {"pixel_values": {0: "batch"}},
         folder / "vision.onnx",
     )
-    write_decoder_graphs(model, encoder(pixels).float(), folder)
+    write_decoder_graphs(model, encoder(pixels).float(), folder, write)
 
 
-def write_decoder_graphs(model: VisionLanguageModel, features: Tensor, folder: Path) -> None:
+def write_decoder_graphs(
+    model: VisionLanguageModel, features: Tensor, folder: Path, write: WriteGraph = write_graph
+) -> None:
     """Writes all graphs but the vision encoder's; `features` (2, P, D) are an example."""
     batch = {0: "batch"}
     with torch.no_grad():
         visual, *rest = Prefix(model)(features)
-    write_graph(
+    write(
         Prefix(model).eval(),
         {"features": features},
         ["visual", "prefix"][: 1 + len(rest)],
@@ -150,7 +152,7 @@ def write_decoder_graphs(model: VisionLanguageModel, features: Tensor, folder: P
     with torch.no_grad():
         past = list(Prefill(step)(visual, prefix, ids)[1:])
     names = [f"{PRESENT}{number}" for number in range(len(past))]
-    write_graph(
+    write(
         Prefill(step).eval(),
         {"visual": visual, "prefix": prefix, "input_ids": ids},
         ["logits", *names],
@@ -158,7 +160,7 @@ def write_decoder_graphs(model: VisionLanguageModel, features: Tensor, folder: P
         folder / "prefill.onnx",
     )
     axes = {0: "batch", cache_axis(model.decoder): "past"}
-    write_graph(
+    write(
         Decode(step).eval(),
         {"visual": visual, "input_ids": ids[:, :1], PAST: past},
         ["logits", *names],
