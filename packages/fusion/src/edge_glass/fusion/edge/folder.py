@@ -91,7 +91,7 @@ def _load_program(path: Path) -> tuple[list[str], list[str], Run]:
         warnings.simplefilter("ignore")
         from executorch.runtime import Runtime
 
-    program = Runtime.get().load_program(path.read_bytes())
+    program = Runtime.get().load_program(path)
     inputs, outputs = (program.load_method(each).execute([]) for each in ("inputs", "outputs"))
     method = program.load_method("forward")
 
