@@ -93,11 +93,12 @@ def _load_program(path: Path) -> tuple[list[str], list[str], Run]:
 
     program = Runtime.get().load_program(path)
     inputs, outputs = (program.load_method(each).execute([]) for each in ("inputs", "outputs"))
-    method = program.load_method("forward")
+    program.load_method("forward")
 
     def run(values: Arrays) -> Sequence[NDArray[Any]]:
         given = [torch.from_numpy(np.ascontiguousarray(values[name])) for name in inputs]
-        return [each.numpy() for each in method.execute(given)]
+        # `program` must live as long as `run`: a method alone does not keep the program's memory.
+        return [each.numpy() for each in program.load_method("forward").execute(given)]
 
     return inputs, outputs, run
 

@@ -21,20 +21,13 @@ from edge_glass.encoders.dual_encoder_config import MODEL as DUAL_ENCODER
 from edge_glass.encoders.files import rounded, write_json
 from edge_glass.fusion.edge.config import CONFIG_FILE
 from edge_glass.fusion.export import onnx_dual_encoder, onnx_vlm
+from edge_glass.fusion.export.executorch_program import write_program
 from edge_glass.fusion.export.growing_cache import max_positions
 from edge_glass.fusion.export.held_out import asked_images, captioned_images
 from edge_glass.fusion.export.onnx import PARITY_FILE
 from edge_glass.fusion.export.onnx_dual_encoder import text_encoder, write_config
 from edge_glass.fusion.export.parity import LIMITS
 from edge_glass.fusion.vlm import VisionLanguageModel
-
-try:
-    from edge_glass.fusion.export.executorch_program import write_program
-except ModuleNotFoundError as error:
-    raise ValueError(
-        f"the format executorch needs the Python package {error.name}, which is not installed: see "
-        "docs/edge.md, because pip alone can't install ExecuTorch beside this project's torch"
-    ) from error
 
 PROGRAMS, PRECISION = "executorch", "fp32"
 MOST_POSITIONS = 512  # of a prompt and its answer; memory for scores grows with their square

@@ -25,6 +25,8 @@ class Format:
             model and an empty folder, and writes the files.
         reads: the kind of model, for errors and help.
         extra: the extra of edge-glass-fusion that installs what the writer imports, if any.
+        install: what pip installs beside it, if no extra can: pip would replace this project's
+            torch.
         has_parity_check: whether the writer compares what it wrote on held-out data; it then takes
             `data` and `precisions` too.
         precisions: those that are written by default, of a format with a parity check.
@@ -35,6 +37,7 @@ class Format:
     writer: str
     reads: str
     extra: str | None = None
+    install: str | None = None
     has_parity_check: bool = False
     precisions: tuple[str, ...] = PRECISIONS
     has_runtime: bool = False
@@ -55,6 +58,9 @@ FORMATS: dict[str, Format] = {
     "executorch": Format(
         writer="edge_glass.fusion.export.executorch:write_folder",
         reads="dual encoder or a vision-language model",
+        extra="onnx",
+        install="--no-deps executorch==1.5.1 torchao==0.18.0 pytorch-tokenizers expecttest kgb "
+        "parameterized tabulate",
         has_parity_check=True,
         precisions=("fp32",),
     ),
@@ -132,6 +138,8 @@ def export_model(
     except ModuleNotFoundError as error:
         extra = FORMATS[name].extra
         target = f'"edge-glass-fusion[{extra}]"' if extra else "edge-glass-fusion"
+        if FORMATS[name].install:
+            target += f" && python -m pip install {FORMATS[name].install}"
         raise ValueError(
             f"the format {name} needs the Python package {error.name}, which is not installed: "
             f"python -m pip install {target}"

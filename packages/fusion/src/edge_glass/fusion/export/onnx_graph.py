@@ -187,7 +187,8 @@ def _nodes(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silences the exporter's messages, which concern its developers."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    names = ("torch.onnx", "torch.export", "torch.utils._pytree", "onnxscript")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [each.level for each in (*loggers, logging.getLogger())]
     for each in (*loggers, logging.getLogger()):
         each.setLevel(logging.ERROR)
