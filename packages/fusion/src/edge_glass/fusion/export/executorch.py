@@ -21,7 +21,6 @@ from edge_glass.encoders.dual_encoder_config import MODEL as DUAL_ENCODER
 from edge_glass.encoders.files import rounded, write_json
 from edge_glass.fusion.edge.config import CONFIG_FILE
 from edge_glass.fusion.export import onnx_dual_encoder, onnx_vlm
-from edge_glass.fusion.export.executorch_program import write_program
 from edge_glass.fusion.export.growing_cache import max_positions
 from edge_glass.fusion.export.held_out import asked_images, captioned_images
 from edge_glass.fusion.export.onnx import PARITY_FILE
@@ -46,6 +45,8 @@ def write_folder(model: Path, folder: Path, *, data: Path, precisions: Sequence[
         ParityError: if a program differs by more than the limits.
         ValueError: if the folder holds no model, or one that the format can't express.
     """
+    from edge_glass.fusion.export.executorch_program import write_program  # needs ExecuTorch
+
     if list(precisions) != [PRECISION]:
         raise ValueError(
             f"precision is {', '.join(precisions)}, expected {PRECISION}, the only one that the "

@@ -60,7 +60,7 @@ FORMATS: dict[str, Format] = {
         reads="dual encoder or a vision-language model",
         extra="onnx",
         install="--no-deps executorch==1.5.1 torchao==0.18.0 pytorch-tokenizers expecttest kgb "
-        "parameterized tabulate",
+        "parameterized ruamel.yaml tabulate",
         has_parity_check=True,
         precisions=("fp32",),
     ),

@@ -187,8 +187,7 @@ def _nodes(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silences the exporter's messages, which concern its developers."""
-    names = ("torch.onnx", "torch.export", "torch.utils._pytree", "onnxscript")
-    loggers = [logging.getLogger(name) for name in names]
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     levels = [each.level for each in (*loggers, logging.getLogger())]
     for each in (*loggers, logging.getLogger()):
         each.setLevel(logging.ERROR)
