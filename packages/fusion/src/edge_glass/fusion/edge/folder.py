@@ -89,15 +89,18 @@ def _load_program(path: Path) -> tuple[list[str], list[str], Run]:
 
     with warnings.catch_warnings():  # that its interface is experimental
         warnings.simplefilter("ignore")
+        from executorch.extension.pybindings import portable_lib
         from executorch.runtime import Runtime
 
+    if portable_lib._threadpool_get_thread_count() != 1:  # unsafe while a program runs
+        portable_lib._unsafe_reset_threadpool(1)
     program = Runtime.get().load_program(path)
     inputs, outputs = (program.load_method(each).execute([]) for each in ("inputs", "outputs"))
     program.load_method("forward")
 
     def run(values: Arrays) -> Sequence[NDArray[Any]]:
         given = [torch.from_numpy(np.ascontiguousarray(values[name])) for name in inputs]
-        # `program` must live as long as `run`: a method alone does not keep the program's memory.
+        # keeps the program too: without it, a method can read memory that was freed
         return [each.numpy() for each in program.load_method("forward").execute(given)]
 
     return inputs, outputs, run
