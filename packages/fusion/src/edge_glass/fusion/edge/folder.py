@@ -96,14 +96,22 @@ def _load_program(path: Path) -> tuple[list[str], list[str], Run]:
         portable_lib._unsafe_reset_threadpool(1)
     program = Runtime.get().load_program(path)
     inputs, outputs = (program.load_method(each).execute([]) for each in ("inputs", "outputs"))
-    program.load_method("forward")
+    about = program.load_method("forward").metadata
+    sizes = [about.input_tensor_meta(place).sizes() for place in range(len(inputs))]
+    # a model without a prefix has an empty one at its place
+    fixed = {
+        name: torch.zeros(*size) for name, size in zip(inputs, sizes, strict=True) if 0 in size
+    }
 
     def run(values: Arrays) -> Sequence[NDArray[Any]]:
-        given = [torch.from_numpy(np.ascontiguousarray(values[name])) for name in inputs]
+        given = [
+            fixed[name] if name in fixed else torch.from_numpy(np.ascontiguousarray(values[name]))
+            for name in inputs
+        ]
         # keeps the program too: without it, a method can read memory that was freed
         return [each.numpy() for each in program.load_method("forward").execute(given)]
 
-    return inputs, outputs, run
+    return [name for name in inputs if name not in fixed], outputs, run
 
 
 class ExportedFolder:
