@@ -22,6 +22,19 @@ def test_a_hash_depends_on_the_files_of_a_model(dual_folder: Path, tmp_path: Pat
     assert model_name(copy).sha256 != model_name(dual_folder).sha256
 
 
+def test_a_hash_depends_on_graphs_in_a_subfolder(tmp_path: Path) -> None:
+    """`edge-glass export onnx` writes them into the folder onnx."""
+    graph, state = tmp_path / "onnx" / "vision.onnx", tmp_path / "last" / "state.json"
+    for path in (graph, state):
+        path.parent.mkdir()
+        path.write_bytes(b"one")
+    before = model_name(tmp_path).sha256
+    state.write_bytes(b"two")
+    assert model_name(tmp_path).sha256 == before
+    graph.write_bytes(b"two")
+    assert model_name(tmp_path).sha256 != before
+
+
 def test_what_can_not_be_served(dual_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="runtime is tflite, expected one of torch, onnx"):
         load_served(vlm=None, align=dual_folder, runtime="tflite")

@@ -37,7 +37,7 @@ class Graph:
         self.path = path
         options = SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only
+        options.log_severity_level = 4  # fatal only: errors are raised, too
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist; {AGAIN}")
         try:
@@ -86,7 +86,9 @@ class ExportedFolder:
         found = [each for each in PRECISIONS if each in self.config["graphs"]]
         if not found or (precision is not None and precision not in found):
             wanted = precision or " or ".join(PRECISIONS)
-            raise ValueError(f"{path} has no {wanted} graphs, only {list(self.config['graphs'])}")
+            raise ValueError(
+                f"{path} has no {wanted} graphs, only {list(self.config['graphs'])}; {AGAIN}"
+            )
         self.precision = precision or found[-1]
 
     def transform(self) -> PixelTransform:
@@ -122,6 +124,7 @@ class ExportedFolder:
         path = self.path / TOKENIZER_FILE
         try:
             tokenizer = Tokenizer.from_file(str(path))
+            tokenizer.encode("a \U0010ffff")  # any text must do, so also words that are not known
         except Exception as error:  # the only class that tokenizers raises
             raise ValueError(_broken(path, error)) from error
         tokenizer.no_truncation()
