@@ -86,6 +86,7 @@ def write(path: Path, identities: range) -> Path:
         (range(20), range(7), 15),  # row 5 and 6 of 7 have no full batch
         (range(20), range(3, 11), 15),  # 5 of 8; the other 15 fill batches
         (range(20), range(4), 20),
+        (range(3), range(20), 3),  # fewer images than a batch
     ],
 )
 def test_own_images_fill_batches(tmp_path: Path, own: range, other: range, num_own: int) -> None:

@@ -75,7 +75,8 @@ def find_places(images: Path, others: Mapping[str, Path], batch_size: int) -> Pl
     identities = _identities(images)
     full = len(identities) - len(identities) % batch_size
     places = np.zeros((len(identities), 2), np.int64)
-    places[:full] = [known.get(identity, (0, 0)) for identity in identities[:full]]
+    for row, identity in enumerate(identities[:full]):
+        places[row] = known.get(identity, (0, 0))
     shared = np.flatnonzero(places[:, 0])
     own = full - len(shared)
     places[shared[: -own % batch_size if own or full < len(identities) else batch_size]] = 0

@@ -46,9 +46,14 @@ def plan(
     from edge_glass.training.plan.workload import read_workload
     from edge_glass.training.runtime.yaml_file import read_yaml
 
-    raw = overridden(read_yaml(params), changes or [])
+    stored = read_yaml(params)
+    raw = overridden(stored, changes or [])
     parsed = parse_params(raw, where=str(params))
-    work = read_workload(parsed, images=images, questions=questions, tokens=tokens)
+    # artifacts/prepared holds the data of the file, not those of a change
+    same = all(raw.get(name) == stored.get(name) for name in ("data", "data_folder", "datasets"))
+    work = read_workload(
+        parsed, images=images, questions=questions, tokens=tokens, use_prepared=same
+    )
     hardware = find_hardware(parsed.device, gpu=gpu, gpus=gpus, disk=disk, folder=Path())
     lines, fits = report(parsed, work, hardware, cores=cores or os.cpu_count() or 1)
     for line in lines:
