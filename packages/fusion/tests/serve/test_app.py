@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from edge_glass.fusion.serve.served import load_served, model_name
+from edge_glass.fusion.serve.app import create_app
+from edge_glass.fusion.serve.served import Served, load_served, model_name
 
 
 def test_a_hash_depends_on_the_files_of_a_model(dual_folder: Path, tmp_path: Path) -> None:
@@ -33,6 +34,11 @@ def test_a_hash_depends_on_graphs_in_a_subfolder(tmp_path: Path) -> None:
     assert model_name(tmp_path).sha256 == before
     graph.write_bytes(b"two")
     assert model_name(tmp_path).sha256 != before
+
+
+def test_no_schema_lists_the_files_of_the_page() -> None:
+    paths = {getattr(route, "path", "") for route in create_app(Served()).routes}
+    assert not paths & {"/openapi.json", "/docs", "/redoc"}
 
 
 def test_what_can_not_be_served(dual_folder: Path, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ class EdgeVlm:
     def _num_cached(self, past: Arrays) -> int:
         """Returns the number of positions of a cache."""
         axis: int = self.text["cache_axis"]
-        shape = next((each.shape for each in past.values()), ())
+        shape: tuple[int, ...] = next((each.shape for each in past.values()), ())
         if not 0 <= axis < len(shape):
             raise GraphError(
                 f"{self.prefill.path} gives a cache of shape {shape}, but config.json has the "
