@@ -35,7 +35,8 @@ def plan(
 ) -> None:
     """Print memory, time and disk of the stages before they run, and what to change.
 
-    No weights are loaded and nothing is downloaded. The status is 1 if a stage does not fit.
+    Nothing is downloaded, and no weights of transformers' models are loaded. The status is 1 if a
+    stage does not fit.
 
     Example: edge-glass plan -S scale=paper -S device=cuda --gpu 24GB --disk 500GB --images 20000
     """
