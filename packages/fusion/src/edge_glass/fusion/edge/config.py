@@ -53,7 +53,10 @@ def is_ids(value: Any) -> bool:
 FIELDS: dict[str, dict[str, tuple[Check, str]]] = {
     DUAL_ENCODER: {
         "matryoshka_dims": (is_descending, "a list of dims that strictly descend"),
-        "text.max_tokens": (is_count, "a whole number of at least 1"),
+        "text.max_tokens": (
+            lambda value: is_count(value) and value < 2**31,
+            "a whole number from 1 to 2147483647",
+        ),
     },
     VLM: {
         "num_prefix_positions": (
