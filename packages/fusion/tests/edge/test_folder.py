@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from edge_glass.fusion.edge.config import DUAL_ENCODER, FORMAT, VLM
+from edge_glass.fusion.edge.config import DUAL_ENCODER, FORMAT, VLM, refuse_exported
 from edge_glass.fusion.edge.folder import ExportedFolder
 
 CONFIG: dict[str, Any] = {
@@ -66,3 +66,18 @@ def test_a_broken_graph_or_tokenizer_is_named(content: bytes, tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"tokenizer\.json is broken") as error:
         folder.tokenizer()
     assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_without_unknown_words_is_named(tmp_path: Path) -> None:
+    """It would fail only for texts that its vocabulary lacks."""
+    model = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "[UNK]"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "model": model}))
+    with pytest.raises(ValueError, match=r"tokenizer\.json is broken \(WordLevel error"):
+        ExportedFolder(written(tmp_path), kind=DUAL_ENCODER).tokenizer()
+
+
+def test_an_exported_folder_is_not_loaded_in_torch(tmp_path: Path) -> None:
+    refuse_exported(tmp_path)  # what reads the model reports that there is none
+    with pytest.raises(ValueError, match="run it with --runtime onnx"):
+        refuse_exported(written(tmp_path))
+    refuse_exported(written(tmp_path, format="edge-glass-dual-encoder/1"))

@@ -42,3 +42,37 @@ def test_other_columns_are_named(prepared_data: Path) -> None:
     pq.write_table(pq.read_table(rows).drop_columns("group"), rows)
     with pytest.raises(ValueError, match="group"):
         captioned_images(prepared_data)
+
+
+@pytest.mark.parametrize(
+    ("subset", "file", "column", "value", "message"),
+    [
+        ("captions", "rows", "image", [9] * 4, "a row has image 9 of 4; run the stage prepare"),
+        ("captions", "rows", "image", [-1] * 4, "a row has image -1 of 4; run the stage prepare"),
+        ("captions", "rows", "image", ["a"] * 4, "image has type string and 0 nulls"),
+        ("captions", "rows", "canonical_caption", ["a", "a", "a", None], "string and 1 nulls"),
+        ("questions", "images", "bytes", None, "does not exist; run the stage prepare"),
+    ],
+)
+def test_damaged_data_is_one_line(
+    prepared_data: Path,
+    subset: str,
+    file: str,
+    column: str,
+    value: list[object] | None,
+    message: str,
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = prepared_data / subset / f"val_a.{file}.parquet"
+    if value is None:
+        path.unlink()
+    else:
+        table = pq.read_table(path)
+        place = table.schema.get_field_index(column)
+        pq.write_table(table.set_column(place, column, pa.array(value)), path)
+    read = captioned_images if subset == "captions" else asked_images
+    with pytest.raises((ValueError, OSError), match=message) as error:
+        read(prepared_data)
+    assert "\n" not in str(error.value)

@@ -49,6 +49,10 @@ def test_embeddings_are_those_of_the_model(dual: DualEncoder, exported_align: Pa
             dual.encode_text(TEXTS, truncate_dim=dim),
             atol=1e-4,
         )
+    wider = EdgeDualEncoder(out)
+    wider.dims = (25, *wider.dims)
+    with pytest.raises(ValueError, match=r"embeddings of 24 numbers, but its config.json has 25"):
+        wider.encode_text(TEXTS)
     assert dual.vision is not None
     for image in images:  # the same bits
         expected = dual.vision.preprocess([image])[0].numpy()

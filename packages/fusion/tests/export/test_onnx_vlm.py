@@ -14,6 +14,7 @@ from PIL import Image
 
 pytest.importorskip("onnxruntime")
 
+from edge_glass.fusion.edge.config import GraphError
 from edge_glass.fusion.edge.folder import Graph
 from edge_glass.fusion.edge.vlm import PAST, PRESENT, EdgeVlm
 from edge_glass.fusion.export.formats import export_model
@@ -102,6 +103,9 @@ def test_the_folder_answers_as_the_model(
         edge.answer([image], ["dogs " * 90])
     with pytest.raises(ValueError, match="question 1 of 1 is empty"):
         edge.answer([image], [" "])
+    edge.text |= {"cache_axis": 9, "stop_ids": []}
+    with pytest.raises(GraphError, match="has the cache_axis 9; export"):
+        edge.answer([image], QUESTIONS[:1])
     # a graph whose weights have changed is refused
     quantize_weights(out / "onnx" / "prefill.onnx", out / "onnx" / "prefill.onnx")
     with pytest.raises(ParityError, match=r"fp32: max_difference is .*, expected at most 0.0001"):

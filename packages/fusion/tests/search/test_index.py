@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_glass.encoders.checkpoint import CheckpointError
+from edge_glass.encoders.checkpoint import CheckpointError, load_arrays, save_checkpoint
+from edge_glass.fusion.codes import encode_rows
 from edge_glass.fusion.search.files import FileStamp
 from edge_glass.fusion.search.index import ImageIndex, IndexedImage
 
@@ -87,3 +89,66 @@ def test_no_index_is_none_and_a_broken_one_is_refused(tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(json.dumps(change))
         with pytest.raises(CheckpointError, match=message):
             ImageIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[:, 0],
+        lambda rows: rows[:, :, None],
+        lambda rows: rows[:, :0],
+        lambda rows: rows[:, :4],  # the model has 8 numbers
+        lambda rows: rows.astype(np.float64),
+        lambda rows: rows * np.float32(np.nan),
+        lambda rows: np.where(rows > 0, np.inf, -np.inf).astype(np.float32),
+    ],
+)
+def test_embeddings_of_a_wrong_form_are_refused(
+    change: Callable[[np.ndarray], np.ndarray], tmp_path: Path
+) -> None:
+    index_of(unit(5, 8)).save(tmp_path)
+    config, tensors = load_arrays(tmp_path)
+    save_checkpoint(tmp_path, config, {"embeddings": change(tensors["embeddings"])})
+    with pytest.raises(CheckpointError, match="embeddings of shape"):
+        ImageIndex.load(tmp_path, 8)
+
+
+@pytest.mark.parametrize("files", [5, None, [1], {"a": 5}, {"a": {}}, {"a": {"sha256": 5}}])
+def test_a_broken_stamp_of_the_model_is_refused(files: object, tmp_path: Path) -> None:
+    index_of(unit(5, 8)).save(tmp_path)
+    config, tensors = load_arrays(tmp_path)
+    save_checkpoint(tmp_path, config | {"model": {"files": files}}, tensors)
+    with pytest.raises(CheckpointError, match="broken image index"):
+        ImageIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("sha256", []), ("sha256", 5), ("fault", 5)])
+def test_a_broken_entry_of_an_image_is_refused(name: str, value: object, tmp_path: Path) -> None:
+    index_of(unit(5, 8)).save(tmp_path)
+    config, tensors = load_arrays(tmp_path)
+    config["images"]["000000.png"][name] = value
+    save_checkpoint(tmp_path, config, tensors)
+    with pytest.raises(CheckpointError, match="broken image index"):
+        ImageIndex.load(tmp_path)
+
+
+def test_codes_of_a_wrong_form_are_not_used(tmp_path: Path) -> None:
+    codes = {name: encode_rows(unit(5, 8), 8, name) for name in ("int8", "1bit")}
+    good = {f"codes.8.{name}": each for name, each in codes.items()}
+    wrong = {
+        "codes.4.int8": codes["int8"],  # too wide
+        "codes.7.int8": codes["int8"][:, :5],
+        "codes.6.int8": codes["int8"][:, 0],
+        "codes.5.int8": codes["int8"][:, :5].astype(np.float32),
+        "codes.6.1bit": codes["1bit"].astype(np.int64),
+        "codes.3.int8": codes["int8"][:4, :3],
+        "codes.8.int4": codes["int8"],
+        "codes.x.int8": codes["int8"],
+        "notes": codes["int8"],
+    }
+    index_of(unit(5, 8)).save(tmp_path)
+    config, tensors = load_arrays(tmp_path)
+    save_checkpoint(tmp_path, config, tensors | good | wrong)
+    loaded = ImageIndex.load(tmp_path, 8)
+    assert loaded is not None
+    assert loaded.codes.keys() == good.keys()

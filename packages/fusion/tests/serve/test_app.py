@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from edge_glass.fusion.serve.served import load_served, model_name
+from edge_glass.fusion.serve.app import create_app
+from edge_glass.fusion.serve.served import Served, load_served, model_name
 
 
 def test_a_hash_depends_on_the_files_of_a_model(dual_folder: Path, tmp_path: Path) -> None:
@@ -20,6 +21,24 @@ def test_a_hash_depends_on_the_files_of_a_model(dual_folder: Path, tmp_path: Pat
     config = copy / "config.json"
     config.write_bytes(config.read_bytes() + b" ")
     assert model_name(copy).sha256 != model_name(dual_folder).sha256
+
+
+def test_a_hash_depends_on_graphs_in_a_subfolder(tmp_path: Path) -> None:
+    """`edge-glass export onnx` writes them into the folder onnx."""
+    graph, state = tmp_path / "onnx" / "vision.onnx", tmp_path / "last" / "state.json"
+    for path in (graph, state):
+        path.parent.mkdir()
+        path.write_bytes(b"one")
+    before = model_name(tmp_path).sha256
+    state.write_bytes(b"two")
+    assert model_name(tmp_path).sha256 == before
+    graph.write_bytes(b"two")
+    assert model_name(tmp_path).sha256 != before
+
+
+def test_no_schema_lists_the_files_of_the_page() -> None:
+    paths = {getattr(route, "path", "") for route in create_app(Served()).routes}
+    assert not paths & {"/openapi.json", "/docs", "/redoc"}
 
 
 def test_what_can_not_be_served(dual_folder: Path, tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ def test_one_input_and_parts(server: Any, data_uri: Callable[..., str]) -> None:
     [
         ({"dimensions": 7}, r"dimensions is 7, expected one .*: \[24, 8, 4\]"),
         ({"input": []}, "input.list: List should have at least 1 item"),
-        ({"input": [1, 2]}, "input.list.0.part"),
+        ({"input": [1, 2]}, "input: token ids are not supported here; send texts"),
+        ({"input": [[1, 2]]}, "input: token ids are not supported here; send texts"),
         ({"input": " "}, "input.0 is empty"),
         ({"input": ["a"] * 65}, "65 inputs, expected at most 64"),
         ({"input": "a" * 20_001}, "20001 characters, expected at most 20000"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from edge_glass.encoders.components import ConfigError
@@ -19,15 +22,17 @@ from edge_glass.training.plan.estimate import need_of, remedy
 from edge_glass.training.plan.gpu_check import idle_gpus, too_small
 from edge_glass.training.plan.hardware import Hardware, find_hardware, occupied, parse_size
 from edge_glass.training.plan.networks import EmptyDecoder
-from edge_glass.training.plan.overrides import overridden
-from edge_glass.training.plan.workload import TEXTS_PER_IMAGE, Workload
+from edge_glass.training.plan.overrides import argument, overridden
+from edge_glass.training.plan.report import too_many_processes
+from edge_glass.training.plan.workload import TEXTS_PER_IMAGE, Workload, read_workload
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 RAW = read_yaml(Path(__file__).parents[4] / "params.yaml")
 TINY = overridden(
     RAW,
     ["decoder=qwen2_5_tiny", "decoders.qwen2_5_tiny.config.num_hidden_layers=5", "device=cuda",
-     "vlm_qa.sample.validation_steps=0", "launch=ddp", "launches.ddp.num_processes=1"],
+     "vlm_qa.sample.validation_steps=0", "launch=ddp", "launches.ddp.num_processes=1",
+     "align.sample.num_microbatches=2"],
 )  # fmt: skip
 WORK = Workload(captions=40, questions=30, asked=150, data_bytes=0, tokens=64, vocabulary=200)
 CARD = Hardware(name="H100", memory=80 * 10**9, num_gpus=1, disk=10**12, speed=1e14)
@@ -98,11 +103,11 @@ def test_features_take_the_bytes_of_real_files(tmp_path: Path) -> None:
 
 
 def test_sizes_are_read() -> None:
-    assert parse_size("24GB") == 24 * 10**9
-    assert parse_size("1.5 TiB") == 3 * 2**39
-    for text in ("24", "GB", "0GB", "24XB", "-1GB"):
-        with pytest.raises(ValueError, match="such as 24GB"):
-            parse_size(text)
+    assert parse_size("24GB", "--gpu") == 24 * 10**9
+    assert parse_size("1.5 TiB", "--gpu") == 3 * 2**39
+    for text in ("24", "GB", "0GB", "24XB", "-1GB", "", "9" * 400 + "GB"):
+        with pytest.raises(ValueError, match=r"--gpu is .{,50}, expected .* such as 24GB"):
+            parse_size(text, "--gpu")
 
 
 def test_a_gpu_must_be_described_if_there_is_none(tmp_path: Path) -> None:
@@ -111,6 +116,45 @@ def test_a_gpu_must_be_described_if_there_is_none(tmp_path: Path) -> None:
             find_hardware(device, gpu=gpu, gpus=None, disk=None, folder=tmp_path)
     found = find_hardware("cuda", gpu="80GB", gpus=8, disk="1TB", folder=tmp_path)
     assert (found.name, found.num_gpus, found.disk) == ("H100", 8, 10**12)
+    for gpu, name in (("24GB", "RTX 4090"), ("24GiB", "RTX 4090"), ("48GB", "L40S")):
+        assert find_hardware("cuda", gpu=gpu, gpus=1, disk="1TB", folder=tmp_path).name == name
+
+
+def test_more_processes_than_gpus_are_refused_with_a_number_that_runs() -> None:
+    chosen = params(overridden(TINY, ["launches.ddp.num_processes=4"]))
+    (line,) = too_many_processes(chosen, replace(CARD, num_gpus=3))
+    change = line.partition(": add -S ")[2]
+    assert params(overridden(TINY, [change])).launch.config.num_processes == 2
+
+
+def test_a_remedy_is_an_argument_that_dvc_takes() -> None:
+    """An odd batch can be made smaller too; DVC needs a + for what the file does not have."""
+    odd = overridden(TINY, ["encode.sample.batch_size=3", "encode.sample.rows_per_shard=1023"])
+    odd = overridden(odd, ["text_encoders.all_minilm_l6_v2.batch_size=1"])
+    need = occupied(need_of("encode", params(odd), WORK).peak, CARD)
+    assert remedy("encode", odd, "", WORK, CARD, need - 1) == "add -S encode.sample.batch_size=1"
+    assert argument(TINY, "vlm_qa.sample.max_length=9") == "-S +vlm_qa.sample.max_length=9"
+    assert overridden(TINY, ["+vlm_qa.sample.max_length=9"])["vlm_qa"]["sample"]["max_length"] == 9
+
+
+def test_prepared_images_of_other_data_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "artifacts/prepared/questions"
+    folder.mkdir(parents=True)
+    columns = {"image": pa.array([], pa.int64()), "question": pa.array([], pa.string())}
+    pq.write_table(
+        pa.table({**columns, "answer": columns["question"]}), folder / "train.rows.parquet"
+    )
+    pq.write_table(pa.table({"image_id": ["a", "b"]}), folder / "train.images.parquet")
+    read = partial(read_workload, params(RAW), questions=None, tokens=None)
+    assert read(images=None).questions == 2  # and no question is learned
+    with pytest.raises(ValueError, match="give --images N"):
+        read(images=None, use_prepared=False)
+    (folder / "train.images.parquet").write_bytes(b"PAR1" + b"x" * 20 + b"PAR1")
+    with pytest.raises(ValueError, match=r"train\.images\.parquet: not a Parquet file"):
+        read(images=None)
 
 
 @pytest.mark.parametrize("change", ["seed", "nothing.here=1", "=1", "seed.deeper=1"])
@@ -124,9 +168,15 @@ def test_idle_gpus_are_named() -> None:
     line = idle_gpus("vlm_qa", chosen, 8, 0)
     assert line is not None
     assert "1 of 8 GPUs" in line
-    assert "launches.ddp.num_processes: 8" in line
+    assert "launches.ddp.num_processes: 4" in line
     assert idle_gpus("vlm_qa", chosen, 8, 8) is None
     assert idle_gpus("vlm_qa", chosen, 1, 0) is None
     assert "--scheduler processes:2" in (idle_gpus("encode", chosen, 2, 0) or "")
+    assert idle_gpus("encode", chosen, 2, 2) is None
+    assert "--nproc_per_node=4" in (idle_gpus("vlm_qa", chosen, 8, 2) or "")
+    # a number of processes must divide the microbatches
+    assert "num_processes: 2" in (idle_gpus("align", chosen, 3, 0) or "")
+    two = params(overridden(TINY, ["launches.ddp.num_processes=2"]))
+    assert idle_gpus("vlm_qa", two, 3, 0) is None
     one = params(overridden(TINY, ["device=cuda:1"]))
     assert idle_gpus("vlm_qa", one, 8, 0) is None

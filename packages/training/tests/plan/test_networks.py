@@ -9,6 +9,7 @@ from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.lora import LoraOptions
 from edge_glass.decoders.tokenizer import word_tokenizer
 from edge_glass.encoders.components import Component
+from edge_glass.encoders.towers.timm_vision import TimmVisionConfig
 from edge_glass.encoders.towers.transformers_vision import ClipVisionConfig
 from edge_glass.training.plan.networks import (
     EmptyDecoder,
@@ -73,3 +74,9 @@ def test_an_unknown_hub_model_is_named() -> None:
     config = CausalLmConfig(model="some/model", revision="0" * 40, license="?")
     with pytest.raises(UnknownSizeError, match=r"some/model.*config\.json"):
         EmptyDecoder(config=config).build(Vocabulary(size=10))
+
+
+def test_a_tower_of_timm_is_not_downloaded() -> None:
+    config = TimmVisionConfig(model="some/model", revision="0" * 40, license="?")
+    with pytest.raises(UnknownSizeError, match=r"some/model.*config\.json"):
+        empty_vision(Component(name="timm_vision", config=config), 224, "none")

@@ -233,20 +233,28 @@ def _run(
         path,
         _parse_with_device if here else _parse,
         scheduler=scheduler or None,
-        before_lock=partial(_before_work, stage, on_this_gpu=here, in_processes=in_processes),
+        before_lock=partial(
+            _before_work,
+            stage,
+            scheduler=scheduler or None,
+            on_this_gpu=here,
+            in_processes=in_processes,
+        ),
     )
     if "DVC_STAGE" not in os.environ:
         say(f"next: {NEXT[stage]}")
 
 
-def _before_work(stage: str, parsed: Params, *, on_this_gpu: bool, in_processes: bool) -> None:
+def _before_work(
+    stage: str, parsed: Params, *, scheduler: str | None, on_this_gpu: bool, in_processes: bool
+) -> None:
     """Refuses a stage that the GPU is too small for, then starts its processes."""
     from edge_glass.training.vlm_qa.torchrun import sharing_processes, start_processes
 
     if on_this_gpu and parsed.device != "cpu":
         from edge_glass.training.plan.gpu_check import check_gpu
 
-        check_gpu(stage, parsed)
+        check_gpu(stage, parsed, scheduler)
     if stage == "vlm_qa":
         from edge_glass.training.vlm_qa.deepspeed_requirements import check_deepspeed
 

@@ -13,6 +13,7 @@ from edge_glass.decoders.sampling import Sampling
 from edge_glass.fusion.app.image_file import read_image
 from edge_glass.fusion.app.options import check_text
 from edge_glass.fusion.describing import describing_instruction
+from edge_glass.fusion.edge.config import refuse_exported
 from edge_glass.fusion.generation import stream_answer
 from edge_glass.fusion.prompt import check_questions
 from edge_glass.fusion.vlm import VisionLanguageModel
@@ -58,6 +59,7 @@ def describe_image(
 
 def load_model(folder: Path) -> VisionLanguageModel:
     """Loads a model, onto the GPU if there is one."""
+    refuse_exported(folder)
     return VisionLanguageModel.from_pretrained(folder, device=None)
 
 

@@ -30,8 +30,8 @@ def is_count(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a text."""
-    return isinstance(value, str)
+    """Whether a value is a text that UTF-8 can hold; JSON may have halves of characters."""
+    return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def is_descending(value: Any) -> bool:
@@ -53,7 +53,10 @@ def is_ids(value: Any) -> bool:
 FIELDS: dict[str, dict[str, tuple[Check, str]]] = {
     DUAL_ENCODER: {
         "matryoshka_dims": (is_descending, "a list of dims that strictly descend"),
-        "text.max_tokens": (is_count, "a whole number of at least 1"),
+        "text.max_tokens": (
+            lambda value: is_count(value) and value < 2**31,
+            "a whole number from 1 to 2147483647",
+        ),
     },
     VLM: {
         "num_prefix_positions": (
@@ -69,7 +72,10 @@ FIELDS: dict[str, dict[str, tuple[Check, str]]] = {
         "text.after_question": (is_text, "a text"),
         "text.stop_ids": (is_ids, "a list of whole numbers"),
         "text.max_new_tokens": (is_count, "a whole number of at least 1"),
-        "text.cache_axis": (lambda value: type(value) is int, "a whole number"),
+        "text.cache_axis": (
+            lambda value: value == 0 or is_count(value),
+            "a whole number of at least 0",
+        ),
     },
 }
 # The graphs of each kind, with one input and one output that tell them apart; "" stands for any.
@@ -123,6 +129,20 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
         for name in GRAPHS[kind]:
             _check(config, f"graphs.{precision}.{name}", is_text, "the name of a file", path)
     return dict(config)
+
+
+def refuse_exported(folder: Path) -> None:
+    """Refuses an exported folder in the place of a model in torch, and names the option for it.
+
+    Raises:
+        ValueError: if config.json is that of an exported model.
+    """
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # what reads the model names the fault
+    if isinstance(config, dict) and config.get("format") == FORMAT:
+        raise ValueError(f"{folder} holds an exported model; run it with --runtime onnx")
 
 
 def _check(config: Any, place: str, check: Check, expected: str, path: Path) -> None:

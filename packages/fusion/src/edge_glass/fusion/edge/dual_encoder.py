@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_glass.fusion.edge.config import DUAL_ENCODER
+from edge_glass.fusion.edge.config import AGAIN, DUAL_ENCODER, GraphError
 from edge_glass.fusion.edge.folder import ExportedFolder, Graph, normalised
 
 Embeddings = NDArray[np.float32]
@@ -78,7 +78,13 @@ class EdgeDualEncoder:
     def _cut(self, rows: list[Embeddings], dim: int | None) -> Embeddings:
         if not rows:
             return np.empty((0, dim or self.dims[0]), np.float32)
-        return normalised(np.concatenate(rows)[:, :dim])
+        found = np.concatenate(rows)
+        if found.shape[1] != self.dims[0]:
+            raise GraphError(
+                f"{self.folder.path} gives embeddings of {found.shape[1]} numbers, but its "
+                f"config.json has {self.dims[0]}; {AGAIN}"
+            )
+        return normalised(found[:, :dim])
 
     @cached_property
     def _vision(self) -> Graph:

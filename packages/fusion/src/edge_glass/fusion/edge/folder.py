@@ -72,7 +72,7 @@ def _load_session(path: Path) -> tuple[list[str], list[str], Run]:
     """Returns the names of a graph's inputs and outputs, and what runs it."""
     options = SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = 4  # fatal only: errors are raised, too
     session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
     outputs = [each.name for each in session.get_outputs()]
     inputs = [each.name for each in session.get_inputs()]
@@ -136,7 +136,9 @@ class ExportedFolder:
         found = [each for each in PRECISIONS if each in self.config["graphs"]]
         if not found or (precision is not None and precision not in found):
             wanted = precision or " or ".join(PRECISIONS)
-            raise ValueError(f"{path} has no {wanted} graphs, only {list(self.config['graphs'])}")
+            raise ValueError(
+                f"{path} has no {wanted} graphs, only {list(self.config['graphs'])}; {AGAIN}"
+            )
         self.precision = precision or found[-1]
 
     def transform(self) -> PixelTransform:
@@ -172,6 +174,7 @@ class ExportedFolder:
         path = self.path / TOKENIZER_FILE
         try:
             tokenizer = Tokenizer.from_file(str(path))
+            tokenizer.encode("a \U0010ffff")  # any text must do, so also words that are not known
         except Exception as error:  # the only class that tokenizers raises
             raise ValueError(_broken(path, error)) from error
         tokenizer.no_truncation()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_glass.fusion.edge.config import VLM
+from edge_glass.fusion.edge.config import AGAIN, VLM, GraphError
 from edge_glass.fusion.edge.folder import Arrays, ExportedFolder
 from edge_glass.fusion.token_scores import Observe
 
@@ -113,14 +113,24 @@ class EdgeVlm:
                 for name, value in found.items()
                 if name.startswith(PRESENT)
             }
-            num_cached = next(iter(past.values())).shape[self.text["cache_axis"]]
-            if num_cached == self.max_positions:
+            if self._num_cached(past) == self.max_positions:
                 return
             found = self.decode({**visual, **past, "input_ids": np.array([[word]], np.int64)})
 
     def decoded(self, words: Sequence[int]) -> str:
         """Returns the text of ids."""
         return str(self.tokenizer.decode(list(words), skip_special_tokens=True))
+
+    def _num_cached(self, past: Arrays) -> int:
+        """Returns the number of positions of a cache."""
+        axis: int = self.text["cache_axis"]
+        shape: tuple[int, ...] = next((each.shape for each in past.values()), ())
+        if not 0 <= axis < len(shape):
+            raise GraphError(
+                f"{self.prefill.path} gives a cache of shape {shape}, but config.json has the "
+                f"cache_axis {axis}; {AGAIN}"
+            )
+        return shape[axis]
 
     def _check_positions(self, needed: int) -> None:
         if self.max_positions is not None and needed > self.max_positions:

@@ -18,6 +18,13 @@ from PIL import Image
 from edge_glass.encoders.images import decode_image, to_rgb
 
 MAX_IMAGES, NUM_QUESTIONS = 1000, 300
+TYPES = {
+    "image": pa.int64(),
+    "bytes": pa.binary(),
+    "canonical_caption": pa.string(),
+    "group": pa.string(),
+    "question": pa.string(),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +72,9 @@ def captioned_images(data: Path) -> CaptionedImages:
             if name not in numbers:
                 numbers[name] = len(numbers)
                 captions.append(row["canonical_caption"])
-            found.append((contents[row["image"]].as_py(), numbers[name]))
+            found.append(
+                (_content(contents, row["image"], data / "captions" / split), numbers[name])
+            )
     if not found:
         raise ValueError(f"the validation splits of {data / 'captions'} are empty; {REMEDY}")
     chosen = spread(found, MAX_IMAGES)
@@ -95,7 +104,8 @@ def asked_images(data: Path) -> AskedImages:
         mean = sum(map(len, by_image.values())) / len(by_image)
         for image in spread(list(by_image), math.ceil((wanted - len(questions)) / mean)):
             asked = by_image[image][: wanted - len(questions)]
-            images += [contents[image].as_py()] * len(asked)
+            content = _content(contents, image, data / "questions" / split)
+            images += [content] * len(asked)
             questions += asked
     if not questions:
         raise ValueError(f"the validation splits of {data / 'questions'} are empty; {REMEDY}")
@@ -131,9 +141,22 @@ def _contents(data: Path, subset: str, split: str) -> Any:
     return _read(data / subset / f"{split}.images.parquet", ["bytes"])["bytes"]
 
 
+def _content(contents: Any, image: int, split: Path) -> Any:
+    if not 0 <= image < len(contents):
+        raise ValueError(f"{split}: a row has image {image} of {len(contents)}; {REMEDY}")
+    return contents[image].as_py()
+
+
 def _read(path: Path, columns: list[str]) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; {REMEDY}")
     try:
-        return pq.read_table(path, columns=columns)
-    except pa.ArrowInvalid as error:  # broken, or without one of the columns
+        table = pq.read_table(path, columns=columns)
+        for name in columns:
+            if table[name].type != TYPES[name] or table[name].null_count:
+                number = table[name].null_count
+                raise pa.ArrowInvalid(f"{name} has type {table[name].type} and {number} nulls")
+    except (KeyError, pa.ArrowInvalid) as error:  # broken, or without one of the columns
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} is not of this version's prepare ({reason}); {REMEDY}") from error
+    return table

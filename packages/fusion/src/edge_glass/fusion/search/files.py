@@ -35,6 +35,10 @@ class FileStamp:
     mtime_ns: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.sha256, str):
+            raise TypeError(f"sha256 is {self.sha256!r}, expected a text")
+
     def matches(self, found: os.stat_result) -> bool:
         """Returns whether size and time are those of the stamp."""
         return (self.size, self.mtime_ns) == (found.st_size, found.st_mtime_ns)
@@ -124,13 +128,22 @@ def model_stamp(
 
 def stamp_files(files: Mapping[str, Path], known: Mapping[str, Any]) -> dict[str, Any]:
     """Stamps the files that exist, by name; `known` is a model's earlier stamp, or {}."""
-    before = known.get("files", {})
+    before = known_stamps(known)
     stamps = {
-        name: stamp_file(path, FileStamp(**before[name]) if name in before else None)
+        name: stamp_file(path, before.get(name))
         for name, path in sorted(files.items())
         if path.is_file()
     }
     return {name: asdict(stamp) for name, stamp in stamps.items()}
+
+
+def known_stamps(model: Mapping[str, Any]) -> dict[str, FileStamp]:
+    """Returns the stamps of the files of a model's stamp, by name.
+
+    Raises:
+        AttributeError, TypeError: if it is broken.
+    """
+    return {name: FileStamp(**each) for name, each in model.get("files", {}).items()}
 
 
 def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -22,7 +22,7 @@ from edge_glass.encoders.checkpoint import (
     save_checkpoint,
 )
 from edge_glass.fusion.codes import encode_rows, parse_name
-from edge_glass.fusion.search.files import FileStamp
+from edge_glass.fusion.search.files import FileStamp, known_stamps
 
 KIND = "edge-glass-image-index/"
 FORMAT = KIND + "3"  # 2: colour profiles were ignored
@@ -103,8 +103,10 @@ class ImageIndex:
         save_checkpoint(folder, config, {"embeddings": rows, **self.codes})
 
     @classmethod
-    def load(cls, folder: Path) -> ImageIndex | None:
+    def load(cls, folder: Path, width: int | None = None) -> ImageIndex | None:
         """Reads what `save` wrote; returns None if there is no index.
+
+        `width` is that of the model's embeddings; None accepts any.
 
         Raises:
             CheckpointError: if the index is broken or of a different format; build it again.
@@ -123,16 +125,20 @@ class ImageIndex:
         try:
             images = {_path(name): _image(values) for name, values in config["images"].items()}
             index = cls(model=dict(config["model"]), images=images)
+            known_stamps(index.model)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder} holds a broken image index ({error!r})") from error
         paths, rows = index.paths(), tensors["embeddings"]
         if len(rows) != len(paths):
             raise CheckpointError(f"{folder} has {len(rows)} rows for {len(paths)} images")
+        if not _are_embeddings(rows, width):
+            raise CheckpointError(
+                f"{folder} has embeddings of shape {rows.shape} and type {rows.dtype}, expected "
+                f"finite float32 numbers, {width or 'equally many'} per image"
+            )
         for path, row in zip(paths, rows, strict=True):
             index.vectors[images[path].stamp.sha256] = row
-        for name, codes in tensors.items():
-            if name != "embeddings" and len(codes) == len(rows):
-                index.codes[name] = codes
+        index.codes = {name: each for name, each in tensors.items() if _are_codes(name, each, rows)}
         return index
 
     def rows(self, among: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
@@ -159,4 +165,24 @@ def _path(stored: str) -> str:
 
 def _image(values: Mapping[str, Any]) -> IndexedImage:
     stamp = {key: value for key, value in values.items() if key != "fault"}
+    if not isinstance(values["fault"], str | None):
+        raise TypeError(f"fault is {values['fault']!r}, expected a text or null")
     return IndexedImage(stamp=FileStamp(**stamp), fault=values["fault"])
+
+
+def _are_embeddings(rows: NDArray[Any], width: int | None) -> bool:
+    if rows.dtype != np.float32 or rows.ndim != 2:
+        return False
+    if len(rows) and (rows.shape[1] == 0 or width not in (None, rows.shape[1])):
+        return False
+    with np.errstate(invalid="ignore"):  # of an infinite and a negative infinite number
+        return bool(np.isfinite(rows.sum()))  # one pass, and no copy
+
+
+def _are_codes(name: str, found: NDArray[Any], rows: Vector) -> bool:
+    """Returns whether a tensor of an index has the form of these codes; others are not used."""
+    try:
+        expected = encode_rows(rows[:0], *parse_name(name))
+    except ValueError:  # no name of codes, such as that of the embeddings
+        return False
+    return (found.dtype, found.shape) == (expected.dtype, (len(rows), *expected.shape[1:]))

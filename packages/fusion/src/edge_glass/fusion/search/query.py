@@ -173,7 +173,7 @@ def update_folder(
     """
     location = index_location(folder, index_folder)
     try:
-        index = ImageIndex.load(location.read)
+        index = ImageIndex.load(location.read, model.dims[0])
     except CheckpointError as error:
         notify(f"the index is built again: {error}")
         index = None

@@ -12,6 +12,7 @@ from PIL import Image
 
 from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
+from edge_glass.fusion.edge.config import refuse_exported
 from edge_glass.fusion.search.files import model_stamp
 from edge_glass.fusion.search.index import Vector
 
@@ -23,6 +24,7 @@ class TorchEmbedder:
 
     def __init__(self, folder: Path, model: DualEncoder | None = None) -> None:
         """Loads the model of a folder, or takes the one that was loaded from it."""
+        refuse_exported(folder)
         self.folder = folder
         self.model = model or DualEncoder.from_pretrained(folder, load_encoders=False)
         if model is None:

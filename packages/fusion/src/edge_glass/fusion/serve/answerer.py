@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
-from edge_glass.fusion.edge.config import GraphError
+from edge_glass.fusion.edge.config import GraphError, refuse_exported
 from edge_glass.fusion.serve.failure import RequestError
 from edge_glass.fusion.text_stream import AnswerStream
 from edge_glass.fusion.token_scores import Observe
@@ -74,6 +74,7 @@ class TorchAnswerer:
     def __init__(self, folder: Path) -> None:
         from edge_glass.fusion.vlm import VisionLanguageModel
 
+        refuse_exported(folder)
         self.model: VisionLanguageModel = VisionLanguageModel.from_pretrained(folder, device=None)
         self.conversations = self.model.config.conversations
 

@@ -50,8 +50,9 @@ def create_app(
         yield
         worker.close()
 
-    # no pages of documentation: they load scripts from other servers
-    app = FastAPI(title="Edge Glass", docs_url=None, redoc_url=None, lifespan=lifespan)
+    # No pages of documentation: they load scripts from other servers. No schema: routes read their
+    # bodies themselves, so it would describe none, and list the files of the page.
+    app = FastAPI(title="Edge Glass", openapi_url=None, lifespan=lifespan)
     app.include_router(page_routes())
     for routes in (status_routes, chat_routes, embedding_routes, page_api_routes):
         app.include_router(routes(context))

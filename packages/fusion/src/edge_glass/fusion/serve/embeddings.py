@@ -11,7 +11,8 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from edge_glass.fusion.search.embedder import Embedder
 from edge_glass.fusion.serve.body import Body, check_extra, read_body
@@ -33,12 +34,20 @@ def _kind(value: Any) -> str:
     return "list" if isinstance(value, list) else "part"
 
 
+def refuse_token_ids(value: Any) -> Any:
+    """Refuses ids of a tokenizer, which OpenAI's interface accepts in the place of texts."""
+    if isinstance(value, list) and any(isinstance(each, int | list) for each in value):
+        raise PydanticCustomError("token_ids", "token ids are not supported here; send texts")
+    return value
+
+
 Item = Annotated[Annotated[str, Tag("text")] | Annotated[Part, Tag("part")], Discriminator(_kind)]
 Input = Annotated[
     Annotated[str, Tag("text")]
     | Annotated[list[Item], Field(min_length=1), Tag("list")]
     | Annotated[Part, Tag("part")],
     Discriminator(_kind),
+    BeforeValidator(refuse_token_ids),
 ]
 
 

@@ -114,10 +114,13 @@ def load_served(
 
 
 def model_name(folder: Path) -> ModelName:
-    """Returns the name of a model's folder, and a hash of its files."""
+    """Returns the name of a model's folder, and a hash of its files.
+
+    Graphs count in subfolders too; other subfolders are not the model, such as a training state.
+    """
     lines = [
-        f"{path.name} {sha256_of(path)}\n"
-        for path in sorted(folder.iterdir())
+        f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n"
+        for path in sorted({*folder.iterdir(), *folder.rglob("*.onnx")})
         if path.suffix in HASHED and path.name not in UNHASHED and path.is_file()
     ]
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()

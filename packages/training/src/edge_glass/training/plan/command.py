@@ -35,7 +35,8 @@ def plan(
 ) -> None:
     """Print memory, time and disk of the stages before they run, and what to change.
 
-    No weights are loaded and nothing is downloaded. The status is 1 if a stage does not fit.
+    Nothing is downloaded, and no weights of transformers' models are loaded. The status is 1 if a
+    stage does not fit.
 
     Example: edge-glass plan -S scale=paper -S device=cuda --gpu 24GB --disk 500GB --images 20000
     """
@@ -46,9 +47,14 @@ def plan(
     from edge_glass.training.plan.workload import read_workload
     from edge_glass.training.runtime.yaml_file import read_yaml
 
-    raw = overridden(read_yaml(params), changes or [])
+    stored = read_yaml(params)
+    raw = overridden(stored, changes or [])
     parsed = parse_params(raw, where=str(params))
-    work = read_workload(parsed, images=images, questions=questions, tokens=tokens)
+    # artifacts/prepared holds the data of the file, not those of a change
+    same = all(raw.get(name) == stored.get(name) for name in ("data", "data_folder", "datasets"))
+    work = read_workload(
+        parsed, images=images, questions=questions, tokens=tokens, use_prepared=same
+    )
     hardware = find_hardware(parsed.device, gpu=gpu, gpus=gpus, disk=disk, folder=Path())
     lines, fits = report(parsed, work, hardware, cores=cores or os.cpu_count() or 1)
     for line in lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from edge_glass.training.plan.answers_memory import evaluation_need, training_ne
 from edge_glass.training.plan.disk import Disk, disk_needs, feature_bytes
 from edge_glass.training.plan.hardware import Hardware, occupied
 from edge_glass.training.plan.need import HELD_OUT, Need
-from edge_glass.training.plan.overrides import overridden
+from edge_glass.training.plan.overrides import argument, overridden
 from edge_glass.training.plan.workload import Workload
 
 if TYPE_CHECKING:
@@ -144,15 +145,15 @@ def remedy(
         if fits(chosen.values()):
             break
     else:
-        return "no option of params.yaml makes it fit: choose a smaller decoder or a larger device"
+        return "no option of params.yaml makes it fit: choose a smaller model or a larger device"
     for name in list(chosen):
         others = {each: value for each, value in chosen.items() if each != name}
         if others and fits(others.values()):
             chosen = others
             continue
-        smaller = (each for each in options[name][:-1] if fits([*others.values(), each]))
-        chosen[name] = next(smaller, chosen[name])
-    return "add " + " ".join(f"-S {each}" for each in chosen.values())
+        tried = [[*others.values(), each] for each in options[name][:-1]]
+        chosen[name] = options[name][bisect_left(tried, True, key=fits)]
+    return "add " + " ".join(argument(raw, each) for each in chosen.values())
 
 
 def _changes(stage: str, params: Params) -> Iterator[str]:
@@ -160,7 +161,11 @@ def _changes(stage: str, params: Params) -> Iterator[str]:
     scale, name = params.scale, params.decoder.name
     decoder: Any = params.decoder.config
     if stage == "encode":
-        yield from _halves(f"encode.{scale}.batch_size", params.encode.batch_size)
+        yield from _halves(
+            f"encode.{scale}.batch_size", params.encode.batch_size, params.encode.rows_per_shard
+        )
+        text: Any = params.text_encoder.config
+        yield from _halves(f"text_encoders.{params.text_encoder.name}.batch_size", text.batch_size)
     elif stage == "align":
         yield f"align.{scale}.gradient_cache=true"
         yield from _doubles(f"align.{scale}", params.align)
@@ -171,10 +176,14 @@ def _changes(stage: str, params: Params) -> Iterator[str]:
             size = params.evaluate_vlm_qa.batch_size
             yield from _halves(f"evaluate_vlm_qa.{scale}.batch_size", size)
         else:
+            size = params.vlm_qa.answers_at_once
+            if params.vlm_qa.validation_steps:
+                yield from _halves(f"vlm_qa.{scale}.validation_batch_size", size)
             yield from _doubles(f"vlm_qa.{scale}", params.vlm_qa)
             if getattr(decoder, "gradient_checkpointing", True) is False:
                 yield f"decoders.{name}.gradient_checkpointing=true"
-            yield f"vlm_qa.{scale}.validation_steps=0"
+            if params.vlm_qa.validation_steps:
+                yield f"vlm_qa.{scale}.validation_steps=0"
         if getattr(decoder, "model", None) and decoder.quantization == "none":
             yield f"decoders.{name}.quantization=4bit"
         rows, columns = feature_index(params).grids["questions"]
@@ -182,10 +191,12 @@ def _changes(stage: str, params: Params) -> Iterator[str]:
             yield f"encode.{scale}.pool={POOLED}"
 
 
-def _halves(name: str, size: int) -> Iterator[str]:
-    while size > 1 and size % 2 == 0:
+def _halves(name: str, size: int, multiple: int = 0) -> Iterator[str]:
+    """Yields smaller sizes; `multiple` must stay one of the size."""
+    while size > 1:
         size //= 2
-        yield f"{name}={size}"
+        if multiple % size == 0:
+            yield f"{name}={size}"
 
 
 def _doubles(name: str, config: Any) -> Iterator[str]:

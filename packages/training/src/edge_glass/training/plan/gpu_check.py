@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from edge_glass.training.plan.estimate import misfit, need_of
 from edge_glass.training.plan.hardware import Hardware, find_hardware, occupied
 from edge_glass.training.plan.networks import UnknownSizeError
 from edge_glass.training.plan.workload import Workload, read_workload
+from edge_glass.training.runtime.executor import PROCESSES
 from edge_glass.training.runtime.progress import say
+from edge_glass.training.vlm_qa.torchrun import sharing_processes
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -22,19 +25,25 @@ if TYPE_CHECKING:
 IN_PROCESSES = ("align", "vlm_qa", "evaluate_vlm_qa")
 
 
-def check_gpu(stage: str, params: Params) -> None:
+def check_gpu(stage: str, params: Params, scheduler: str | None) -> None:
     """Refuses a stage that needs more memory than its GPU has free, and names idle GPUs.
+
+    `scheduler` is None, or `processes:N`: then so many processes of `encode` share the GPUs.
 
     Raises:
         ConfigError: with the options under which the stage fits.
     """
     if params.device == "cpu" or os.environ.get("RANK", "0") != "0":
         return
-    started = int(os.environ.get("WORLD_SIZE", "0"))
-    idle = idle_gpus(stage, params, torch.cuda.device_count(), started)
+    number = (scheduler or "").removeprefix(PROCESSES)
+    workers = int(number) if number.isdecimal() else 0  # what opens it refuses others
+    started = workers or int(os.environ.get("WORLD_SIZE", "0"))
+    gpus = torch.cuda.device_count()
+    idle = idle_gpus(stage, params, gpus, started)
     if idle is not None:
         say(idle)
     free, _ = torch.cuda.mem_get_info(torch.device(params.device))
+    free //= math.ceil(max(1, workers) / (1 if ":" in params.device else gpus))
     hardware = find_hardware(params.device, gpu=None, gpus=None, disk=None, folder=Path())
     try:
         work = read_workload(params, images=None, questions=None, tokens=None)
@@ -58,14 +67,23 @@ def too_small(stage: str, params: Params, work: Workload, hardware: Hardware) ->
 def idle_gpus(stage: str, params: Params, gpus: int, started: int) -> str | None:
     """Returns the line that names GPUs which a stage leaves idle; None if there are none.
 
-    `started` is the number of processes that torchrun has started, 0 without it.
+    `started` is the number of processes that torchrun or a scheduler starts, 0 without them.
     """
-    launch = params.launch
-    shared = stage in IN_PROCESSES
-    used = started or (launch.config.num_processes if shared else 1)
-    if ":" in params.device or used >= gpus or not (shared or stage == "encode"):
+    if ":" in params.device or not (stage in IN_PROCESSES or stage == "encode"):
         return None
-    remedy = f"set launches.{launch.name}.num_processes: {gpus}"
     if stage == "encode":
-        remedy = f"add --scheduler processes:{gpus}"
-    return f"{stage}: uses {used} of {gpus} GPUs; to use all, {remedy}"
+        used, most = started or 1, gpus
+        remedy = f"add --scheduler {PROCESSES}{gpus}"
+    else:
+        launch = params.launch
+        used, microbatches = started or launch.config.num_processes, params.vlm_qa.num_microbatches
+        if stage == "align":  # both stages must be able to share the number
+            microbatches = min(microbatches, params.align.num_microbatches)
+            used = started or sharing_processes(used, params.align.num_microbatches)
+        most = sharing_processes(gpus, microbatches)
+        remedy = f"set launches.{launch.name}.num_processes: {most}"
+        if started:
+            remedy = f"start torchrun with --nproc_per_node={most}"
+    if used >= most:
+        return None
+    return f"{stage}: uses {used} of {gpus} GPUs; to use {most}, {remedy}"

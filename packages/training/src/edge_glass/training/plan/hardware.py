@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -46,12 +47,13 @@ class Hardware:
     speed: float
 
 
-def parse_size(text: str) -> int:
-    """Returns the bytes of a size such as `24GB` or `1.5TiB`."""
+def parse_size(text: str, name: str) -> int:
+    """Returns the bytes of a size such as `24GB` or `1.5TiB`, the value of the option `name`."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
     unit = UNITS.get(found[2].upper()) if found else None
-    if found is None or unit is None or float(found[1]) == 0:
-        raise ValueError(f"size is {text!r}, expected a number with MB, GB or TB, such as 24GB")
+    if found is None or unit is None or not 0 < float(found[1]) < math.inf:
+        shown = text if len(text) < 40 else f"{text[:40]}..."
+        raise ValueError(f"{name} is {shown!r}, expected a number with MB, GB or TB, such as 24GB")
     return int(float(found[1]) * unit)
 
 
@@ -63,7 +65,7 @@ def find_hardware(
     Raises:
         ValueError: if `device` is a GPU, none is here and `gpu` is None.
     """
-    free = parse_size(disk) if disk else shutil.disk_usage(folder).free
+    free = parse_size(disk, "--disk") if disk is not None else shutil.disk_usage(folder).free
     if device == "cpu":
         if gpu or gpus:
             raise ValueError(
@@ -73,13 +75,12 @@ def find_hardware(
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return Hardware(name="CPU", memory=total, num_gpus=0, disk=free, speed=_cpu_speed())
     if gpu is not None:
-        memory = parse_size(gpu)
-        name = next((card for card, (_, size) in CARDS.items() if size * GB <= memory), "RTX 4090")
-        if memory <= 24 * GB:
-            name = "RTX 4090"
+        memory = parse_size(gpu, "--gpu")
+        larger = (card for card, (_, size) in CARDS.items() if 24 * GB < size * GB <= memory)
+        name = next(larger, "RTX 4090")  # of several cards of 24 GB
         speed, number = CARDS[name][0], gpus or 1
     elif torch.cuda.is_available():
-        facts = torch.cuda.get_device_properties(0)
+        facts = torch.cuda.get_device_properties(torch.device(device))
         memory, number, name = facts.total_memory, gpus or torch.cuda.device_count(), facts.name
         speed = next((rate for card, (rate, _) in CARDS.items() if card in name), 165)
     else:

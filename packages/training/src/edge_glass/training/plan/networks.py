@@ -1,6 +1,7 @@
 """The networks of a configuration without weights, built on torch's meta device from sizes alone.
 
-A vision encoder that is not of transformers (the package of the sample, 13 MB) is built as it is.
+A vision encoder that is not of transformers (the package of the sample, 13 MB, or one of timm) is
+built as it is, with its weights, if it is on this machine.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from edge_glass.encoders.components import Component
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.encoders.towers.pretrained import local_config
 from edge_glass.encoders.towers.sentence import SentenceConfig
+from edge_glass.encoders.towers.timm_vision import TimmVisionConfig
 from edge_glass.encoders.towers.transformers_vision import (
     TransformersVisionConfig,
     TransformersVisionEncoder,
@@ -114,6 +116,8 @@ def empty_vision(choice: Component, image_size: int, pool: Pool) -> VisionEncode
             replace(config, image_size=image_size), model
         )
     else:
+        if isinstance(config, TimmVisionConfig):
+            _sizes_of(str(config.model), config.revision)  # otherwise `build` would download it
         built = config.build(image_size=image_size)
     return with_grid(built, pooled_grid(built.grid, pool))
 

@@ -1,4 +1,7 @@
-"""Changes of params.yaml that are tried and not written: `NAME=VALUE`, as `dvc exp run -S` has."""
+"""Changes of params.yaml that are tried and not written: `NAME=VALUE`, as `dvc exp run -S` has.
+
+For a name that the file does not have, DVC needs `+NAME=VALUE`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def overridden(raw: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]
     """
     changed: dict[str, Any] = copy.deepcopy(dict(raw))
     for change in changes:
-        name, equals, text = change.partition("=")
+        name, equals, text = change.lstrip("+").partition("=")
         *tables, last = name.split(".")
         table: Any = changed
         for each in tables:
@@ -30,3 +33,12 @@ def overridden(raw: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]
             )
         table[last] = parse_yaml(f"value: {text}", where=f"-S {change}")["value"]
     return changed
+
+
+def argument(raw: Mapping[str, Any], change: str) -> str:
+    """Returns a change as an argument of `dvc exp run`."""
+    *tables, last = change.partition("=")[0].split(".")
+    table: Any = raw
+    for each in tables:
+        table = table[each]
+    return f"-S {change}" if last in table else f"-S +{change}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edge_glass.training.plan.estimate import POOLED, duration, gb, make_plan, misfit
 from edge_glass.training.plan.hardware import Hardware
 from edge_glass.training.plan.workload import Workload
+from edge_glass.training.vlm_qa.torchrun import sharing_processes
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -35,7 +36,7 @@ def report(
             f"{row.stage:16} {rest:>9} {peak:>14} {duration(row.seconds):>8} {disk[0]:>10} "
             f"{disk[1]:>10}"
         )
-    problems = _problems(params, hardware)
+    problems = too_many_processes(params, hardware)
     total = sum(row.disk.needed() for row in rows)
     for row in rows:
         if row.peak is not None and row.peak > hardware.memory:
@@ -45,14 +46,14 @@ def report(
     return [*lines, *problems], not problems
 
 
-def _problems(params: Params, hardware: Hardware) -> list[str]:
-    """Returns what is wrong before any stage is looked at."""
+def too_many_processes(params: Params, hardware: Hardware) -> list[str]:
+    """Returns a line if the launch starts more processes than there are GPUs."""
     processes = params.launch.config.num_processes
     if hardware.num_gpus and processes > hardware.num_gpus:
+        number = sharing_processes(hardware.num_gpus, params.vlm_qa.num_microbatches)
         return [
             f"launch {params.launch.name} starts {processes} processes, and there are "
-            f"{hardware.num_gpus} GPUs: set -S launches.{params.launch.name}.num_processes="
-            f"{hardware.num_gpus}"
+            f"{hardware.num_gpus} GPUs: add -S launches.{params.launch.name}.num_processes={number}"
         ]
     return []
 

@@ -54,14 +54,22 @@ class Workload:
 
 
 def read_workload(
-    params: Params, *, images: int | None, questions: int | None, tokens: int | None
+    params: Params,
+    *,
+    images: int | None,
+    questions: int | None,
+    tokens: int | None,
+    use_prepared: bool = True,
 ) -> Workload:
     """Reads the footers of the data's Parquet files; the arguments replace what they hold.
+
+    `use_prepared` states that what `prepare` wrote comes from the chosen data.
 
     Raises:
         ValueError: if the data are not there and `images` is None.
     """
-    prepared = {kind: _prepared(kind) for kind in ("captions", "questions")}
+    kinds = ("captions", "questions")
+    prepared = {kind: _prepared(kind) if use_prepared else [] for kind in kinds}
     files = {kind: prepared[kind] or _fetched(params, kind) for kind in prepared}
     rows = {kind: sum(map(_rows, paths)) for kind, paths in files.items()}
     if images is None and not any(rows.values()):
@@ -73,7 +81,8 @@ def read_workload(
     if asked is None and images is not None:
         asked = images * QUESTIONS_PER_IMAGE
     if asked is None:
-        asked = sum(map(_rows, _prepared("questions", "rows"))) or rows["questions"]
+        stored = _prepared("questions", "rows") if use_prepared else []
+        asked = sum(map(_rows, stored)) or rows["questions"]
     found = {
         "captions": rows["captions"] if images is None else images * bool(params.data.captions),
         "questions": (rows["questions"] if prepared["questions"] else asked // QUESTIONS_PER_IMAGE)
@@ -111,7 +120,9 @@ def _fetched(params: Params, kind: str) -> list[Path]:
 def _rows(path: Path) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)
-    except pa.ArrowInvalid:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's, which names the file
         raise ValueError(f"{path}: not a Parquet file, expected one: fetch it again") from None
 
 
@@ -129,8 +140,8 @@ def _texts(params: Params) -> tuple[int | None, int | None]:
         words.update(found)
         # two tokens open the turns, and one ends the answer
         lengths.setdefault(image, []).append(len(found) + 3)
-    longest = max(sum(each[: params.vlm_qa.max_questions]) for each in lengths.values())
-    return longest, len(words) + 8  # and the special tokens
+    rows = (sum(each[: params.vlm_qa.max_questions]) for each in lengths.values())
+    return max(rows, default=None), len(words) + 8  # and the special tokens
 
 
 def _learned(path: Path) -> Iterator[tuple[int, str]]:
