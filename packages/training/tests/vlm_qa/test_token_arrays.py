@@ -68,9 +68,11 @@ def test_tokens_are_made_once_for_a_key(tmp_path: Path, monkeypatch: pytest.Monk
         assert (list(found), facts) == (list(PACKED), FACTS)
     assert len(made) == 1
     other = tokenizer_mark(word_tokenizer(["one more word"], 100))
+    (TOKENS / "notes.txt").touch()
     stored_tokens({**key, "tokenizer": other}, make, Processes())
     assert len(made) == 2
-    (folder,) = TOKENS.iterdir()  # those of the first key are gone
+    (folder,) = filter(Path.is_dir, TOKENS.iterdir())  # those of the first key are gone
+    assert (TOKENS / "notes.txt").is_file()
     (folder / "labels.npy").write_bytes(b"")
     with pytest.raises(DataError, match=r"delete this folder, and they are made again"):
         stored_tokens({**key, "tokenizer": other}, make, Processes())

@@ -67,7 +67,8 @@ def stored_tokens(
     if processes.main and not folder.is_dir():
         samples, facts = make()
         for other in TOKENS.glob("*"):
-            shutil.rmtree(other)
+            if other.is_dir():  # a file is not ours
+                shutil.rmtree(other)
         with output_folder(folder) as work:
             samples.save(work)
             write_json(work / FACTS, dataclasses.asdict(facts))
