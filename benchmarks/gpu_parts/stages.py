@@ -53,7 +53,7 @@ def encode(scratch: Path, size: Size) -> dict[str, Any]:
     """The stage `encode` from JPEG bytes; the rate is that between its first and last shard."""
     from edge_glass.training.stages import encode as stage
 
-    rows = max(4, size.images // 16)
+    rows = max(4, size.images // 4)
     params = load(
         scratch, size,
         encode__paper__num_workers=min(NUM_WORKERS, os.cpu_count() or 1),

@@ -8,6 +8,7 @@ also fail if a later transformers read the mask in a different way.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 PREFIX, FIRST, SECOND = 3, 4, 5  # words of the prefix and of two packed questions
 # Largest error relative to the norm of the logits. Measured over 35 families with random weights:
 # at most 3e-6 in float32 and 2e-3 in bfloat16; 0.06 and more for the families that are refused.
+# Those have few layers. Rounding adds up with the layers: Qwen2.5-7B's 28 with random weights in
+# bfloat16 gave 0.034 on a GPU.
 EXACT, ROUNDED, QUANTIZED = 1e-3, 0.03, 0.05
+LAYERS = 16  # up to here the tolerance is constant; it grows with the root of the layers beyond
 FAILURES = (
     AttributeError,
     IndexError,
@@ -76,9 +80,11 @@ def _words(decoder: CausalLmDecoder) -> Int[Tensor, "1 T"]:
 
 
 def _tolerance(decoder: CausalLmDecoder) -> float:
-    if decoder.quantization != "none":
-        return QUANTIZED
-    return EXACT if decoder.dtype == torch.float32 else ROUNDED
+    if decoder.quantization == "none" and decoder.dtype == torch.float32:
+        return EXACT
+    layers = getattr(decoder.causal_lm.config.get_text_config(), "num_hidden_layers", LAYERS)
+    base = ROUNDED if decoder.quantization == "none" else QUANTIZED
+    return base * math.sqrt(max(1.0, layers / LAYERS))
 
 
 def _logits(
