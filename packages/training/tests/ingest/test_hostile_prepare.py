@@ -28,7 +28,8 @@ from mutations import mutate
 from tiny_pixmo import PARAMS
 
 FORMATS = sorted(name for name in tiny_sources.SOURCES if name != "svg")  # has its own renderer
-PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+DATED = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+PROFILE = DATED[:24] + bytes(12) + DATED[36:]  # without the time, so that a seed repeats its round
 WRONG_PROFILE = PROFILE[:300] + bytes(60) + PROFILE[360:]
 IMAGES = (".png", ".jpg")
 REFUSALS: list[str] = []  # by import, of whole sources: a line, or a list of the drops
@@ -127,7 +128,7 @@ def test_damaged_files_through_import_and_prepare(
     files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaged = kept = number = 0
-    while damaged < files:
+    while damaged < files or (kept == 0 and number < 4 * files):
         folder = tmp_path / str(number)
         try:
             more, texts = one_round(number, folder, monkeypatch)
