@@ -153,7 +153,7 @@ def trl(scratch: Path, size: Size) -> dict[str, Any]:
             disable_tqdm=True,
         ),
         train_dataset=data, peft_config=lora(size),
-        processing_class=load_tokenizer(find_source(str(scratch / "large"))),
+        processing_class=load_tokenizer(find_source(str(scratch / "large"), None)),
     )  # fmt: skip
     result = trainer.train()
     seconds = result.metrics["train_runtime"] / 4
