@@ -98,16 +98,15 @@ def _load_program(path: Path) -> tuple[list[str], list[str], Run]:
     inputs, outputs = (program.load_method(each).execute([]) for each in ("inputs", "outputs"))
     about = program.load_method("forward").metadata
     sizes = [about.input_tensor_meta(place).sizes() for place in range(len(inputs))]
-    # an input of size 0, such as the prefix of a model without one, must be passed too
+    # An input of size 0, such as the prefix of a model without one, must be passed too. It is made
+    # by torch: ExecuTorch aborts on the strides of an empty array of NumPy.
     empty = {
-        name: np.zeros(size, np.float32)
-        for name, size in zip(inputs, sizes, strict=True)
-        if 0 in size
+        name: torch.zeros(*size) for name, size in zip(inputs, sizes, strict=True) if 0 in size
     }
 
     def run(values: Arrays) -> Sequence[NDArray[Any]]:
-        arrays = ({**values, **empty}[name] for name in inputs)
-        given = [torch.from_numpy(np.ascontiguousarray(each)) for each in arrays]
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(values[name])) for name in values}
+        given = [(tensors | empty)[name] for name in inputs]
         # loaded from the program each time: a method does not keep the memory that its program read
         return [each.numpy() for each in program.load_method("forward").execute(given)]
 
