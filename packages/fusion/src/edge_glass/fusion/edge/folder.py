@@ -107,7 +107,7 @@ def _load_program(path: Path) -> tuple[list[str], list[str], Run]:
     def run(values: Arrays) -> Sequence[NDArray[Any]]:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(values[name])) for name in values}
         given = [(tensors | empty)[name] for name in inputs]
-        # loaded from the program each time: a method does not keep the memory that its program read
+        # this keeps the program: a method alone does not keep the memory that its program read
         return [each.numpy() for each in program.load_method("forward").execute(given)]
 
     return [name for name in inputs if name not in empty], outputs, run
