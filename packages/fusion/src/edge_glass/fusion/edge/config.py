@@ -25,7 +25,7 @@ Check = Callable[[Any], bool]
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number of at least 0; False and 0.0 are none."""
+    """Whether a value is a whole number of at least 0; False and 0.0 are not."""
     return type(value) is int and value >= 0
 
 
