@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edge_glass.training.prepare.split_writer import IMAGE_SCHEMA, IMAGE_STORAGE
 
 DRAW = np.random.default_rng(0)
 IMAGES = [DRAW.bytes(int(size)) for size in DRAW.integers(0, 4000, 3000)]
+NUMBERS = pa.field("bytes", pa.int64(), nullable=False)
 
 
 def test_every_image_of_a_prepared_file_is_found(tmp_path: Path) -> None:
@@ -36,14 +38,19 @@ def test_every_image_of_a_prepared_file_is_found(tmp_path: Path) -> None:
 
 
 def write(path: Path, schema: pa.Schema = IMAGE_SCHEMA, **options: Any) -> Path:
-    rows = [{"image_id": str(number), "bytes": data} for number, data in enumerate(IMAGES)]
+    rows = [
+        {"image_id": str(number), "bytes": 7 if NUMBERS in schema else data}
+        for number, data in enumerate(IMAGES)
+    ]
     storage: dict[str, Any] = {**IMAGE_STORAGE, **options}
     pq.write_table(pa.Table.from_pylist(rows, schema), path, **storage)
     return path
 
 
-def test_a_row_group_of_many_pages(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.parquet", data_page_size=1000, write_batch_size=7)
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_a_row_group_of_many_pages(tmp_path: Path, version: str) -> None:
+    options = {"data_page_size": 1000, "write_batch_size": 7, "data_page_version": version}
+    path = write(tmp_path / "a.parquet", **options)
     column = open_plain_column(path, "bytes")
     assert column is not None
     rows = range(0, len(IMAGES), 31)
@@ -57,6 +64,7 @@ def test_a_row_group_of_many_pages(tmp_path: Path) -> None:
         {"use_dictionary": True},
         {"use_dictionary": False, "column_encoding": {"bytes": "DELTA_LENGTH_BYTE_ARRAY"}},
         {"schema": pa.schema([("image_id", pa.string()), ("bytes", pa.binary())])},
+        {"schema": pa.schema([("image_id", pa.string()), NUMBERS])},
     ],
 )
 def test_other_layouts_are_left_to_arrow(tmp_path: Path, options: dict[str, Any]) -> None:
@@ -73,3 +81,13 @@ def test_a_damaged_page_is_named(tmp_path: Path) -> None:
     assert found is not None
     with pytest.raises(DataError, match=r"a\.parquet: the page of row 2999 of row group 0 is dam"):
         found.value(0, 2999)
+
+
+def test_a_damaged_length_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(struct.pack("<I", len(IMAGES[0])), struct.pack("<I", 1 << 31), 1))
+    found = open_plain_column(path, "bytes")
+    assert found is not None
+    with pytest.raises(DataError, match=r"row 0 of row group 0 .*a value ends after its page"):
+        found.value(0, 0)

@@ -73,6 +73,14 @@ def test_tokens_are_made_once_for_a_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(made) == 2
     (folder,) = filter(Path.is_dir, TOKENS.iterdir())  # those of the first key are gone
     assert (TOKENS / "notes.txt").is_file()
-    (folder / "labels.npy").write_bytes(b"")
-    with pytest.raises(DataError, match=r"delete this folder, and they are made again"):
+    path = folder / "labels.npy"
+    data = path.read_bytes()
+    for damaged in (b"", data[:-1] + bytes([data[-1] ^ 1])):
+        path.write_bytes(damaged)
+        with pytest.raises(
+            DataError, match=r"labels\.npy: found SHA-256 .*delete this folder, and"
+        ):
+            stored_tokens({**key, "tokenizer": other}, make, Processes())
+    path.unlink()
+    with pytest.raises(DataError, match=r"FileNotFound.*delete this folder, and"):
         stored_tokens({**key, "tokenizer": other}, make, Processes())

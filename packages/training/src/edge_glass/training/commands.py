@@ -226,18 +226,20 @@ def _run(
     from edge_glass.training.runtime.progress import say
     from edge_glass.training.runtime.run_stage import run_stage
 
+    scheduler = scheduler or None  # an option without a value is ""
     # on a cluster the workers' device counts, and each worker checks it
-    here = (not scheduler or scheduler.startswith("processes:")) and stage not in WITHOUT_DEVICE
+    is_here = scheduler is None or scheduler.startswith("processes:")
+    on_device = is_here and stage not in WITHOUT_DEVICE
     run_stage(
         stage,
         path,
-        _parse_with_device if here else _parse,
-        scheduler=scheduler or None,
+        _parse_with_device if on_device else _parse,
+        scheduler=scheduler,
         before_lock=partial(
             _before_work,
             stage,
-            scheduler=scheduler or None,
-            on_this_gpu=here,
+            scheduler=scheduler,
+            on_device=on_device,
             in_processes=in_processes,
         ),
     )
@@ -246,12 +248,12 @@ def _run(
 
 
 def _before_work(
-    stage: str, parsed: Params, *, scheduler: str | None, on_this_gpu: bool, in_processes: bool
+    stage: str, parsed: Params, *, scheduler: str | None, on_device: bool, in_processes: bool
 ) -> None:
-    """Refuses a stage that the GPU is too small for, then starts its processes."""
+    """Checks the GPU's memory and what DeepSpeed needs, then starts the processes of a stage."""
     from edge_glass.training.vlm_qa.torchrun import sharing_processes, start_processes
 
-    if on_this_gpu and parsed.device != "cpu":
+    if on_device and parsed.device != "cpu":
         from edge_glass.training.plan.gpu_check import check_gpu
 
         check_gpu(stage, parsed, scheduler)
@@ -261,9 +263,10 @@ def _before_work(
         check_deepspeed(parsed.launch.config, parsed.device)
     if in_processes:
         number = parsed.launch.config.num_processes
-        if stage == "align":  # on a CPU one process has all cores
-            microbatches = parsed.align.num_microbatches if parsed.device == "cuda" else 1
-            number = sharing_processes(number, microbatches)
+        if stage == "align" and parsed.device != "cuda":
+            number = 1  # with all cores of the CPU, or the one GPU that `device` names
+        elif stage == "align":
+            number = sharing_processes(number, parsed.align.num_microbatches)
         start_processes(number, parsed.num_threads)
 
 

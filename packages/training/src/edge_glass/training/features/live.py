@@ -102,11 +102,8 @@ class PixelReader:
         return torch.stack([pixels[row] for row in rows])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            **self.__dict__,
-            "_reader": None,
-            "_column": None,
-        }  # open files belong to one process
+        # open files belong to one process
+        return {**self.__dict__, "_reader": None, "_column": None}
 
     def _bytes(self, rows: Sequence[int]) -> dict[int, bytes]:
         if self._reader is None:

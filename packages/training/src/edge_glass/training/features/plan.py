@@ -99,11 +99,8 @@ class Planner:
         arrays = []
         shared = 0
         for split, path in zip(splits, paths, strict=True):
-            folder, number, rows = (
-                self.features / subset / split,
-                pq.read_metadata(path).num_rows,
-                None,
-            )
+            folder, rows = self.features / subset / split, None
+            number = pq.read_metadata(path).num_rows
             places = find_places(path, others, self.params.encode.batch_size) if others else None
             if places is not None:
                 write_places(folder, list(others), places)

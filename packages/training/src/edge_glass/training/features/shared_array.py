@@ -2,8 +2,9 @@
 
 Beside the array of a split's own images, `shared.npy` holds for each image (M, 2): the number of an
 array, 0 for the own one, and the row in it. `shared.json` names the other arrays. What is unusual:
-last bits depend on the size of a batch, see `live.py`. So only images of full batches are shared,
-and the own ones are completed to full batches: the numbers are those of a cache without sharing.
+the last bits of a feature depend on the size of the batch in which it was encoded, see `live.py`.
+So only images of full batches are shared, and the own ones are completed to full batches: the
+numbers are those of a cache without sharing.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class SharedArray:
 
 
 def find_places(images: Path, others: Mapping[str, Path], batch_size: int) -> Places | None:
-    """Returns where the features of the images of a prepared file are, (M, 2); None if all are own.
+    """Finds the images of a prepared file that are encoded for other files already.
+
+    Returns (M, 2): for each image the number of an array, 0 for the file's own one and 1, 2, ...
+    for those of `others`, and its row there. Returns None if no image is shared.
 
     Args:
         images: the file. Its own images are encoded in the order of their rows.
@@ -78,8 +82,12 @@ def find_places(images: Path, others: Mapping[str, Path], batch_size: int) -> Pl
     for row, identity in enumerate(identities[:full]):
         places[row] = known.get(identity, (0, 0))
     shared = np.flatnonzero(places[:, 0])
-    own = full - len(shared)
-    places[shared[: -own % batch_size if own or full < len(identities) else batch_size]] = 0
+    num_own = full - len(shared)
+    # some shared images are encoded again: they complete the last full batch of the own ones
+    again = -num_own % batch_size
+    if len(shared) == len(identities):  # an array can't be empty
+        again = batch_size
+    places[shared[:again]] = 0
     is_own = places[:, 0] == 0
     places[is_own, 1] = np.arange(is_own.sum())
     return None if is_own.all() else places

@@ -21,7 +21,7 @@ def proven_level(params: Params, stage: str) -> str:
     The text is part of `chain.json`, an output of the stage.
     """
     if params.device != "cpu":
-        return f"{NONE}: no test has run on a GPU"
+        return f"{NONE} on a GPU; docs/reproducibility.md has what was tried there"
     if stage == "vlm_qa" and params.launch.name == "ddp":
         return f"{NONE}: DistributedDataParallel adds in its own order"
     if stage == "vlm_qa" and params.launch.name == "deepspeed_zero2":

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from edge_glass.encoders.files import DataError
 
-# fields of a page header, and of the part of it that describes a data page of version 1
-COMPRESSED_SIZE, DATA_PAGE = 3, 5
+# fields of a page header, and of its part that describes a data page of version 1 or 2
+COMPRESSED_SIZE, DATA_PAGE, DATA_PAGE_V2 = 3, 5, 8
 NUM_VALUES = 1
 LENGTH = struct.Struct("<I")
 
@@ -43,27 +43,31 @@ class PlainColumn:
         try:
             while True:
                 header, at = _struct(self._data, at)
-                in_page = header[DATA_PAGE][NUM_VALUES]
-                if rest < in_page:
+                page = header[DATA_PAGE if DATA_PAGE in header else DATA_PAGE_V2]
+                end = at + header[COMPRESSED_SIZE]
+                if rest < page[NUM_VALUES]:
                     break
-                at, rest = at + header[COMPRESSED_SIZE], rest - in_page
-            for _ in range(rest):
-                at += LENGTH.size + LENGTH.unpack_from(self._data, at)[0]
-            (size,) = LENGTH.unpack_from(self._data, at)
-        except (IndexError, KeyError, struct.error) as error:
+                at, rest = end, rest - page[NUM_VALUES]
+            for _ in range(rest + 1):
+                start = at + LENGTH.size
+                at = start + LENGTH.unpack_from(self._data, at)[0]
+            if at > end:
+                raise IndexError("a value ends after its page")
+            return self._data[start:at]
+        except (IndexError, KeyError, TypeError, struct.error) as error:
             raise DataError(
                 f"{self._path}: the page of row {row} of row group {group} is damaged "
                 f"({error!r}); get the file again (`dvc checkout --force`)"
             ) from error
-        return self._data[at + LENGTH.size : at + LENGTH.size + size]
 
 
 def open_plain_column(path: Path, name: str) -> PlainColumn | None:
-    """Opens a column, None if Arrow has to read it."""
+    """Opens a column; returns None if it is stored differently, so that Arrow has to read it."""
     footer = pq.read_metadata(path)
     number = footer.schema.names.index(name)
     schema = footer.schema.column(number)
-    if schema.max_definition_level or schema.max_repetition_level:
+    levels = schema.max_definition_level or schema.max_repetition_level
+    if levels or schema.physical_type != "BYTE_ARRAY":
         return None
     for group in range(footer.num_row_groups):
         column = footer.row_group(group).column(number)

@@ -23,7 +23,7 @@ def set_worker_number(number: int) -> None:
 
 
 def worker_number() -> int | None:
-    """Returns the number of this process, None if it is no worker."""
+    """Returns the number of this process, or None if it is not a worker."""
     return _number
 
 
@@ -38,7 +38,7 @@ def own_device(device: str) -> str:
 
 
 def worker_device(device: str, number: int, num_gpus: int) -> str:
-    """Returns the device of a worker of this number: the GPUs are given out in turn.
+    """Returns the device of a worker: number 0 gets the first GPU, 1 the second, and so on.
 
     `device` is `cpu`, `cuda`, or one GPU that all workers use, such as `cuda:1`.
     """

@@ -187,7 +187,7 @@ def check_room(work: Path, needed: int) -> None:
 
 def encode_shards(tasks: list[ShardTask], executor: Executor) -> None:
     """Runs the tasks; in this process each shard shows its own progress bar."""
-    results = ordered_map(encode_shard, tasks, executor)
+    results = ordered_map(encode_shard, tasks, executor, in_flight=len(tasks))
     if not is_serial(executor):
         results = progress(results, "encode", total=len(tasks))
     for task, entry in zip(tasks, results, strict=True):

@@ -111,8 +111,8 @@ class Padding:
     """To which lengths rows are padded.
 
     Attributes:
-        multiple: of which prefix and text together have a length. Kernels of a GPU are fast for
-            few, even lengths. On a CPU more padding only costs time.
+        multiple: the length of prefix and text together is a multiple of this. GPU kernels are
+            fast if lengths are few and multiples of 64. On a CPU padding only costs time.
         prefix_length: visual positions in front of the text.
     """
 
@@ -125,7 +125,7 @@ class Padding:
         return cls(multiple=1 if device.type == "cpu" else 64, prefix_length=prefix_length)
 
     def length(self, longest: int) -> int:
-        """Returns the length of rows, without the prefix, of which the longest has so many."""
+        """Returns the length, without the prefix, to which `longest` tokens are padded."""
         return longest + -(self.prefix_length + longest) % self.multiple
 
 

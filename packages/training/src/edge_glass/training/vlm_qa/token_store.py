@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edge_glass.encoders.files import DataError, output_folder, write_json
+from edge_glass.encoders.files import DataError, output_folder, sha256_of, write_json
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.folders import TOKENS
 from edge_glass.training.runtime.libraries import installed_versions
 from edge_glass.training.vlm_qa.token_arrays import TokenArrays, open_token_arrays
 
 FACTS = "facts.json"
+REMEDY = "delete this folder, and the questions are tokenised again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +72,16 @@ def stored_tokens(
                 shutil.rmtree(other)
         with output_folder(folder) as work:
             samples.save(work)
-            write_json(work / FACTS, dataclasses.asdict(facts))
+            digests = {path.name: sha256_of(path) for path in sorted(work.iterdir())}
+            write_json(work / FACTS, dataclasses.asdict(facts) | {"sha256": digests})
     processes.wait()
     try:
         raw = json.loads((folder / FACTS).read_text())
+        digests = raw.pop("sha256")
         facts = PackedFacts(**raw | {"sizes": tuple(raw["sizes"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{folder / FACTS}: can't be read ({error!r}): delete this folder, and the questions "
-            "are tokenised again"
-        ) from error
+        for name, expected in digests.items() if processes.main else ():
+            if (found := sha256_of(folder / name)) != expected:
+                raise ValueError(f"{name}: found SHA-256 {found}, expected {expected}")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{folder}: can't be read ({error!r}): {REMEDY}") from error
     return open_token_arrays(folder), facts

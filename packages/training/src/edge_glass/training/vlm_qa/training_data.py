@@ -28,7 +28,7 @@ class TrainingData:
         tokenizer: built from the texts, or the decoder's own.
         samples: packed questions, then packed captions.
         sizes: how many samples are questions, and how many are captions.
-        features: (M, P, D) that the images of the samples count.
+        features: (M, P, D); `samples.images` are rows of it.
         num_learned: questions and captions that are learned.
         conversations: whether any question follows an earlier one.
     """

@@ -12,12 +12,21 @@ from edge_glass.encoders.files import sha256_of
 from edge_glass.fusion import describing, prompt, start_token
 from edge_glass.training.features.cache import prepared_rows
 from edge_glass.training.folders import PREPARED
-from edge_glass.training.vlm_qa import conversations, descriptions, packing
+from edge_glass.training.vlm_qa import (
+    conversations,
+    descriptions,
+    packing,
+    token_arrays,
+    token_store,
+)
 from edge_glass.training.vlm_qa.token_arrays import TokenArrays, joined_arrays
 from edge_glass.training.vlm_qa.token_store import PackedFacts
 
-# what turns rows into tokens; a change makes them again
-SOURCES = (conversations, descriptions, packing, describing, prompt, start_token)
+# what turns rows into tokens and stores them; after a change of these, tokens are made again
+SOURCES = (
+    conversations, descriptions, packing, token_arrays, token_store,
+    describing, prompt, start_token,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
