@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edge_glass.decoders.causal_lm import CausalLmDecoder
 from edge_glass.decoders.causal_lm_config import CausalLmConfig
-from edge_glass.decoders.contract import check_contract
+from edge_glass.decoders.contract import EXACT, QUANTIZED, ROUNDED, check_contract, tolerance_of
 from edge_glass.decoders.lora import LoraOptions
 from edge_glass.decoders.pretrained import check_layers
 from edge_glass.decoders.sampling import generate
@@ -102,6 +102,19 @@ def test_adapters_on_all_linear_layers_train_and_are_saved(name: str) -> None:
 @pytest.mark.parametrize("name", list(FAMILIES))
 def test_the_check_passes_in_bfloat16(name: str) -> None:
     check_contract(CausalLmDecoder(tiny_model(*FAMILIES[name]).to(torch.bfloat16)))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])  # GPT-2 calls its layers n_layer
+def test_the_tolerance_for_rounding_grows_with_the_layers(name: str) -> None:
+    model = CausalLmDecoder(tiny_model(*FAMILIES[name]))
+    rounded = CausalLmDecoder(tiny_model(*FAMILIES[name]).to(torch.bfloat16))
+    for layers, factor in ((2, 1.0), (16, 1.0), (36, 1.5), (64, 2.0)):
+        model.causal_lm.config.num_hidden_layers = layers
+        rounded.causal_lm.config.num_hidden_layers = layers
+        assert tolerance_of(model) == EXACT
+        assert tolerance_of(rounded) == ROUNDED * factor
+    rounded.quantization = "4bit"
+    assert tolerance_of(rounded) == QUANTIZED * factor
 
 
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])

@@ -100,3 +100,12 @@ def test_a_config_of_endless_depth_is_broken(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"config\.json is broken"):
         read_config(tmp_path, VLM)
+
+
+@pytest.mark.parametrize("name", ["num_prefix_positions", "text.cache_axis"])
+@pytest.mark.parametrize("value", [False, 0.0])
+def test_false_and_0_0_are_not_whole_numbers(name: str, value: object, tmp_path: Path) -> None:
+    config = changed(CONFIGS[VLM], tuple(name.split(".")), value)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=f"{name} is {value}, expected a whole number"):
+        read_config(tmp_path, VLM)

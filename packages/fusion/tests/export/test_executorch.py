@@ -1,6 +1,6 @@
-"""Programs of ExecuTorch embed and answer as torch does; it is no requirement of the tests.
+"""Programs of ExecuTorch embed and answer as torch does; the tests do not require ExecuTorch.
 
-Each test has a process of its own: a fault of ExecuTorch's runtime ends a process without an error.
+Each program runs in a process of its own: a fault of ExecuTorch ends it without a Python error.
 """
 
 from __future__ import annotations

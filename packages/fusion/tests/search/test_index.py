@@ -80,7 +80,7 @@ def test_no_index_is_none_and_a_broken_one_is_refused(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "config.json").read_text())
     first = config["images"].pop("000000.png")
     for change, message in (
-        (config, "5 rows for 4 images"),
+        (config, r"shape \(5, 8\) and type float32, expected 4 rows of some finite"),
         ({**config, "format": "edge-glass-image-index/0"}, "expected edge-glass-image-index/3"),
         ({**config, "format": "edge-glass-picture-index/1"}, "expected edge-glass-image-index/3"),
         ({**config, "images": {"a.png": {"size": 1}}}, "broken image index"),
@@ -94,12 +94,14 @@ def test_no_index_is_none_and_a_broken_one_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        lambda rows: np.array(rows[0, 0]),
         lambda rows: rows[:, 0],
         lambda rows: rows[:, :, None],
         lambda rows: rows[:, :0],
         lambda rows: rows[:, :4],  # the model has 8 numbers
         lambda rows: rows.astype(np.float64),
         lambda rows: rows * np.float32(np.nan),
+        lambda rows: np.full_like(rows, 3e38),
         lambda rows: np.where(rows > 0, np.inf, -np.inf).astype(np.float32),
     ],
 )

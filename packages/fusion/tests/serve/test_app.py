@@ -23,9 +23,10 @@ def test_a_hash_depends_on_the_files_of_a_model(dual_folder: Path, tmp_path: Pat
     assert model_name(copy).sha256 != model_name(dual_folder).sha256
 
 
-def test_a_hash_depends_on_graphs_in_a_subfolder(tmp_path: Path) -> None:
-    """`edge-glass export onnx` writes them into the folder onnx."""
-    graph, state = tmp_path / "onnx" / "vision.onnx", tmp_path / "last" / "state.json"
+@pytest.mark.parametrize("name", ["onnx/vision.onnx", "executorch/vision.pte"])
+def test_a_hash_depends_on_graphs_in_a_subfolder(name: str, tmp_path: Path) -> None:
+    """`edge-glass export` writes them there."""
+    graph, state = tmp_path / name, tmp_path / "last" / "state.json"
     for path in (graph, state):
         path.parent.mkdir()
         path.write_bytes(b"one")

@@ -197,8 +197,8 @@ class CausalLmDecoder(Decoder):
 
 
 def checkpoint_layers(model: PreTrainedModel, *, every: int) -> None:
-    """Lets every so many layers compute their activations again in the backward pass."""
-    # transformers renamed it after 5.17
+    """Makes each `every`-th layer compute its activations again in the backward pass."""
+    # transformers 5.17 has the name gradient_checkpointing_enable, later ones the other
     renamed = getattr(model, "activation_checkpointing_enable", None)
     enable: Any = renamed or model.gradient_checkpointing_enable
     enable({"use_reentrant": False}, every_n_layers=every)

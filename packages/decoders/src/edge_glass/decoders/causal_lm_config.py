@@ -42,8 +42,8 @@ class CausalLmConfig:
         dtype: precision of the base weights. Quantised layers have their own.
         quantization: of a pretrained model's linear layers, see `quantization.py`.
         lora: adapters on a frozen base. None trains all weights of an unquantised model.
-        gradient_checkpointing: computes activations again in the backward pass to save memory: of
-            all layers, or with a number n of each n-th layer, which is faster and needs more.
+        gradient_checkpointing: computes activations again in the backward pass to save memory. A
+            number n does so for each n-th layer only, which is faster and saves less.
         max_vocab: limit of entries of the word tokenizer of a model from scratch.
         chat_template: how a pretrained model's prompts are written, see `chat_template.py`: None,
             `model`, `turn` or a Jinja text.

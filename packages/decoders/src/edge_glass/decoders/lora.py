@@ -97,7 +97,7 @@ def add_adapters(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
         # peft adds a rule for the experts of a mixture, which are no linear layers
         warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern", RuntimeWarning)
         adapted = get_peft_model(model, config)
-    # for good: a context would have ended when checkpointing computes activations again
+    # not in a context: it would have ended when checkpointing computes activations again
     for module in adapted.modules():
         if isinstance(module, LoraLayer):
             module.cast_input_dtype_enabled = False

@@ -112,11 +112,11 @@ def _working_simsimd() -> Any | None:
 
 
 def bit_products(codes: NDArray[np.uint8], target: NDArray[np.int8]) -> NDArray[np.int32]:
-    """Returns the products of 1-bit codes (n, bytes), as signs, and a target (dim,): exact.
+    """Returns the products of 1-bit codes (n, bytes) and a target (dim,): exact whole numbers.
 
-    Only the codes lose their numbers' sizes, not the query: that finds more than counting different
-    bits does, which is called asymmetric distance (Jegou et al., 2011, "Product quantization for
-    nearest neighbor search"). A table has the sum of each byte, so there is one look-up per byte.
+    A bit stands for +1 or -1; the target keeps the sizes of its numbers. This asymmetric distance
+    (Jegou et al., 2011, "Product quantization for nearest neighbor search") finds more than the
+    number of different bits. A table per byte of the code has the products of all 256 values.
     """
     numbers = np.zeros(8 * codes.shape[1], np.int32)
     numbers[: len(target)] = target
@@ -125,19 +125,21 @@ def bit_products(codes: NDArray[np.uint8], target: NDArray[np.int8]) -> NDArray[
     found = np.zeros(len(codes), np.int32)
     for start in range(0, len(codes), _BLOCK):
         part = found[start : start + _BLOCK]
-        for place, column in enumerate(codes[start : start + _BLOCK].T):
-            part += sums[place][column]
+        for table, column in zip(sums, codes[start : start + _BLOCK].T, strict=True):
+            part += table[column]
     return found
 
 
 def _largest(values: NDArray[Any], count: int) -> NDArray[np.int64]:
     """Returns the places of the `count` largest values, largest first; equal ones keep order."""
     places = np.arange(len(values))
-    num_groups = len(values) // _GROUP
+    size = _GROUP if count <= len(values) // _GROUP else 1
+    num_groups = len(values) // size
     if count <= num_groups:
         # Each of the `count` best groups holds a value that reaches the lowest of their maxima, so
         # the largest values reach it too. This reads a million values once, without sorting them.
-        tops = values[: num_groups * _GROUP].reshape(num_groups, _GROUP).max(axis=1)
+        # If there are fewer groups than `count`, each value is a group.
+        tops = values[: num_groups * size].reshape(num_groups, size).max(axis=1)
         threshold = np.partition(tops, num_groups - count)[num_groups - count]
         places = np.flatnonzero(values >= threshold)
     best: NDArray[np.int64] = places[np.argsort(-values[places], kind="stable")][:count]

@@ -124,7 +124,7 @@ class VisionLanguageModel(nn.Module):
     ) -> Int[Tensor, "B M"]:
         """Continues left-padded prompts with a cache; M <= max_new_tokens; greedy by default.
 
-        `examples` has the numbers of the rows, which decide the noise of sampling; None counts.
+        `examples` numbers the rows, which decides the noise of sampling; None numbers them from 0.
         """
         with self.autocast():
             arguments = generation_arguments(

@@ -7,7 +7,7 @@ from pathlib import Path
 PREPARED = Path("artifacts/prepared")
 FEATURES = Path("artifacts/features")
 STATE = Path("artifacts/state")
-TOKENS = Path("artifacts/tokens")  # made again if it is missing: no output of a stage
+TOKENS = Path("artifacts/tokens")  # not an output of a stage: made again if missing
 ALIGNED = Path("models/align")
 VLM = Path("models/vlm_qa")
 

@@ -21,7 +21,7 @@ Precision = Annotated[
 Candidates = Annotated[
     int | None,
     typer.Option(
-        help="Images per shown one that int8 or 1bit choose for full vectors; default 20."
+        help="Images per result that int8 or 1bit choose and full vectors rank; default 20."
     ),
 ]
 Runtime = Annotated[

@@ -24,13 +24,18 @@ class GraphError(ValueError):
 Check = Callable[[Any], bool]
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number of at least 0; False and 0.0 are not."""
+    return type(value) is int and value >= 0
+
+
 def is_count(value: Any) -> bool:
     """Whether a value is a whole number of at least 1."""
-    return type(value) is int and value >= 1
+    return is_whole(value) and value >= 1
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a text that UTF-8 can hold; JSON may have halves of characters."""
+    """Whether a value is a text that UTF-8 can hold: JSON can have half of a character."""
     return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
@@ -59,10 +64,7 @@ FIELDS: dict[str, dict[str, tuple[Check, str]]] = {
         ),
     },
     VLM: {
-        "num_prefix_positions": (
-            lambda value: value == 0 or is_count(value),
-            "a whole number of at least 0",
-        ),
+        "num_prefix_positions": (is_whole, "a whole number of at least 0"),
         "max_positions": (
             lambda value: value is None or is_count(value),
             "a whole number of at least 1, or null",
@@ -72,10 +74,7 @@ FIELDS: dict[str, dict[str, tuple[Check, str]]] = {
         "text.after_question": (is_text, "a text"),
         "text.stop_ids": (is_ids, "a list of whole numbers"),
         "text.max_new_tokens": (is_count, "a whole number of at least 1"),
-        "text.cache_axis": (
-            lambda value: value == 0 or is_count(value),
-            "a whole number of at least 0",
-        ),
+        "text.cache_axis": (is_whole, "a whole number of at least 0"),
     },
 }
 # The graphs of each kind, with one input and one output that tell them apart; "" stands for any.

@@ -72,7 +72,7 @@ def _load_session(path: Path) -> tuple[list[str], list[str], Run]:
     """Returns the names of a graph's inputs and outputs, and what runs it."""
     options = SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # fatal only: errors are raised, too
+    options.log_severity_level = 4  # fatal only: errors are raised as well
     session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
     outputs = [each.name for each in session.get_outputs()]
     inputs = [each.name for each in session.get_inputs()]
@@ -80,14 +80,14 @@ def _load_session(path: Path) -> tuple[list[str], list[str], Run]:
 
 
 def _load_program(path: Path) -> tuple[list[str], list[str], Run]:
-    """As `_load_session`, of a program: ExecuTorch knows its inputs and outputs by their places.
+    """Returns the same of a program of ExecuTorch.
 
-    The methods `inputs` and `outputs` of the file return their names. ExecuTorch's Python runtime
-    takes tensors of torch; on a device it needs none.
+    ExecuTorch knows inputs and outputs by position; the methods `inputs` and `outputs` of the file
+    return their names. Its Python runtime needs torch; its runtimes in other languages don't.
     """
     import torch
 
-    with warnings.catch_warnings():  # that its interface is experimental
+    with warnings.catch_warnings():  # a warning that its interface is experimental
         warnings.simplefilter("ignore")
         from executorch.extension.pybindings import portable_lib
         from executorch.runtime import Runtime
@@ -98,20 +98,19 @@ def _load_program(path: Path) -> tuple[list[str], list[str], Run]:
     inputs, outputs = (program.load_method(each).execute([]) for each in ("inputs", "outputs"))
     about = program.load_method("forward").metadata
     sizes = [about.input_tensor_meta(place).sizes() for place in range(len(inputs))]
-    # a model without a prefix has an empty one at its place
-    fixed = {
+    # An input of size 0, such as the prefix of a model without one, must be passed too. It is made
+    # by torch: ExecuTorch aborts on the strides of an empty array of NumPy.
+    empty = {
         name: torch.zeros(*size) for name, size in zip(inputs, sizes, strict=True) if 0 in size
     }
 
     def run(values: Arrays) -> Sequence[NDArray[Any]]:
-        given = [
-            fixed[name] if name in fixed else torch.from_numpy(np.ascontiguousarray(values[name]))
-            for name in inputs
-        ]
-        # keeps the program too: without it, a method can read memory that was freed
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(values[name])) for name in values}
+        given = [(tensors | empty)[name] for name in inputs]
+        # this keeps the program: a method alone does not keep the memory that its program read
         return [each.numpy() for each in program.load_method("forward").execute(given)]
 
-    return [name for name in inputs if name not in fixed], outputs, run
+    return [name for name in inputs if name not in empty], outputs, run
 
 
 class ExportedFolder:
@@ -174,7 +173,7 @@ class ExportedFolder:
         path = self.path / TOKENIZER_FILE
         try:
             tokenizer = Tokenizer.from_file(str(path))
-            tokenizer.encode("a \U0010ffff")  # any text must do, so also words that are not known
+            tokenizer.encode("a \U0010ffff")  # fails if unknown words have no token
         except Exception as error:  # the only class that tokenizers raises
             raise ValueError(_broken(path, error)) from error
         tokenizer.no_truncation()

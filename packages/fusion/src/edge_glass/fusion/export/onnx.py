@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from edge_glass.fusion.export.parity import LIMITS
 from edge_glass.fusion.vlm import VisionLanguageModel
 
 GRAPHS, PARITY_FILE = "onnx", "parity.json"
+Model = DualEncoder | VisionLanguageModel
 
 
 def write_folder(model: Path, folder: Path, *, data: Path, precisions: Sequence[str]) -> None:
@@ -42,22 +43,38 @@ def write_folder(model: Path, folder: Path, *, data: Path, precisions: Sequence[
     unknown = [each for each in precisions if each not in PRECISIONS]
     if unknown:
         raise ValueError(f"precision is {', '.join(unknown)}, expected fp32 or int8")
+
+    def write(kind: Any, loaded: Model) -> None:
+        kind.write_graphs(loaded, folder / GRAPHS)
+        _quantise(folder / GRAPHS, kind.NAMES, precisions)
+        kind.write_data(loaded, folder, precisions)
+
+    write_compared(model, folder, data=data, precisions=precisions, write=write)
+
+
+def write_compared(
+    model: Path,
+    folder: Path,
+    *,
+    data: Path,
+    precisions: Sequence[str],
+    write: Callable[[Any, Model], None],
+) -> None:
+    """Loads a model, calls `write`, and compares what it wrote with the model in torch.
+
+    `write` receives the module of this kind of model, `onnx_dual_encoder` or `onnx_vlm`, and the
+    loaded model. The other arguments, and the errors, are those of `write_folder`.
+    """
     values, _ = load_checkpoint(model)
-    report: dict[str, Any]
     if values.get("model") == DUAL_ENCODER:
-        captioned = captioned_images(data)
-        dual = DualEncoder.from_pretrained(model)
-        onnx_dual_encoder.write_graphs(dual, folder / GRAPHS)
-        _quantise(folder / GRAPHS, onnx_dual_encoder.NAMES, precisions)
-        onnx_dual_encoder.write_data(dual, folder, precisions)
-        report = onnx_dual_encoder.compare(dual, folder, precisions, captioned)
+        kind: Any = onnx_dual_encoder
+        held_out: Any = captioned_images(data)
+        loaded: Model = DualEncoder.from_pretrained(model)
     else:
-        asked = asked_images(data)
-        vlm = VisionLanguageModel.from_pretrained(model)
-        onnx_vlm.write_graphs(vlm, folder / GRAPHS)
-        _quantise(folder / GRAPHS, onnx_vlm.NAMES, precisions)
-        onnx_vlm.write_data(vlm, folder, precisions)
-        report = onnx_vlm.compare(vlm, folder, precisions, asked)
+        kind, held_out = onnx_vlm, asked_images(data)
+        loaded = VisionLanguageModel.from_pretrained(model)
+    write(kind, loaded)
+    report = kind.compare(loaded, folder, precisions, held_out)
     limits = {precision: LIMITS[precision] for precision in precisions}
     write_json(folder / PARITY_FILE, rounded({**report, "limits": limits}, 7))
 

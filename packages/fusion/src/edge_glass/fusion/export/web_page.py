@@ -7,8 +7,9 @@ OUT/index.html, *.js, style.css   the page, as it lies in the folder `web` besid
 OUT/runtime                       onnxruntime-web and the tokenizer, of npm packages
 OUT/config.json, OUT/onnx ...     the model, as the format `onnx` writes it, with parity.json
 
-What is unusual: there is no build step, and no server computes anything. A worker of the page
-decodes images, resizes them with Pillow's arithmetic and embeds them, so nothing leaves the device.
+What is unusual: the folder needs no build step and no program on a server. A web worker in the
+browser decodes images, resizes them with the same arithmetic as Pillow and embeds them. Nothing
+leaves the device.
 """
 
 from __future__ import annotations

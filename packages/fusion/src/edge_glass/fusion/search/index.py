@@ -129,12 +129,10 @@ class ImageIndex:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder} holds a broken image index ({error!r})") from error
         paths, rows = index.paths(), tensors["embeddings"]
-        if len(rows) != len(paths):
-            raise CheckpointError(f"{folder} has {len(rows)} rows for {len(paths)} images")
-        if not _are_embeddings(rows, width):
+        if not _are_embeddings(rows, len(paths), width):
             raise CheckpointError(
                 f"{folder} has embeddings of shape {rows.shape} and type {rows.dtype}, expected "
-                f"finite float32 numbers, {width or 'equally many'} per image"
+                f"{len(paths)} rows of {width or 'some'} finite float32 numbers"
             )
         for path, row in zip(paths, rows, strict=True):
             index.vectors[images[path].stamp.sha256] = row
@@ -170,12 +168,12 @@ def _image(values: Mapping[str, Any]) -> IndexedImage:
     return IndexedImage(stamp=FileStamp(**stamp), fault=values["fault"])
 
 
-def _are_embeddings(rows: NDArray[Any], width: int | None) -> bool:
-    if rows.dtype != np.float32 or rows.ndim != 2:
+def _are_embeddings(rows: NDArray[Any], count: int, width: int | None) -> bool:
+    if rows.dtype != np.float32 or rows.ndim != 2 or len(rows) != count:
         return False
-    if len(rows) and (rows.shape[1] == 0 or width not in (None, rows.shape[1])):
+    if count and (rows.shape[1] == 0 or width not in (None, rows.shape[1])):
         return False
-    with np.errstate(invalid="ignore"):  # of an infinite and a negative infinite number
+    with np.errstate(invalid="ignore", over="ignore"):  # the result is checked
         return bool(np.isfinite(rows.sum()))  # one pass, and no copy
 
 

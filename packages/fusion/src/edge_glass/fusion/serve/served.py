@@ -15,7 +15,8 @@ from edge_glass.fusion.search.query import update_folder
 from edge_glass.fusion.serve.answerer import Answerer, load_answerer
 
 VLM, ALIGN = Path("models/vlm_qa"), Path("models/align")
-HASHED = (".json", ".safetensors", ".onnx", ".data", ".jinja")
+GRAPHS = (".onnx", ".data", ".pte")
+HASHED = (".json", ".safetensors", ".jinja", *GRAPHS)
 UNHASHED = ("chain.json", "parity.json")  # facts about a model, not the model
 
 
@@ -116,12 +117,14 @@ def load_served(
 def model_name(folder: Path) -> ModelName:
     """Returns the name of a model's folder, and a hash of its files.
 
-    Graphs count in subfolders too; other subfolders are not the model, such as a training state.
+    Of subfolders only graphs count: a training state, for example, is not the model.
     """
     lines = [
         f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n"
-        for path in sorted({*folder.iterdir(), *folder.rglob("*.onnx")})
-        if path.suffix in HASHED and path.name not in UNHASHED and path.is_file()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (HASHED if path.parent == folder else GRAPHS)
+        and path.name not in UNHASHED
+        and path.is_file()
     ]
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
     return ModelName(name=shown(folder.resolve().name), sha256=digest)

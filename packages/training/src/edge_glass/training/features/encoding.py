@@ -149,7 +149,7 @@ def _images(task: ShardTask) -> Iterator[NDArray[Any]]:
     images = (each for each in every if each[0] in kept)
     number = task.num_workers
     with ThreadPoolExecutor(number) if number else SerialExecutor() as executor:
-        # beside the batch that is encoded, pixels of two more are in memory at most
+        # besides the batch that is encoded, pixels of at most two more are in memory
         decoded = ordered_map(
             partial(_pixels, task, encoder.transform),
             images,

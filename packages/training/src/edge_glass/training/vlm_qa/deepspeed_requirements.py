@@ -41,7 +41,7 @@ def check_deepspeed(launch: LaunchConfig, device: str) -> None:
 def missing_requirement(
     *, packages: set[str], compiler: str | None, torch_cuda: str | None, toolkit_cuda: str | None
 ) -> str | None:
-    """Returns what is missing and the remedy, None if nothing is.
+    """Returns what is missing and the remedy, or None if nothing is missing.
 
     Args:
         packages: those of deepspeed and ninja that are installed.
@@ -74,7 +74,7 @@ def missing_requirement(
 
 
 def toolkit_version() -> str | None:
-    """Returns the version of nvcc where DeepSpeed looks for it, None if there is none."""
+    """Returns the version of the nvcc that DeepSpeed would use, or None if there is none."""
     folder = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
     nvcc = Path(folder) / "bin/nvcc"
     path = str(nvcc) if nvcc.is_file() else shutil.which("nvcc")

@@ -1,6 +1,6 @@
 """Tokenised questions on the disk: made once by the first process, mapped by all.
 
-They are no output of a stage: if they are missing, they are made again, so DVC need not know them.
+They are not an output of a stage, and DVC does not track them: missing ones are made again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REMEDY = "delete this folder, and the questions are tokenised again"
 
 @dataclass(frozen=True, kw_only=True)
 class PackedFacts:
-    """What is known of packed rows beside their tokens.
+    """What is known of packed rows besides their tokens.
 
     Attributes:
         sizes: how many rows are questions, and how many are captions.
@@ -68,7 +68,7 @@ def stored_tokens(
     if processes.main and not folder.is_dir():
         samples, facts = make()
         for other in TOKENS.glob("*"):
-            if other.is_dir():  # a file is not ours
+            if other.is_dir():  # nothing here writes files beside the folders
                 shutil.rmtree(other)
         with output_folder(folder) as work:
             samples.save(work)
