@@ -52,7 +52,7 @@ def too_many_processes(params: Params, hardware: Hardware) -> list[str]:
         number = sharing_processes(hardware.num_gpus, params.vlm_qa.num_microbatches)
         change = addition(params.raw, [f"launches.{name}.num_processes={number}"])
         return [
-            f"launch {name} starts {processes} processes, and there are {hardware.num_gpus} GPUs: "
+            f"launch {name} starts {processes} processes, more than GPUs ({hardware.num_gpus}): "
             f"{change}"
         ]
     return []
