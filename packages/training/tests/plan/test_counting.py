@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from edge_glass.training.plan.counting import counted
+from edge_glass.training.plan.counting import UnknownSizeError, counted
 
 
 def test_a_linear_layer_takes_weights_input_and_output() -> None:
@@ -43,3 +46,9 @@ def test_nonzero_finds_as_many_places_as_are_given(found: int) -> None:
     with counted(found=found):
         rows, columns = torch.zeros(3, 4).nonzero(as_tuple=True)
         assert rows.shape == columns.shape == (found,)
+
+
+@pytest.mark.parametrize("needs_numbers", [lambda x: x.sum().item(), lambda x: x[x > 0]])
+def test_what_depends_on_numbers_has_no_known_size(needs_numbers: Callable[[Tensor], Any]) -> None:
+    with pytest.raises(UnknownSizeError, match="depends on numbers"), counted():
+        needs_numbers(torch.ones(3))

@@ -13,9 +13,9 @@ from edge_glass.decoders.tokenizer import word_tokenizer
 from edge_glass.encoders.components import Component
 from edge_glass.encoders.towers.timm_vision import TimmVisionConfig
 from edge_glass.encoders.towers.transformers_vision import ClipVisionConfig
+from edge_glass.training.plan.counting import UnknownSizeError
 from edge_glass.training.plan.networks import (
     EmptyDecoder,
-    UnknownSizeError,
     Vocabulary,
     empty_vision,
 )

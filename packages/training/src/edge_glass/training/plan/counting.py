@@ -14,10 +14,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+
+class UnknownSizeError(ValueError):
+    """A need that is not known before the weights are loaded or the stage runs."""
 
 
 class Count(TorchDispatchMode):
@@ -74,14 +82,23 @@ def counted(*modules: nn.Module, found: int = 0) -> Iterator[Count]:
     """Yields a count that begins with the weights of the modules, which lose their data.
 
     Tensors that are made inside have no data either. For `found` see `Count`.
+
+    Raises:
+        UnknownSizeError: if an operation needs the numbers, such as `item` in a plug-in.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        count = Count(found)
-        for module in modules:
-            for tensor in _without_data(module):
-                count.hold(tensor)
-        with count:
-            yield count
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            count = Count(found)
+            for module in modules:
+                for tensor in _without_data(module):
+                    count.hold(tensor)
+            with count:
+                yield count
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise UnknownSizeError(
+            f"memory can't be planned: a component calls {error.func}, whose result depends on "
+            "numbers, and a plan has only shapes; the stage can run without a plan"
+        ) from None
 
 
 def _without_data(module: nn.Module) -> Iterator[Tensor]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from edge_glass.encoders.components import ConfigError
+from edge_glass.training.plan.counting import UnknownSizeError
 from edge_glass.training.plan.estimate import IN_PROCESSES, misfit, need_of
 from edge_glass.training.plan.hardware import Hardware, find_hardware, occupied
-from edge_glass.training.plan.networks import UnknownSizeError
 from edge_glass.training.plan.workload import Workload, read_workload
 from edge_glass.training.runtime.executor import PROCESSES
 from edge_glass.training.runtime.progress import say

@@ -30,11 +30,8 @@ from edge_glass.encoders.towers.transformers_vision import (
 )
 from edge_glass.encoders.towers.vision_families import find_family, vision_part
 from edge_glass.training.features.config import Pool, pooled_grid
+from edge_glass.training.plan.counting import UnknownSizeError
 from edge_glass.training.plan.published import PUBLISHED
-
-
-class UnknownSizeError(ValueError):
-    """A model whose size is not known before it is loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
