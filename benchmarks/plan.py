@@ -10,12 +10,10 @@ VmHWM of /proc, and the plan is that of the same parameters. A case must agree w
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -55,21 +53,8 @@ CASES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """Peak memory of a stage in bytes."""
-
-    planned: int
-    measured: int
-
-    @property
-    def error(self) -> float:
-        """The plan's error as a share of what was measured."""
-        return self.planned / self.measured - 1
-
-
-def compare(stage: str, changes: list[str], project: Path) -> Result:
-    """Plan and run a stage on the data of a project."""
+def compare(stage: str, changes: list[str], project: Path) -> tuple[int, int]:
+    """Plan and run a stage on the data of a project; return both peaks in bytes."""
     raw = overridden(read_yaml(project / "params.yaml"), changes)
     params = parse_params(raw, where="params.yaml")
     work = read_workload(params, images=None, questions=None, tokens=None)
@@ -81,7 +66,7 @@ def compare(stage: str, changes: list[str], project: Path) -> Result:
             if stage != "encode" or inputs == "artifacts/prepared":
                 (folder / inputs).parent.mkdir(exist_ok=True)
                 (folder / inputs).symlink_to(project.resolve() / inputs)
-        return Result(planned=planned, measured=measured_peak(stage, folder))
+        return planned, measured_peak(stage, folder)
 
 
 def measured_peak(stage: str, folder: Path) -> int:
@@ -90,7 +75,7 @@ def measured_peak(stage: str, folder: Path) -> int:
     command = [sys.executable, "-c", program, stage.replace("_", "-")]
     peak, start = 0, time.monotonic()
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ})
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         while process.poll() is None and time.monotonic() - start < SECONDS:
             time.sleep(0.05)
             status = Path(f"/proc/{process.pid}/status").read_text()
@@ -110,13 +95,12 @@ def main() -> None:
     failed = []
     print(f"{'case':28} {'plan':>8} {'measured':>9} {'error':>7}")
     for name in parser.parse_args().cases:
-        found = compare(*CASES[name], Path.cwd())
+        planned, measured = compare(*CASES[name], Path.cwd())
+        error = planned / measured - 1
         print(
-            f"{name:28} {found.planned / 1e9:5.2f} GB {found.measured / 1e9:6.2f} GB "
-            f"{found.error:+7.1%}",
-            flush=True,
+            f"{name:28} {planned / 1e9:5.2f} GB {measured / 1e9:6.2f} GB {error:+7.1%}", flush=True
         )
-        if abs(found.error) > TARGET:
+        if abs(error) > TARGET:
             failed.append(name)
     if failed:
         raise SystemExit(f"more than {TARGET:.0%} off: {', '.join(failed)}")

@@ -66,7 +66,7 @@ def test_the_first_command_fits_into_24_gb() -> None:
     work = Workload(
         captions=20_000, questions=20_000, asked=100_000, data_bytes=0, tokens=1024, vocabulary=1
     )
-    card = find_hardware("cuda", gpu="24GB", gpus=1, disk="1TB", folder=ROOT)
+    card = find_hardware("cuda", gpu="24GB", disk="1TB")
     assert too_small("vlm_qa", parsed(paper_commands()[0]), work, card) is None
 
 

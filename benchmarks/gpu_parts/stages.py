@@ -22,9 +22,6 @@ from gpu_parts.project import (
 )
 from gpu_parts.stand_ins import Live
 
-# dense bfloat16 products of a card, in TFLOP/s, by a part of its name
-PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "4090": 165, "3090": 71}
-
 
 def only(params: Any, kind: str) -> Any:
     """Returns the parameters with only one kind of data."""
@@ -140,6 +137,8 @@ def model_flops(size: Size, positions: float) -> dict[str, Any]:
     """Returns MFU by 6N, the usual formula of full training, and by 4N, of a frozen base."""
     import torch
 
+    from edge_glass.training.plan.hardware import CARDS
+
     q = size.large
     width, head = q["hidden_size"], q["hidden_size"] // q["num_attention_heads"]
     attention = 2 * width * width + 2 * width * head * q["num_key_value_heads"]
@@ -147,7 +146,7 @@ def model_flops(size: Size, positions: float) -> dict[str, Any]:
     number = q["num_hidden_layers"] * layer + q["vocab_size"] * width
     found: dict[str, Any] = {"parameters": number}
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    peak = next((value for key, value in PEAKS.items() if key in name), None)
+    peak = next((rate for card, (rate, _) in CARDS.items() if card in name), None)
     for factor in (6, 4):
         used = factor * number * positions / 1e12
         found[f"mfu_{factor}n"] = used / peak if peak else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from edge_glass.decoders import pretrained
 from edge_glass.decoders.causal_lm import CausalLmDecoder
 from edge_glass.decoders.causal_lm_config import CausalLmConfig
 from edge_glass.decoders.contract import check_contract
@@ -200,3 +201,12 @@ def test_a_model_of_images_and_text_has_its_facts_in_its_text_config() -> None:
     assert model.family == "gemma3_text"
     assert (model.width, model.facts.window) == (32, 6)
     check_contract(model)
+
+
+def test_a_device_without_enough_memory_is_one_line() -> None:
+    source = ModelSource(place="big", revision=COMMIT)
+    with (
+        pytest.raises(ValueError, match=r"big can't be loaded \(OutOfMemory.*; set quantization: "),
+        pretrained._one_line(source),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 20 GiB")

@@ -22,7 +22,7 @@ from edge_glass.training.plan.estimate import need_of, remedy
 from edge_glass.training.plan.gpu_check import idle_gpus, too_small
 from edge_glass.training.plan.hardware import Hardware, find_hardware, occupied, parse_size
 from edge_glass.training.plan.networks import EmptyDecoder
-from edge_glass.training.plan.overrides import argument, overridden
+from edge_glass.training.plan.overrides import addition, overridden
 from edge_glass.training.plan.report import too_many_processes
 from edge_glass.training.plan.workload import TEXTS_PER_IMAGE, Workload, read_workload
 from edge_glass.training.runtime.yaml_file import read_yaml
@@ -73,14 +73,14 @@ def test_a_gpu_that_is_too_small_is_refused_with_a_remedy() -> None:
     found = too_small("align", chosen, WORK, small)
     assert found is not None
     assert "\n" not in found
-    change = found.partition(": add -S ")[2]
-    assert change == "align.sample.gradient_cache=true"
+    change = "align.sample.gradient_cache=true"
+    assert found.endswith(f": add -S {change} to `dvc exp run`")
     changed = params(overridden(TINY, [change]))
     assert too_small("align", changed, WORK, small) is None
 
 
 def test_without_a_remedy_it_is_stated() -> None:
-    none = remedy("align", TINY, "params.yaml", WORK, CARD, 10**6)
+    none = remedy("align", params(), WORK, replace(CARD, memory=10**6))
     assert none.startswith("no option of params.yaml makes it fit")
 
 
@@ -110,21 +110,21 @@ def test_sizes_are_read() -> None:
             parse_size(text, "--gpu")
 
 
-def test_a_gpu_must_be_described_if_there_is_none(tmp_path: Path) -> None:
+def test_a_gpu_must_be_described_if_there_is_none() -> None:
     for device, gpu, message in (("cuda", None, "--gpu 24GB"), ("cpu", "24GB", "device=cuda")):
         with pytest.raises(ValueError, match=message):
-            find_hardware(device, gpu=gpu, gpus=None, disk=None, folder=tmp_path)
-    found = find_hardware("cuda", gpu="80GB", gpus=8, disk="1TB", folder=tmp_path)
+            find_hardware(device, gpu=gpu)
+    found = find_hardware("cuda", gpu="80GB", gpus=8, disk="1TB")
     assert (found.name, found.num_gpus, found.disk) == ("H100", 8, 10**12)
     for gpu, name in (("24GB", "RTX 4090"), ("24GiB", "RTX 4090"), ("48GB", "L40S")):
-        assert find_hardware("cuda", gpu=gpu, gpus=1, disk="1TB", folder=tmp_path).name == name
+        assert find_hardware("cuda", gpu=gpu).name == name
 
 
 def test_more_processes_than_gpus_are_refused_with_a_number_that_runs() -> None:
     chosen = params(overridden(TINY, ["launches.ddp.num_processes=4"]))
     (line,) = too_many_processes(chosen, replace(CARD, num_gpus=3))
-    change = line.partition(": add -S ")[2]
-    assert params(overridden(TINY, [change])).launch.config.num_processes == 2
+    assert line.endswith(": add -S launches.ddp.num_processes=2 to `dvc exp run`")
+    assert params(overridden(TINY, ["launches.ddp.num_processes=2"]))
 
 
 def test_a_remedy_is_an_argument_that_dvc_takes() -> None:
@@ -132,8 +132,9 @@ def test_a_remedy_is_an_argument_that_dvc_takes() -> None:
     odd = overridden(TINY, ["encode.sample.batch_size=3", "encode.sample.rows_per_shard=1023"])
     odd = overridden(odd, ["text_encoders.all_minilm_l6_v2.batch_size=1"])
     need = occupied(need_of("encode", params(odd), WORK).peak, CARD)
-    assert remedy("encode", odd, "", WORK, CARD, need - 1) == "add -S encode.sample.batch_size=1"
-    assert argument(TINY, "vlm_qa.sample.max_length=9") == "-S +vlm_qa.sample.max_length=9"
+    found = remedy("encode", params(odd), WORK, replace(CARD, memory=need - 1))
+    assert found == "add -S encode.sample.batch_size=1 to `dvc exp run`"
+    assert "-S +vlm_qa.sample.max_length=9" in addition(TINY, ["vlm_qa.sample.max_length=9"])
     assert overridden(TINY, ["+vlm_qa.sample.max_length=9"])["vlm_qa"]["sample"]["max_length"] == 9
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -31,6 +33,7 @@ SIZES = {
         ("Qwen/Qwen2.5-7B-Instruct", 7_615_616_512),
         ("Qwen/Qwen2.5-3B-Instruct", 3_085_938_688),
         ("Qwen/Qwen2.5-0.5B-Instruct", 494_032_768),
+        ("Qwen/Qwen3-0.6B", 596_049_920),
         ("HuggingFaceTB/SmolLM2-135M-Instruct", 134_515_008),
         ("HuggingFaceTB/SmolLM2-360M-Instruct", 361_821_120),
     ],
@@ -70,10 +73,22 @@ def test_clip_reads_the_paper_s_patches() -> None:
     assert 23 * 12_596_224 < weights < 23 * 12_596_224 + 1_500_000
 
 
-def test_an_unknown_hub_model_is_named() -> None:
-    config = CausalLmConfig(model="some/model", revision="0" * 40, license="?")
-    with pytest.raises(UnknownSizeError, match=r"some/model.*config\.json"):
-        EmptyDecoder(config=config).build(Vocabulary(size=10))
+def test_a_hub_model_or_a_gguf_file_of_unknown_size_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.touch()
+    for model in ("some/model", str(file)):
+        config = CausalLmConfig(model=model, revision="0" * 40, license="?")
+        with pytest.raises(UnknownSizeError, match=r"model.* not known here.*config\.json"):
+            EmptyDecoder(config=config).build(Vocabulary(size=10))
+
+
+def test_a_quantised_model_without_adapters_is_frozen() -> None:
+    config = CausalLmConfig(
+        model="HuggingFaceTB/SmolLM2-135M-Instruct", revision="0" * 40, license="?", lora=None,
+        quantization="4bit",
+    )  # fmt: skip
+    decoder = EmptyDecoder(config=config, num_layers=1).build(Vocabulary(size=10))
+    assert not any(each.requires_grad for each in decoder.parameters())
 
 
 def test_a_tower_of_timm_is_not_downloaded() -> None:

@@ -55,7 +55,7 @@ def plan(
     work = read_workload(
         parsed, images=images, questions=questions, tokens=tokens, use_prepared=same
     )
-    hardware = find_hardware(parsed.device, gpu=gpu, gpus=gpus, disk=disk, folder=Path())
+    hardware = find_hardware(parsed.device, gpu=gpu, gpus=gpus, disk=disk)
     lines, fits = report(parsed, work, hardware, cores=cores or os.cpu_count() or 1)
     for line in lines:
         typer.echo(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from edge_glass.training.plan.answers_memory import evaluation_need, training_ne
 from edge_glass.training.plan.disk import Disk, disk_needs, feature_bytes
 from edge_glass.training.plan.hardware import Hardware, occupied
 from edge_glass.training.plan.need import HELD_OUT, Need
-from edge_glass.training.plan.overrides import argument, overridden
+from edge_glass.training.plan.overrides import addition, overridden
 from edge_glass.training.plan.workload import Workload
 
 if TYPE_CHECKING:
@@ -37,16 +37,16 @@ class StagePlan:
     """A stage's line of the plan.
 
     Attributes:
-        rest, peak: bytes of memory of one process; None if it is only known that it is little.
-        seconds: None if it depends on the machine only.
+        rest, peak: bytes of memory of one process; 0 for `prepare`, which needs little.
+        at: what the peak is, see `Need`.
     """
 
     stage: str
     disk: Disk
-    rest: int | None = None
-    peak: int | None = None
+    seconds: float
+    rest: int = 0
+    peak: int = 0
     at: str = ""
-    seconds: float | None = None
 
 
 NEEDS: dict[str, Callable[..., Need]] = {
@@ -56,6 +56,7 @@ NEEDS: dict[str, Callable[..., Need]] = {
     "vlm_qa": training_need,
     "evaluate_vlm_qa": evaluation_need,
 }
+IN_PROCESSES = ("align", "vlm_qa", "evaluate_vlm_qa")  # these share their work by `launch`
 
 
 def need_of(stage: str, params: Params, work: Workload) -> Need:
@@ -69,12 +70,11 @@ def make_plan(params: Params, hardware: Hardware, work: Workload, cores: int) ->
     index = feature_index(params)
     needs = {stage: find(params, index, work) for stage, find in NEEDS.items()}
     disk = disk_needs(params, index, work, needs)
-    processes = params.launch.config.num_processes
     on_gpu = hardware.num_gpus > 0
-    parallel = dict.fromkeys(("align", "vlm_qa", "evaluate_vlm_qa"), processes)
+    processes = params.launch.config.num_processes if on_gpu else 1  # on a CPU they share cores
+    parallel = {stage: processes if stage in IN_PROCESSES else 1 for stage in needs}
     seconds = {
-        stage: need.flops / hardware.speed / (parallel.get(stage, 1) if on_gpu else 1)
-        for stage, need in needs.items()
+        stage: need.flops / hardware.speed / parallel[stage] for stage, need in needs.items()
     }
     images = work.captions + work.questions
     encoded = sum(work.encoded(index.image_sizes).values())
@@ -83,7 +83,7 @@ def make_plan(params: Params, hardware: Hardware, work: Workload, cores: int) ->
     if params.features == "live":
         each = seconds["encode"] / max(1, encoded)
         for stage, config in (("align", params.align), ("vlm_qa", params.vlm_qa)):
-            seconds[stage] += config.steps * config.batch_size * each / parallel.get(stage, 1)
+            seconds[stage] += config.steps * config.batch_size * each / parallel[stage]
             least = config.steps * config.batch_size * decoding
             seconds[stage] = max(seconds[stage], least)
         seconds["encode"] = 0.0
@@ -116,28 +116,24 @@ def misfit(
     stage: str, peak: int, at: str, params: Params, work: Workload, hardware: Hardware
 ) -> str:
     """Returns the line for a stage that needs more memory than there is, with what to change."""
-    change = remedy(stage, params.raw, "params.yaml", work, hardware, hardware.memory)
     return (
         f"{stage} does not fit: it needs {gb(peak)}{f' in {at}' if at else ''}, and there are "
-        f"{gb(hardware.memory)}: {change}"
+        f"{gb(hardware.memory)}: {remedy(stage, params, work, hardware)}"
     )
 
 
-def remedy(
-    stage: str, raw: Mapping[str, Any], where: str, work: Workload, hardware: Hardware, limit: int
-) -> str:
+def remedy(stage: str, params: Params, work: Workload, hardware: Hardware) -> str:
     """Returns the options under which a stage fits, as arguments of `dvc exp run`.
 
     Options are added one by one, at their most, until it fits; then each as little as possible.
     """
-    params = parse_params(raw, where=where)
     options: dict[str, list[str]] = {}  # the values of each option that are tried, by its name
     for change in _changes(stage, params):
         options.setdefault(change.partition("=")[0], []).append(change)
 
     def fits(changes: Collection[str]) -> bool:
-        changed = parse_params(overridden(raw, changes), where=where)
-        return occupied(need_of(stage, changed, work).peak, hardware) <= limit
+        changed = parse_params(overridden(params.raw, changes), where="params.yaml")
+        return occupied(need_of(stage, changed, work).peak, hardware) <= hardware.memory
 
     chosen: dict[str, str] = {}
     for name, changes in options.items():
@@ -153,7 +149,7 @@ def remedy(
             continue
         tried = [[*others.values(), each] for each in options[name][:-1]]
         chosen[name] = options[name][bisect_left(tried, True, key=fits)]
-    return "add " + " ".join(argument(raw, each) for each in chosen.values())
+    return addition(params.raw, chosen.values())
 
 
 def _changes(stage: str, params: Params) -> Iterator[str]:
@@ -211,10 +207,8 @@ def gb(size: float) -> str:
     return f"{size / 1e9:.2f} GB" if size < 1e10 else f"{size / 1e9:,.0f} GB"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float) -> str:
     """Returns a time in the unit that people use for it."""
-    if seconds is None:
-        return ""
     if seconds < 90:
         return f"{math.ceil(seconds)} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

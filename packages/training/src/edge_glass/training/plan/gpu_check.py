@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from edge_glass.encoders.components import ConfigError
-from edge_glass.training.plan.estimate import misfit, need_of
+from edge_glass.training.plan.estimate import IN_PROCESSES, misfit, need_of
 from edge_glass.training.plan.hardware import Hardware, find_hardware, occupied
 from edge_glass.training.plan.networks import UnknownSizeError
 from edge_glass.training.plan.workload import Workload, read_workload
@@ -21,8 +20,6 @@ from edge_glass.training.vlm_qa.torchrun import sharing_processes
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
-
-IN_PROCESSES = ("align", "vlm_qa", "evaluate_vlm_qa")
 
 
 def check_gpu(stage: str, params: Params, scheduler: str | None) -> None:
@@ -44,7 +41,7 @@ def check_gpu(stage: str, params: Params, scheduler: str | None) -> None:
         say(idle)
     free, _ = torch.cuda.mem_get_info(torch.device(params.device))
     free //= math.ceil(max(1, workers) / (1 if ":" in params.device else gpus))
-    hardware = find_hardware(params.device, gpu=None, gpus=None, disk=None, folder=Path())
+    hardware = find_hardware(params.device)
     try:
         work = read_workload(params, images=None, questions=None, tokens=None)
         found = too_small(stage, params, work, replace(hardware, memory=free))

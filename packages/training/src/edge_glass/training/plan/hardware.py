@@ -58,14 +58,14 @@ def parse_size(text: str, name: str) -> int:
 
 
 def find_hardware(
-    device: str, *, gpu: str | None, gpus: int | None, disk: str | None, folder: Path
+    device: str, *, gpu: str | None = None, gpus: int | None = None, disk: str | None = None
 ) -> Hardware:
     """Returns what the arguments describe; what they leave out is that of this machine.
 
     Raises:
         ValueError: if `device` is a GPU, none is here and `gpu` is None.
     """
-    free = parse_size(disk, "--disk") if disk is not None else shutil.disk_usage(folder).free
+    free = parse_size(disk, "--disk") if disk is not None else shutil.disk_usage(Path()).free
     if device == "cpu":
         if gpu or gpus:
             raise ValueError(

@@ -15,6 +15,7 @@ from torch import nn
 from edge_glass.decoders.base import Decoder
 from edge_glass.decoders.causal_lm import CausalLmDecoder
 from edge_glass.decoders.causal_lm_config import DTYPES, CausalLmConfig
+from edge_glass.decoders.model_source import GGUF
 from edge_glass.decoders.qwen2_sizes import build_qwen2
 from edge_glass.decoders.trm import TinyRecursiveConfig
 from edge_glass.encoders.base import VisionEncoder
@@ -97,7 +98,10 @@ class EmptyDecoder:
             sizes = AutoConfig.for_model(**self._sizes())
             model = loader.from_config(sizes, attn_implementation="sdpa").to(DTYPES[config.dtype])
         return CausalLmDecoder(
-            model, lora=config.lora, gradient_checkpointing=config.gradient_checkpointing
+            model,
+            lora=config.lora,
+            quantization=config.quantization,
+            gradient_checkpointing=config.gradient_checkpointing,
         )
 
 
@@ -140,7 +144,9 @@ def empty_text(choice: Component) -> tuple[nn.Module, int]:
 
 def _sizes_of(model: str, revision: str | None) -> dict[str, Any]:
     """Returns a model's config.json: of this machine, or of the table; nothing is downloaded."""
-    found = local_config(model, revision) or PUBLISHED.get(model)
+    # a GGUF file has no config.json; what lies beside it is that of a different model
+    local = None if model.endswith(GGUF) else local_config(model, revision)
+    found = local or PUBLISHED.get(model)
     if found is None:
         raise UnknownSizeError(
             f"the sizes of {model} are not known here: give a folder that holds its config.json, "

@@ -35,10 +35,13 @@ def overridden(raw: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]
     return changed
 
 
-def argument(raw: Mapping[str, Any], change: str) -> str:
-    """Returns a change as an argument of `dvc exp run`."""
-    *tables, last = change.partition("=")[0].split(".")
-    table: Any = raw
-    for each in tables:
-        table = table[each]
-    return f"-S {change}" if last in table else f"-S +{change}"
+def addition(raw: Mapping[str, Any], changes: Iterable[str]) -> str:
+    """Returns the advice to make changes, with the arguments of `dvc exp run`."""
+    arguments = []
+    for change in changes:
+        *tables, last = change.partition("=")[0].split(".")
+        table: Any = raw
+        for each in tables:
+            table = table[each]
+        arguments.append(f"-S {'' if last in table else '+'}{change}")
+    return f"add {' '.join(arguments)} to `dvc exp run`"

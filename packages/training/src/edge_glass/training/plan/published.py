@@ -7,35 +7,23 @@ from __future__ import annotations
 
 from typing import Any
 
-_QWEN2 = {"model_type": "qwen2", "vocab_size": 151_936, "tie_word_embeddings": True}
-_LLAMA = {"model_type": "llama", "vocab_size": 49_152, "tie_word_embeddings": True}
+_NAMES = (
+    "vocab_size", "tie_word_embeddings", "hidden_size", "intermediate_size", "num_hidden_layers",
+    "num_attention_heads", "num_key_value_heads",
+)  # fmt: skip
+_DECODERS: dict[str, tuple[Any, ...]] = {
+    "Qwen/Qwen2.5-7B-Instruct": ("qwen2", 152_064, False, 3584, 18_944, 28, 28, 4),
+    "Qwen/Qwen2.5-3B-Instruct": ("qwen2", 151_936, True, 2048, 11_008, 36, 16, 2),
+    "Qwen/Qwen2.5-0.5B-Instruct": ("qwen2", 151_936, True, 896, 4864, 24, 14, 2),
+    "Qwen/Qwen3-0.6B": ("qwen3", 151_936, True, 1024, 3072, 28, 16, 8),
+    "HuggingFaceTB/SmolLM2-135M-Instruct": ("llama", 49_152, True, 576, 1536, 30, 9, 3),
+    "HuggingFaceTB/SmolLM2-360M-Instruct": ("llama", 49_152, True, 960, 2560, 32, 15, 5),
+}
 
 PUBLISHED: dict[str, dict[str, Any]] = {
-    "Qwen/Qwen2.5-7B-Instruct": {
-        **_QWEN2, "vocab_size": 152_064, "tie_word_embeddings": False, "hidden_size": 3584,
-        "intermediate_size": 18_944, "num_hidden_layers": 28, "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-    },
-    "Qwen/Qwen2.5-3B-Instruct": {
-        **_QWEN2, "hidden_size": 2048, "intermediate_size": 11_008, "num_hidden_layers": 36,
-        "num_attention_heads": 16, "num_key_value_heads": 2,
-    },
-    "Qwen/Qwen2.5-0.5B-Instruct": {
-        **_QWEN2, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
-        "num_attention_heads": 14, "num_key_value_heads": 2,
-    },
-    "Qwen/Qwen3-0.6B": {
-        **_QWEN2, "model_type": "qwen3", "hidden_size": 1024, "intermediate_size": 3072,
-        "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8,
-        "head_dim": 128,
-    },
-    "HuggingFaceTB/SmolLM2-135M-Instruct": {
-        **_LLAMA, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-        "num_attention_heads": 9, "num_key_value_heads": 3,
-    },
-    "HuggingFaceTB/SmolLM2-360M-Instruct": {
-        **_LLAMA, "hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32,
-        "num_attention_heads": 15, "num_key_value_heads": 5,
+    **{
+        model: {"model_type": kind, **dict(zip(_NAMES, sizes, strict=True))}
+        for model, (kind, *sizes) in _DECODERS.items()
     },
     "openai/clip-vit-large-patch14-336": {
         "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_glass.training.params import parse_params
 from edge_glass.training.plan.estimate import POOLED, duration, gb, make_plan, misfit
 from edge_glass.training.plan.hardware import Hardware
+from edge_glass.training.plan.overrides import addition, overridden
 from edge_glass.training.plan.workload import Workload
 from edge_glass.training.vlm_qa.torchrun import sharing_processes
 
@@ -27,19 +29,16 @@ def report(
         f"{'with DVC':>10}",
     ]
     for row in rows:
-        rest = "" if row.rest is None else gb(row.rest)
-        peak = "" if row.peak is None else gb(row.peak)
-        disk = (gb(row.disk.outputs + row.disk.state), gb(row.disk.needed()))
-        if not row.disk.needed():
-            disk = ("", "")
+        sizes = (row.rest, row.peak, row.disk.outputs + row.disk.state, row.disk.needed())
+        rest, peak, disk, copied = (gb(size) if size else "" for size in sizes)
         lines.append(
-            f"{row.stage:16} {rest:>9} {peak:>14} {duration(row.seconds):>8} {disk[0]:>10} "
-            f"{disk[1]:>10}"
+            f"{row.stage:16} {rest:>9} {peak:>14} {duration(row.seconds):>8} {disk:>10} "
+            f"{copied:>10}"
         )
     problems = too_many_processes(params, hardware)
     total = sum(row.disk.needed() for row in rows)
     for row in rows:
-        if row.peak is not None and row.peak > hardware.memory:
+        if row.peak > hardware.memory:
             problems.append(misfit(row.stage, row.peak, row.at, params, work, hardware))
     if total > hardware.disk:
         problems.append(_disk_line(params, work, hardware, total, cores))
@@ -48,21 +47,19 @@ def report(
 
 def too_many_processes(params: Params, hardware: Hardware) -> list[str]:
     """Returns a line if the launch starts more processes than there are GPUs."""
-    processes = params.launch.config.num_processes
+    processes, name = params.launch.config.num_processes, params.launch.name
     if hardware.num_gpus and processes > hardware.num_gpus:
         number = sharing_processes(hardware.num_gpus, params.vlm_qa.num_microbatches)
+        change = addition(params.raw, [f"launches.{name}.num_processes={number}"])
         return [
-            f"launch {params.launch.name} starts {processes} processes, and there are "
-            f"{hardware.num_gpus} GPUs: add -S launches.{params.launch.name}.num_processes={number}"
+            f"launch {name} starts {processes} processes, more than GPUs ({hardware.num_gpus}): "
+            f"{change}"
         ]
     return []
 
 
 def _disk_line(params: Params, work: Workload, hardware: Hardware, total: int, cores: int) -> str:
     """Names the first change with which the disk is large enough."""
-    from edge_glass.training.params import parse_params
-    from edge_glass.training.plan.overrides import overridden
-
     start = (
         f"the disk does not fit: {gb(total)} with DVC's copies, and {gb(hardware.disk)} are free"
     )
@@ -73,5 +70,5 @@ def _disk_line(params: Params, work: Workload, hardware: Hardware, total: int, c
             continue
         rows = make_plan(changed, hardware, work, cores)
         if sum(row.disk.needed() for row in rows) <= hardware.disk:
-            return f"{start}: add -S {change}"
+            return f"{start}: {addition(params.raw, [change])}"
     return f"{start}: use a larger disk, or fewer images"

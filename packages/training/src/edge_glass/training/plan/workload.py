@@ -68,37 +68,34 @@ def read_workload(
     Raises:
         ValueError: if the data are not there and `images` is None.
     """
-    kinds = ("captions", "questions")
-    prepared = {kind: _prepared(kind) if use_prepared else [] for kind in kinds}
-    files = {kind: prepared[kind] or _fetched(params, kind) for kind in prepared}
-    rows = {kind: sum(map(_rows, paths)) for kind, paths in files.items()}
-    if images is None and not any(rows.values()):
-        raise ValueError(
-            f"{params.data_folder}: no Parquet files of datasets.{params.data_name} there: give "
-            "--images N, or fetch or prepare the data first"
-        )
-    asked = questions
-    if asked is None and images is not None:
-        asked = images * QUESTIONS_PER_IMAGE
-    if asked is None:
+    prepared = {kind: _prepared(kind) if use_prepared else [] for kind in ("captions", "questions")}
+    if images is None:
+        files = {kind: prepared[kind] or _fetched(params, kind) for kind in prepared}
+        rows = {kind: sum(map(_rows, paths)) for kind, paths in files.items()}
+        if not any(rows.values()):
+            raise ValueError(
+                f"{params.data_folder}: no Parquet files of datasets.{params.data_name} there: "
+                "give --images N, or fetch or prepare the data first"
+            )
         stored = _prepared("questions", "rows") if use_prepared else []
-        asked = sum(map(_rows, stored)) or rows["questions"]
-    found = {
-        "captions": rows["captions"] if images is None else images * bool(params.data.captions),
-        "questions": (rows["questions"] if prepared["questions"] else asked // QUESTIONS_PER_IMAGE)
-        if images is None
-        else images * bool(params.data.questions),
-    }
-    every = {path for paths in files.values() for path in paths}
+        asked = questions or sum(map(_rows, stored)) or rows["questions"]
+        captioned, about = rows["captions"], rows["questions"]
+        if not prepared["questions"]:  # what is fetched has a row per question
+            about = asked // QUESTIONS_PER_IMAGE
+        every = {path for paths in files.values() for path in paths}
+        size = sum(path.stat().st_size for path in every)
+    else:
+        asked = questions or images * QUESTIONS_PER_IMAGE
+        captioned = images * bool(params.data.captions)
+        about = images * bool(params.data.questions)
+        size = (captioned + about) * IMAGE_BYTES
     longest, words = _texts(params) if prepared["questions"] else (None, None)
     limit = params.vlm_qa.max_length
     return Workload(
-        captions=found["captions"],
-        questions=found["questions"],
+        captions=captioned,
+        questions=about,
         asked=asked,
-        data_bytes=sum(path.stat().st_size for path in every)
-        if images is None
-        else sum(found.values()) * IMAGE_BYTES,
+        data_bytes=size,
         tokens=tokens or min(limit, longest or limit),
         vocabulary=min(words or 8192, getattr(params.decoder.config, "max_vocab", 8192)),
     )
