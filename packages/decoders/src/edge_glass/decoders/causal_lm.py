@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -16,9 +17,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from edge_glass.decoders.base import Decoder, DecoderOutput
+from edge_glass.decoders.fused_norms import fuse_norms
 from edge_glass.decoders.lora import LoraOptions, adapter_state, add_adapters, load_adapter_state
-from edge_glass.decoders.masks import check_mask, may_attend, rotary_positions
+from edge_glass.decoders.masks import additive, check_mask, may_attend, rotary_positions
 from edge_glass.decoders.model_facts import ModelFacts
+from edge_glass.decoders.packed_attention import BLOCK, PackedAttention, block_mask, use_flex
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel
@@ -71,6 +74,7 @@ class CausalLmDecoder(Decoder):
         lora: LoraOptions | None = None,
         quantization: str = "none",
         gradient_checkpointing: bool | int = False,
+        packed_attention: PackedAttention = "sdpa",
     ) -> None:
         super().__init__()
         self.lora, self.quantization = lora, quantization
@@ -82,6 +86,13 @@ class CausalLmDecoder(Decoder):
             checkpoint_layers(model, every=int(gradient_checkpointing))
         if lora is not None or quantization != "none":
             model.requires_grad_(False)
+        # a model is built on its device; one on a CPU computes as transformers does
+        on_gpu = next(model.parameters()).device.type == "cuda"
+        if on_gpu:
+            fuse_norms(model)
+        self.flex = on_gpu and packed_attention == "flex"
+        if self.flex:
+            use_flex(model)
         self.model: nn.Module = model
         if lora is not None:
             self.model = add_adapters(model, lora)
@@ -134,10 +145,12 @@ class CausalLmDecoder(Decoder):
         columns = positions if past is None else past.extend(positions)
         inputs_embeds = inputs_embeds.to(self.dtype)
         allowed = may_attend(attention_mask, positions)
+        in_blocks = self.flex and attention_mask.ndim == 3 and past is None and queries >= BLOCK
+        make = block_mask if in_blocks else partial(additive, dtype=inputs_embeds.dtype)
         with self.autocast():
             output = self.causal_lm.base_model(
                 inputs_embeds=inputs_embeds,
-                attention_mask=self.facts.masks(allowed, positions, columns, inputs_embeds.dtype),
+                attention_mask=self.facts.masks(allowed, positions, columns, make),
                 position_ids=positions,
                 use_cache=past is not None,
                 **{self.facts.cache_argument: None if past is None else past.keys_values},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
@@ -13,6 +13,7 @@ from edge_glass.decoders.chat_template import ChatTemplate, apply_template, chec
 from edge_glass.decoders.contract import check_contract
 from edge_glass.decoders.lora import LoraOptions
 from edge_glass.decoders.model_source import GGUF, check_reference, find_source
+from edge_glass.decoders.packed_attention import PackedAttention
 from edge_glass.decoders.pretrained import load_model, load_tokenizer
 from edge_glass.decoders.quantization import Quantization
 from edge_glass.decoders.qwen2_sizes import MAX_SIZE, build_qwen2, complete_sizes
@@ -44,6 +45,9 @@ class CausalLmConfig:
         lora: adapters on a frozen base. None trains all weights of an unquantised model.
         gradient_checkpointing: computes activations again in the backward pass to save memory. A
             number n does so for each n-th layer only, which is faster and saves less.
+        packed_attention: of packed questions on a GPU: `flex` leaves out what is masked and needs a
+            C compiler, see `packed_attention.py`; `sdpa` computes it all. Their last bits differ.
+            A CPU uses `sdpa` always.
         max_vocab: limit of entries of the word tokenizer of a model from scratch.
         chat_template: how a pretrained model's prompts are written, see `chat_template.py`: None,
             `model`, `turn` or a Jinja text.
@@ -57,6 +61,7 @@ class CausalLmConfig:
     quantization: Quantization = "none"
     lora: LoraOptions | None = None
     gradient_checkpointing: bool | int = False
+    packed_attention: PackedAttention = "sdpa"
     max_vocab: int = 8192
     chat_template: ChatTemplate = None
 
@@ -81,6 +86,11 @@ class CausalLmConfig:
             raise ValueError(f"max_vocab is {self.max_vocab}, expected 1 to {MAX_SIZE}")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype is {self.dtype!r}, expected one of {', '.join(DTYPES)}")
+        if self.packed_attention not in get_args(PackedAttention):
+            raise ValueError(
+                f"packed_attention is {self.packed_attention!r}, expected one of "
+                f"{', '.join(get_args(PackedAttention))}"
+            )
         check_template(self.chat_template)
         if self.model is not None:
             check_reference(self.model, self.revision, self.license)
@@ -139,6 +149,7 @@ class CausalLmConfig:
             lora=self.lora,
             quantization=self.quantization,
             gradient_checkpointing=self.gradient_checkpointing,
+            packed_attention=self.packed_attention,
         )
         entries = 1 + max(tokenizer.get_vocab().values(), default=-1)  # ids may have gaps
         if decoder.vocab_size < entries:

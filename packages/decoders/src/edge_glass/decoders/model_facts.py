@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-
-from edge_glass.decoders.masks import additive
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -96,9 +94,9 @@ class ModelFacts:
         allowed: Bool[Tensor, "B S S_total"],
         rows: Int[Tensor, "B S"],
         columns: Int[Tensor, "B S_total"],
-        dtype: torch.dtype,
-    ) -> Tensor | dict[str, Tensor]:
-        """Returns the additive mask (B, 1, S, S_total) of all layers, or one per kind of layer.
+        make: Callable[[Tensor], Any],
+    ) -> Any:
+        """Returns the mask of all layers, or a table of one per kind of layer.
 
         A window counts positions, not columns: packed questions restart after the prefix, and each
         sees as much of it as it would alone.
@@ -107,11 +105,12 @@ class ModelFacts:
             allowed: True if the row may attend to the column.
             rows: positions of the new words.
             columns: positions of all words, the cached ones included.
-            dtype: of the mask.
+            make: turns such a table (B, S, S_total) into what the layers take: an additive mask
+                (B, 1, S, S_total), or one of blocks.
         """
-        full = additive(allowed, dtype)
+        full = make(allowed)
         if self.window is None:
             return full
         near = rows[:, :, None] - columns[:, None, :] < self.window
-        sliding = additive(allowed & near, dtype)
+        sliding = make(allowed & near)
         return {FULL: full, SLIDING: sliding} if self.by_layer else sliding

@@ -62,16 +62,22 @@ class PixelTransform:
         Raises:
             BadImageError: if the image can't be shown as RGB.
         """
-        square = fit_square(
-            to_rgb(image), self.image_size, self.fit, self._bar_color(), self.resample
-        )
-        scale, shift = self._scale_and_shift()
-        pixels = np.asarray(square, dtype=np.float32)  # (H, W, 3), 0 to 255
+        scale, shift = self.scale_and_shift()
+        pixels = self.square(image).astype(np.float32)
         return (pixels * scale + shift).transpose(2, 0, 1).copy()
+
+    def square(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Returns the square before it is normalised, (image_size, image_size, 3), 0 to 255.
+
+        Raises:
+            BadImageError: if the image can't be shown as RGB.
+        """
+        size, bars = self.image_size, self._bar_color()
+        return np.array(fit_square(to_rgb(image), size, self.fit, bars, self.resample))
 
     def as_data(self) -> dict[str, Any]:
         """Returns the recipe as JSON holds it: the options, and what they mean in numbers."""
-        scale, shift = self._scale_and_shift()
+        scale, shift = self.scale_and_shift()
         return {
             "options": {
                 "image_size": self.image_size,
@@ -133,7 +139,8 @@ class PixelTransform:
         red, green, blue = (round(255 * each) for each in self.mean)
         return red, green, blue
 
-    def _scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns two numbers per channel: a value of 0 to 255 becomes `value * scale + shift`."""
         scale = 1.0 / (255.0 * np.asarray(self.std))
         shift = -np.asarray(self.mean) / np.asarray(self.std)
         return scale.astype(np.float32), shift.astype(np.float32)

@@ -10,8 +10,9 @@ import dataclasses
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain, islice
@@ -100,9 +101,8 @@ def encode_shard(task: ShardTask) -> ShardEntry:
             f"{task.source}: process {os.getpid()} does not see this file: the project's folder "
             "must have the same path on every machine"
         )
-    with _ONE_AT_A_TIME:
-        apply_settings(task.encoder)
-        parts = _images(task) if task.kind == "vision" else _texts(task)
+    # closed here: it holds the lock while it is open
+    with closing(_images(task) if task.kind == "vision" else _texts(task)) as parts:
         entry = write_shard(task.path, task.scratch, task.shape, task.dtype, parts)
     write_json(task.entry, dataclasses.asdict(entry))
     return entry
@@ -141,8 +141,13 @@ def close_encoders() -> None:
     open_text_encoder.cache_clear()
 
 
-def _images(task: ShardTask) -> Iterator[NDArray[Any]]:
-    encoder = open_vision_encoder(task.encoder)
+def _images(task: ShardTask) -> Generator[NDArray[Any]]:
+    with _ONE_AT_A_TIME:
+        apply_settings(task.encoder)
+        encoder = open_vision_encoder(task.encoder)
+    device = next(encoder.parameters()).device
+    if device.type == "cuda":  # a GPU is chosen per thread
+        torch.cuda.set_device(device)
     chosen = task.rows or range(task.first, task.first + task.shape[0])
     read = image_batches(task.source, chosen[0], chosen[-1] + 1 - chosen[0], task.batch_size)
     every, kept = enumerate(chain.from_iterable(read), chosen[0]), set(chosen)
@@ -151,30 +156,44 @@ def _images(task: ShardTask) -> Iterator[NDArray[Any]]:
     with ThreadPoolExecutor(number) if number else SerialExecutor() as executor:
         # besides the batch that is encoded, pixels of at most two more are in memory
         decoded = ordered_map(
-            partial(_pixels, task, encoder.transform),
+            partial(_pixels, task, encoder.transform, device.type == "cuda"),
             images,
             executor,
             in_flight=2 * task.batch_size,
         )
         batches = iter(lambda: list(islice(decoded, task.batch_size)), [])
+        # decoded while a different thread still encodes the shard before
+        batches = chain(list(islice(batches, 1)), batches)
         if not task.quiet:
             batches = progress(
                 batches,
                 f"encode {task.path.parent.name} {task.path.name}",
                 total=-(-task.shape[0] // task.batch_size),
             )
-        for pixels in batches:
-            with torch.inference_mode():
-                features = encoder.encode(torch.stack(pixels))
-                if features.device.type != "cpu":  # rounded here, so that half as much is copied
-                    features = features.to(getattr(torch, task.dtype))
-            yield features.cpu().numpy()
+        with _ONE_AT_A_TIME:
+            apply_settings(task.encoder)
+            # a GPU begins with a batch before the batch before it is copied
+            before: Callable[[], NDArray[Any]] | None = None
+            for pixels in batches:
+                with torch.inference_mode():
+                    started = _start(encoder, pixels, task.dtype)
+                if before is not None:
+                    yield before()
+                before = started
+            if before is not None:
+                yield before()
 
 
-def _pixels(task: ShardTask, transform: ImageTransform, image: tuple[int, bytes]) -> Tensor:
+def _pixels(
+    task: ShardTask, transform: ImageTransform, as_bytes: bool, image: tuple[int, bytes]
+) -> Tensor:
+    """Returns the input of the encoder, or a square that a GPU normalises."""
     row, data = image
     try:
-        return transform(to_rgb(decode_image(data)))
+        decoded = to_rgb(decode_image(data))
+        if as_bytes and type(transform) is ImageTransform:
+            return torch.from_numpy(transform.square(decoded))
+        return transform(decoded)
     except BadImageError as error:
         raise DataError(
             f"{task.source}, row {row}: {error}; `prepare` could use it, so this machine lacks a "
@@ -182,10 +201,37 @@ def _pixels(task: ShardTask, transform: ImageTransform, image: tuple[int, bytes]
         ) from None
 
 
-def _texts(task: ShardTask) -> Iterator[NDArray[Any]]:
+def _start(encoder: VisionEncoder, images: list[Tensor], dtype: str) -> Callable[[], NDArray[Any]]:
+    """Encodes a batch, and returns what waits for its features (n, P, D) on the CPU."""
+    device = next(encoder.parameters()).device
+    if device.type != "cuda":
+        return encoder.encode(torch.stack(images)).numpy
+    first = images[0]
+    pinned = torch.empty(len(images), *first.shape, dtype=first.dtype, pin_memory=True)
+    batch = torch.stack(images, out=pinned).to(device, non_blocking=True)
+    if first.dtype == torch.uint8:
+        batch = encoder.transform.normalized(batch)
+    # rounded here, so that half as much is copied
+    features = encoder.encode(batch).to(getattr(torch, dtype))
+    copied = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+    copied.copy_(features, non_blocking=True)
+    done = torch.cuda.current_stream(device).record_event()
+
+    def wait() -> NDArray[Any]:
+        done.synchronize()
+        found: NDArray[Any] = copied.numpy()
+        return found
+
+    return wait
+
+
+def _texts(task: ShardTask) -> Generator[NDArray[Any]]:
     texts = json.loads(task.source.read_text())[task.first : task.first + task.shape[0]]
-    with torch.inference_mode():
-        yield open_text_encoder(task.encoder).encode(texts).float().cpu().numpy()
+    with _ONE_AT_A_TIME:
+        apply_settings(task.encoder)
+        with torch.inference_mode():
+            found = open_text_encoder(task.encoder).encode(texts)
+    yield found.float().cpu().numpy()
 
 
 def image_batches(path: Path, first: int, rows: int, batch_size: int) -> Iterator[list[bytes]]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_glass.encoders.files import DataError, replacing, sha256_of, write_json
+from edge_glass.training.features.write_behind import writing_behind
 
 REMEDY = "run `dvc repro encode`, which writes a new cache"
 
@@ -120,8 +121,8 @@ def write_shard(
 ) -> ShardEntry:
     """Writes one shard and its checksum; the file appears when it is complete and on the disk.
 
-    The parts are the rows in order, some at a time, and are rounded to `dtype`. `scratch` is a
-    folder on the same disk for the unfinished file.
+    The parts are the rows in order, some at a time, and are rounded to `dtype`; none changes after
+    it was given. `scratch` is a folder on the same disk for the unfinished file.
     """
     header, size = shard_header(shape, dtype), shard_bytes(shape, dtype)
     digest, rows = hashlib.sha256(header), 0
@@ -130,15 +131,14 @@ def write_shard(
         if hasattr(os, "posix_fallocate"):  # not on macOS
             os.posix_fallocate(file.fileno(), 0, size)
         file.write(header)
-        for part in parts:
-            if part.shape[1:] != shape[1:]:
-                raise DataError(
-                    f"{path}: found rows of shape {part.shape[1:]}, expected {shape[1:]}"
-                )
-            data = np.ascontiguousarray(part, dtype=np.dtype(dtype)).tobytes()
-            digest.update(data)
-            file.write(data)
-            rows += len(part)
+        with writing_behind(file, digest) as add:
+            for part in parts:
+                if part.shape[1:] != shape[1:]:
+                    raise DataError(
+                        f"{path}: found rows of shape {part.shape[1:]}, expected {shape[1:]}"
+                    )
+                add(np.asarray(part, dtype=np.dtype(dtype)))
+                rows += len(part)
         if rows != shape[0]:
             raise DataError(f"{path}: found {rows} rows, expected {shape[0]}")
     return ShardEntry(file=path.name, rows=rows, bytes=size, sha256=digest.hexdigest())

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 import shutil
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def run(params: Params, executor: Executor | None = None) -> None:
     # encode what no earlier start has finished
     tasks = unfinished_tasks(arrays)
     check_room(planner.work, sum(shard_bytes(task.shape, task.dtype) for task in tasks))
-    encode_shards(tasks, executor)
+    encode_shards(tasks, executor, device=params.device)
 
     # describe the cache, and move it to its place
     for array in arrays:
@@ -185,14 +186,21 @@ def check_room(work: Path, needed: int) -> None:
         )
 
 
-def encode_shards(tasks: list[ShardTask], executor: Executor) -> None:
-    """Runs the tasks; in this process each shard shows its own progress bar."""
-    results = ordered_map(encode_shard, tasks, executor, in_flight=len(tasks))
-    if not is_serial(executor):
-        results = progress(results, "encode", total=len(tasks))
-    for task, entry in zip(tasks, results, strict=True):
-        # a worker on a different machine may have written to a disk that is not this one
-        check_size(task.path.parent, entry)
+def encode_shards(tasks: list[ShardTask], executor: Executor, *, device: str = "cpu") -> None:
+    """Runs the tasks; in this process each shard shows its own progress bar.
+
+    With a GPU two threads of this process take turns: one decodes the first images of a shard while
+    the other encodes, and then stores, the shard before.
+    """
+    serial = is_serial(executor)
+    in_turns = serial and device != "cpu"
+    with ThreadPoolExecutor(2) if in_turns else nullcontext(executor) as chosen:
+        results = ordered_map(encode_shard, tasks, chosen, in_flight=len(tasks))
+        if not serial:
+            results = progress(results, "encode", total=len(tasks))
+        for task, entry in zip(tasks, results, strict=True):
+            # a worker on a different machine may have written to a disk that is not this one
+            check_size(task.path.parent, entry)
 
 
 def publish(work: Path) -> None:
