@@ -1,8 +1,7 @@
-"""Kernels of a training step: which attention repeats bit by bit, and what would be faster.
+"""Kernels of a training step: whether they repeat bit by bit, and what they replace.
 
-The pipeline uses PyTorch's scaled dot product attention with a mask, and the norms of Transformers.
-FlexAttention with a block mask and torch's own RMS norm are measured beside them. They are no
-options of the pipeline.
+FlexAttention with a block mask is measured beside scaled dot product attention (SDPA) with a mask,
+and torch's RMS norm beside that of Transformers.
 """
 
 from __future__ import annotations
@@ -48,49 +47,44 @@ def packed(size: Size) -> tuple[Tensor, int]:
 
 def attention(size: Size) -> dict[str, Any]:
     """Two steps of a decoder of two layers with packed questions, with each attention."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     from edge_glass.decoders.causal_lm_config import CausalLmConfig
     from edge_glass.decoders.tokenizer import word_tokenizer
     from edge_glass.fusion.packing import packed_mask, packed_positions
 
     segments, prefix = packed(size)
     sizes = {**size.small, "num_hidden_layers": 2}
-    config = CausalLmConfig(config=sizes, dtype=size.dtype)  # type: ignore[arg-type]
-    decoder = config.build(word_tokenizer(["a"], 8), torch.device(size.device)).train()
     ids = torch.ones_like(segments)
     mask, positions = packed_mask(segments, prefix), packed_positions(segments, prefix)
-    visual = torch.randn(len(ids), prefix, decoder.width, device=size.device)
+    found: dict[str, Any] = {}
+    hidden: list[Tensor] = []
+    for name in ("sdpa", "flex"):
+        config = CausalLmConfig(config=sizes, dtype=size.dtype, packed_attention=name)  # type: ignore[arg-type]
+        torch.manual_seed(0)
+        decoder = config.build(word_tokenizer(["a"], 8), torch.device(size.device)).train()
+        visual = torch.randn(len(ids), prefix, decoder.width, device=size.device)
 
-    def gradients() -> list[Tensor]:
-        decoder.zero_grad()
-        embeds = torch.cat((visual, decoder.embed(ids)), 1)
-        output = decoder(embeds, mask, position_ids=positions).hidden_states[-1]
-        output.float().square().mean().backward()
-        return [output.detach(), *(p.grad for p in decoder.parameters() if p.grad is not None)]
+        def gradients(decoder: Any = decoder, visual: Tensor = visual) -> list[Tensor]:
+            decoder.zero_grad()
+            embeds = torch.cat((visual, decoder.embed(ids)), 1)
+            output = decoder(embeds, mask, position_ids=positions).hidden_states[-1]
+            output.float().square().mean().backward()
+            return [output.detach(), *(p.grad for p in decoder.parameters() if p.grad is not None)]
 
-    def repeats() -> str | bool:
-        try:
-            first = gradients()
-            return all(torch.equal(*pair) for pair in zip(first, gradients(), strict=True))
-        except RuntimeError as error:
-            return f"refused: {str(error).splitlines()[0][:80]}"
-
-    found: dict[str, Any] = {"chosen_repeats": repeats()}
-    kinds = {"memory_efficient": SDPBackend.EFFICIENT_ATTENTION, "math": SDPBackend.MATH,
-             "flash": SDPBackend.FLASH_ATTENTION}  # fmt: skip
-    for name, kind in kinds.items():
-        with sdpa_kernel(kind):
-            found[f"{name}_repeats"] = repeats()
+        first, second = gradients(), gradients()
+        found[f"{name}_repeats"] = all(
+            torch.equal(*pair) for pair in zip(first, second, strict=True)
+        )
+        hidden.append(first[0][:, :prefix].float())
+    found["relative_difference"] = ((hidden[1] - hidden[0]).norm() / hidden[0].norm()).item()
     return found
 
 
 def flex(size: Size) -> dict[str, Any]:
-    """FlexAttention with a block mask against the present attention, forward and backward."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+    """FlexAttention of packed questions against SDPA with a mask, forward and backward."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     from edge_glass.decoders.masks import additive, may_attend
+    from edge_glass.decoders.packed_attention import attend, block_mask
     from edge_glass.fusion.packing import packed_mask, packed_positions
 
     device = torch.device(size.device)
@@ -103,43 +97,31 @@ def flex(size: Size) -> dict[str, Any]:
         for number in (heads, groups, groups)
     )
     allowed = may_attend(packed_mask(segments, prefix), packed_positions(segments, prefix))
-    bias = additive(allowed, torch.bfloat16)
-    whole = F.pad(segments, (prefix, 0), value=-2)
-
-    def attends(b: Tensor, _: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        same = (whole[b, row] == whole[b, column]) | (column < prefix)
-        return (row == column) | ((row >= column) & same & (whole[b, column] != -1))
-
-    block = create_block_mask(attends, len(segments), None, length, length, device=device.type)
-    compiled: Any = torch.compile(flex_attention) if device.type == "cuda" else flex_attention
+    masks = {"sdpa": additive(allowed, torch.bfloat16)}
+    if device.type == "cuda":  # FlexAttention has no backward pass on a CPU
+        masks["flex"] = block_mask(allowed)
     layer = SimpleNamespace(num_key_value_groups=heads // groups, is_causal=True, training=True)
+    functions: dict[str, Any] = {"sdpa": sdpa_attention_forward, "flex": attend}
 
-    def present(*inputs: Tensor) -> Tensor:
-        output: Tensor = sdpa_attention_forward(layer, *inputs, bias)[0]  # type: ignore[arg-type]
-        return output.transpose(1, 2)
-
-    def flexible(*inputs: Tensor) -> Tensor:
-        output: Tensor = compiled(*inputs, block_mask=block, enable_gqa=True)
-        return output
-
-    def both_ways(function: Callable[..., Tensor]) -> list[Tensor]:
-        leaves = [each.clone().requires_grad_(device.type == "cuda") for each in (q, k, v)]
-        output = function(*leaves)
-        if device.type == "cuda":  # FlexAttention has no backward pass on a CPU
-            output.float().square().mean().backward()
+    def both_ways(name: str) -> list[Tensor]:
+        leaves = [each.clone().requires_grad_() for each in (q, k, v)]
+        output: Tensor = functions[name](layer, *leaves, masks[name], scaling=head**-0.5)[0]
+        output.float().square().mean().backward()
         return [output.detach(), *(each.grad for each in leaves if each.grad is not None)]
 
-    times = {name: timed(lambda f=f: both_ways(f), device)  # type: ignore[misc]
-             for name, f in (("present", present), ("flex", flexible))}  # fmt: skip
-    once, again = both_ways(flexible), both_ways(flexible)
-    real = whole != -1
-    error = (once[0] - both_ways(present)[0]).float().transpose(1, 2)[real].abs().max()
-    return {
-        "present_ms": times["present"], "flex_ms": times["flex"],
-        "flex_faster": times["present"] / times["flex"],
-        "flex_repeats": all(torch.equal(*pair) for pair in zip(once, again, strict=True)),
-        "largest_difference": error.item(),
-    }  # fmt: skip
+    found: dict[str, Any] = {
+        f"{name}_ms": timed(lambda name=name: both_ways(name), device)  # type: ignore[misc]
+        for name in masks
+    }
+    if "flex" in masks:
+        found["mask_ms"] = timed(lambda: block_mask(allowed), device)
+        found["flex_faster"] = found["sdpa_ms"] / found["flex_ms"]
+        once, again = both_ways("flex"), both_ways("flex")
+        found["flex_repeats"] = all(torch.equal(*pair) for pair in zip(once, again, strict=True))
+        real = F.pad(segments, (prefix, 0), value=0) != -1
+        error = (once[0] - both_ways("sdpa")[0]).float()[real].abs().max()
+        found["largest_difference"] = error.item()
+    return found
 
 
 def norms(size: Size) -> dict[str, Any]:

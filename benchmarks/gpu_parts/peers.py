@@ -66,8 +66,11 @@ def lora(size: Size) -> Any:
     )  # fmt: skip
 
 
-def transformers(scratch: Path, size: Size) -> dict[str, Any]:
-    """Transformers + peft (+ Liger): questions per second and peak memory."""
+def transformers(scratch: Path, size: Size, *, images: int) -> dict[str, Any]:
+    """Transformers + peft (+ Liger): questions per second and peak memory.
+
+    As many questions at once as a microbatch has images, or all five of each of them.
+    """
     import torch
 
     liger = importlib.util.find_spec("liger_kernel") is not None and size.device == "cuda"
@@ -82,7 +85,8 @@ def transformers(scratch: Path, size: Size) -> dict[str, Any]:
     prefix = (size.image_size // 14) ** 2
     longest = max(len(ids) for ids, _ in every)
     width = model.get_input_embeddings().weight.shape[1]
-    visual = 0.02 * torch.randn(size.microbatch, prefix, width, device=device)
+    at_once = images * size.microbatch
+    visual = 0.02 * torch.randn(at_once, prefix, width, device=device)
     visual = visual.to(model.dtype).requires_grad_()
 
     def tensor(values: list[list[int]], fill: int) -> Any:
@@ -92,8 +96,8 @@ def transformers(scratch: Path, size: Size) -> dict[str, Any]:
     def step() -> float:
         synchronize(device)
         start = time.perf_counter()
-        for first in range(0, len(every), size.microbatch):
-            part = every[first : first + size.microbatch]
+        for first in range(0, len(every), at_once):
+            part = every[first : first + at_once]
             ids = tensor([each for each, _ in part], 0)
             labels = tensor([each for _, each in part], IGNORED)
             front = torch.full((len(part), prefix), IGNORED, device=device)
@@ -120,7 +124,7 @@ def transformers(scratch: Path, size: Size) -> dict[str, Any]:
     text = sum(len(ids) for ids, _ in every)
     return {
         "liger": liger, "questions_per_second": len(every) / seconds,
-        "text_tokens_per_second": text / seconds, "peak_gb": peak(device),
+        "text_tokens_per_second": text / seconds, "peak_gb": peak(device), "at_once": at_once,
     }  # fmt: skip
 
 

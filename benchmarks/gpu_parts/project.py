@@ -53,7 +53,7 @@ QWEN2_5_7B = {  # sizes of Qwen/Qwen2.5-7B-Instruct
     "max_position_embeddings": 32_768,
 }  # fmt: skip
 FULL = Size(
-    images=2048, captions=1024,
+    images=3072, captions=1024,
     clip={"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
           "num_attention_heads": 16},
     mpnet={"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
@@ -106,7 +106,11 @@ def write_data(folder: Path, size: Size) -> None:
     cap = {"image_url": links[:n], "caption": caption,
            "transcripts": [[each] for each in caption], "image": images[:n]}  # fmt: skip
     questions = [words(10**6 + each, size.question_words) for each in range(5 * size.images)]
-    answers = [words(10**7 + each, size.answer_words) for each in range(5 * size.images)]
+    # each second image has shorter answers, so that batches have two lengths
+    answers = [
+        words(10**7 + each, size.answer_words - size.answer_words // 6 * (each // 5 % 2))
+        for each in range(5 * size.images)
+    ]
     asked = [f"[USER] {question} [ASSISTANT]" for question in questions]
     five = [number // 5 for number in range(5 * size.images)]
     cap_qa = {"image_url": [links[each] for each in five], "question": asked, "answer": answers,

@@ -50,7 +50,7 @@ def encode(scratch: Path, size: Size) -> dict[str, Any]:
     """The stage `encode` from JPEG bytes; the rate is that between its first and last shard."""
     from edge_glass.training.stages import encode as stage
 
-    rows = max(4, size.images // 4)
+    rows = max(4, size.images // 6)
     params = load(
         scratch, size,
         encode__paper__num_workers=min(NUM_WORKERS, os.cpu_count() or 1),
@@ -96,7 +96,9 @@ def logged(name: str) -> float:
     return statistics.median(values[2:] or values)
 
 
-def train(scratch: Path, size: Size, *, quantization: str) -> dict[str, Any]:
+def train(
+    scratch: Path, size: Size, *, quantization: str, checkpointing: bool | int
+) -> dict[str, Any]:
     """The stage `vlm_qa` at full size: tokens/s, MFU and peak memory."""
     import torch
 
@@ -104,9 +106,9 @@ def train(scratch: Path, size: Size, *, quantization: str) -> dict[str, Any]:
 
     if not (scratch / "large").exists():
         write_qwen(scratch / "large", size.large, size.device)
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"decoders__qwen2_5_7b__gradient_checkpointing": checkpointing}
     if quantization == "4bit":  # the documented recipe for a card of 24 GB: two images at once
-        changes = {
+        changes |= {
             "decoders__qwen2_5_7b__quantization": "4bit",
             "launch": "ddp", "launches__ddp__num_processes": 1,
             "vlm_qa__paper__num_microbatches": size.batch_size // max(1, size.microbatch // 4),

@@ -31,6 +31,15 @@ def test_pixels_of_the_right_size_are_only_normalised() -> None:
         np.testing.assert_allclose(found.permute(1, 2, 0).numpy(), expected, atol=1e-6)
 
 
+def test_a_batch_of_squares_is_normalised_to_the_same_bits() -> None:
+    draw = np.random.default_rng(0)
+    shapes = [(30, 50, 3), (64, 40, 3)]
+    images = [Image.fromarray(draw.integers(0, 256, each, dtype=np.uint8)) for each in shapes]
+    transform = image_transform(24, "pad", (0.48, 0.45, 0.4), (0.26, 0.27, 0.28))
+    squares = torch.from_numpy(np.stack([transform.square(each) for each in images]))
+    assert torch.equal(transform.normalized(squares), torch.stack([*map(transform, images)]))
+
+
 def test_pad_shows_the_whole_image_between_bars_of_the_mean_colour() -> None:
     image = Image.new("RGB", (40, 20), (255, 255, 255))
     found = plain(16)(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from edge_glass.encoders.files import DataError
 from edge_glass.training.align.image_features import CachedFeatures
 
 CPU = torch.device("cpu")
+
+
+def not_read(step: int) -> Iterator[list[int]]:
+    """The plan of images, which only a GPU's features read."""
+    raise AssertionError(step)
 
 
 class Counted:
@@ -36,7 +42,7 @@ class Counted:
 @pytest.mark.parametrize("keep", [False, True])
 def test_two_passes_of_a_step_read_once_if_they_keep(keep: bool) -> None:
     array = Counted()
-    features = CachedFeatures(array, CPU, keep=keep)
+    features = CachedFeatures(array, CPU, keep=keep, batches=not_read, num_workers=2)
     parts = [torch.tensor([3, 1]), torch.tensor([8, 8])]
     for step in range(3):
         for rows in (*parts, *parts):
@@ -49,6 +55,24 @@ def test_two_passes_of_a_step_read_once_if_they_keep(keep: bool) -> None:
 def test_an_image_without_finite_features_is_named(keep: bool) -> None:
     array = Counted()
     array.array[8, 1, 0] = np.nan
-    features = CachedFeatures(array, CPU, keep=keep)
+    features = CachedFeatures(array, CPU, keep=keep, batches=not_read, num_workers=2)
     with pytest.raises(DataError, match="features of image 8 are not finite"):
         features.at(torch.tensor([3, 8]), step=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_threads_read_ahead_for_a_gpu() -> None:
+    array, parts = Counted(), [[3, 1], [8, 8], [0, 2]]
+    features = CachedFeatures(
+        array,
+        torch.device("cuda"),
+        keep=False,
+        batches=lambda step: iter(parts * (4 - step)),
+        num_workers=2,
+    )
+    for step in range(1, 4):
+        for rows in map(torch.tensor, (*parts, *parts)):
+            expected = torch.from_numpy(array.array[rows.numpy()]).float()
+            assert torch.equal(features.at(rows, step=step).cpu(), expected)
+    assert array.reads == 3 * len(parts)

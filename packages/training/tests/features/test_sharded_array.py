@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 import pickle
 from pathlib import Path
@@ -21,6 +23,7 @@ from edge_glass.training.features.shards import (
     shard_sizes,
     write_shard,
 )
+from edge_glass.training.features.write_behind import writing_behind
 
 
 def write(folder: Path, array: NDArray[Any], rows_per_shard: int, dtype: str = "float16") -> None:
@@ -148,6 +151,24 @@ def test_rows_that_are_not_what_was_said_leave_nothing(
             write_shard(path, tmp_path / "scratch", (10, 3, 4), "float16", parts)
     assert not path.exists()
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_write_that_fails_in_its_thread_is_an_error(values: NDArray[np.float32]) -> None:
+    class Full(io.BytesIO):
+        """Has room for one part."""
+
+        def write(self, data: Any) -> int:
+            if self.tell():
+                raise OSError(errno.ENOSPC, "no space left")
+            return super().write(data)
+
+    def write_two_parts() -> None:
+        with writing_behind(Full(), hashlib.sha256()) as add:
+            add(values[:5])
+            add(values[5:10])
+
+    with pytest.raises(OSError, match="no space left"):
+        write_two_parts()
 
 
 def test_a_system_without_posix_fallocate_writes_the_same_bytes(

@@ -47,7 +47,7 @@ def use_flex(model: PreTrainedModel) -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    AttentionInterface.register(NAME, _attend)
+    AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     model.set_attn_implementation(NAME)
 
@@ -65,7 +65,7 @@ def block_mask(allowed: Bool[Tensor, "B S S"]) -> BlockMask:
     )
 
 
-def _attend(
+def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
 ) -> tuple[Tensor, None]:
     """Has the arguments and results of each attention of transformers."""

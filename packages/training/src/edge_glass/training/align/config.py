@@ -33,8 +33,8 @@ class AlignConfig(RunConfig):
         gradient_cache: embeds each microbatch twice, so that only one microbatch at a time is in
             memory; the bytes are the same.
         collapse_steps: the run stops if the loss is still at chance after so many steps.
-        num_workers: processes that decode images ahead, with `features: live`; the bytes are the
-            same.
+        num_workers: processes that decode images ahead, with `features: live`, or threads that
+            read the cache ahead for a GPU; the bytes are the same.
         augmentation: changes images at random and encodes them at each step; None reads the
             feature cache.
     """

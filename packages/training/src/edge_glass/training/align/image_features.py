@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from edge_glass.training.engine.determinism import generator
 from edge_glass.training.features.cache import Features, finite
 from edge_glass.training.features.live import LiveFeatures
 from edge_glass.training.features.read_ahead import read_ahead
+from edge_glass.training.runtime.executor import ordered_map
 
 
 class ImageFeatures(Protocol):
@@ -28,17 +30,36 @@ class ImageFeatures(Protocol):
         ...
 
 
+Batches = Callable[[int], Iterator[list[int]]]
+"""The images of each microbatch of this process, from a step on; in a step no two are equal."""
+
+
 class CachedFeatures:
     """The features that `encode` wrote, the same at every step.
+
+    For a GPU, threads read the next microbatches ahead: a step of 512 images of CLIP-L/336 is
+    0.6 GB, and to read and copy it takes as long as to compute it.
 
     Args:
         device: features are copied there in the type of the cache.
         keep: whether a second call in a step finds what the first one has copied. It needs the
-            memory of a whole batch on the device.
+            memory of a whole batch on the device. A GPU always keeps them.
+        batches: what is read ahead.
+        num_workers: threads that read ahead; the bytes are the same.
     """
 
-    def __init__(self, array: Features, device: torch.device, *, keep: bool) -> None:
-        self.array, self.device, self.keep = array, device, keep
+    def __init__(
+        self,
+        array: Features,
+        device: torch.device,
+        *,
+        keep: bool,
+        batches: Batches,
+        num_workers: int,
+    ) -> None:
+        self.array, self.device, self.keep = array, device, keep or device.type == "cuda"
+        self._batches, self._num_workers = batches, num_workers
+        self._ahead: Iterator[Tensor] | None = None
         self._step = -1
         self._kept: dict[tuple[int, ...], Tensor] = {}
 
@@ -49,25 +70,39 @@ class CachedFeatures:
         key = tuple(rows.tolist())
         if key in self._kept:
             return self._kept[key].float()
-        stored = torch.from_numpy(self.array[rows.numpy()]).to(self.device)
+        if self.device.type == "cuda":
+            if self._ahead is None:
+                self._ahead = self._read_ahead(step)
+            stored = next(self._ahead).to(self.device, non_blocking=True)
+        else:
+            stored = torch.from_numpy(self.array[rows.numpy()])
         if self.keep:
             self._kept[key] = stored
         return finite(stored, rows)
+
+    def _read_ahead(self, step: int) -> Iterator[Tensor]:
+        number = max(1, self._num_workers)
+        with ThreadPoolExecutor(
+            number, initializer=torch.cuda.set_device, initargs=(self.device,)
+        ) as pool:
+            yield from ordered_map(self._pinned, self._batches(step), pool, in_flight=number)
+
+    def _pinned(self, rows: list[int]) -> Tensor:
+        return torch.from_numpy(self.array[np.array(rows)]).pin_memory()
 
 
 class LiveTrainingFeatures:
     """Images that are encoded when their step comes; workers decode them ahead.
 
     Args:
-        batches: the images of each microbatch of this process, from a step on; in a step no two
-            are equal.
+        batches: what is encoded.
         num_workers: processes that decode; the bytes are the same.
     """
 
     def __init__(
         self,
         features: LiveFeatures,
-        batches: Callable[[int], Iterator[list[int]]],
+        batches: Batches,
         num_workers: int,
     ) -> None:
         self._features, self._batches, self._num_workers = features, batches, num_workers

@@ -6,6 +6,7 @@ the shards that were used last stay open.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class ShardedArray:
         if verify:
             for entry in self.index.shards:
                 check_content(folder, entry)
+        self._lock = threading.Lock()  # threads read ahead
         self._open: OrderedDict[int, NDArray[Any]] = OrderedDict()
 
     @property
@@ -78,6 +80,10 @@ class ShardedArray:
         return type(self), (self.folder, self.name)
 
     def _shard(self, number: int) -> NDArray[Any]:
+        with self._lock:
+            return self._opened(number)
+
+    def _opened(self, number: int) -> NDArray[Any]:
         found = self._open.get(number)
         if found is None:
             entry = self.index.shards[number]

@@ -32,8 +32,9 @@ def writing_behind(file: BinaryIO, digest: _Hash) -> Iterator[Callable[[NDArray[
         waiting: deque[tuple[Future[Any], ...]] = deque()
 
         def add(part: NDArray[Any]) -> None:
-            data = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
-            waiting.append((hashing.submit(digest.update, data), writing.submit(file.write, data)))
+            data: Any = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+            both = hashing.submit(digest.update, data), writing.submit(file.write, data)
+            waiting.append(both)
             if len(waiting) > WAITING:
                 _finish(waiting)
 

@@ -176,7 +176,7 @@ def _changes(stage: str, params: Params) -> Iterator[str]:
             if params.vlm_qa.validation_steps:
                 yield from _halves(f"vlm_qa.{scale}.validation_batch_size", size)
             yield from _doubles(f"vlm_qa.{scale}", params.vlm_qa)
-            if getattr(decoder, "gradient_checkpointing", True) is False:
+            if getattr(decoder, "gradient_checkpointing", True) not in (True, 1):
                 yield f"decoders.{name}.gradient_checkpointing=true"
             if params.vlm_qa.validation_steps:
                 yield f"vlm_qa.{scale}.validation_steps=0"

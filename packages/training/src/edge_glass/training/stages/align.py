@@ -261,7 +261,10 @@ def open_image_features(
         features = vision_features("captions", "train")
         if isinstance(features, LiveFeatures):
             return LiveTrainingFeatures(features, images, params.align.num_workers)
-        return CachedFeatures(features, device, keep=params.align.gradient_cache)
+        return CachedFeatures(
+            features, device, keep=params.align.gradient_cache, batches=images,
+            num_workers=params.align.num_workers,
+        )  # fmt: skip
     encoder = params.vision_encoder.config.build(image_size=index.image_sizes["captions"])
     return AugmentedFeatures(
         PREPARED / "captions" / "train.images.parquet",
