@@ -45,12 +45,15 @@ class VisionEncoder(FrozenModule, ABC):
         grid: rows and columns of tokens; P = rows * columns, row by row from the top left.
         image_size: side of the square input in pixels.
         transform: from a PIL image to the input of the network.
+        can_be_recorded: whether all batches of a size run the same kernels on a GPU and copy
+            nothing from the CPU, so that a CUDA graph can replay them.
     """
 
     width: int
     grid: tuple[int, int]
     image_size: int
     transform: ImageTransform
+    can_be_recorded: bool = False
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "B 3 H W"]:
         """Turns images of any size and mode into the input of the network."""

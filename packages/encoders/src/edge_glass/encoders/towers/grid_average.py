@@ -29,6 +29,7 @@ class GridAverage(VisionEncoder):
         self.grid = grid
         self.width, self.image_size = encoder.width, encoder.image_size
         self.transform = encoder.transform
+        self.can_be_recorded = encoder.can_be_recorded
         self.freeze()
 
     @torch.no_grad()

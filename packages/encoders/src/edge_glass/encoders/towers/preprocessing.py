@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
@@ -25,15 +26,18 @@ class ImageTransform(PixelTransform):
         """
         return torch.from_numpy(self.pixels(image))
 
-    def normalized(self, squares: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
-        """Normalises a batch of `square`, on its device: the same numbers as those of a call.
+    def normalizer(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """Returns what normalises a batch of `square` (B, H, W, 3) to (B, 3, H, W) on a device.
 
-        Whole numbers of one byte are a quarter of what has to be copied to a GPU otherwise.
+        The numbers are those of a call. Whole numbers of one byte are a quarter of what has to be
+        copied to a GPU otherwise.
         """
-        scale, shift = (
-            torch.from_numpy(each).to(squares.device) for each in self.scale_and_shift()
-        )
-        return (squares.float() * scale + shift).permute(0, 3, 1, 2).contiguous()
+        scale, shift = (torch.from_numpy(each).to(device) for each in self.scale_and_shift())
+
+        def normalize(squares: Tensor) -> Tensor:
+            return (squares.float() * scale + shift).permute(0, 3, 1, 2).contiguous()
+
+        return normalize
 
 
 def image_transform(

@@ -96,6 +96,8 @@ class TransformersVisionEncoder(VisionEncoder):
             pad_color=config.pad_color,
             resample=values.resample,
         )
+        # tried with CLIP's class; the others run as they are
+        self.can_be_recorded = family.model_class == "CLIPVisionModel" and not interpolate
         self.freeze()
 
     @torch.no_grad()

@@ -33,6 +33,7 @@ from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.encoders.towers.preprocessing import ImageTransform
 from edge_glass.training.engine.determinism import environment, make_deterministic
 from edge_glass.training.features.config import Pool, pooled_grid
+from edge_glass.training.features.gpu_encoder import GpuEncoder
 from edge_glass.training.features.shards import ShardEntry, write_shard
 from edge_glass.training.runtime.executor import SerialExecutor, ordered_map
 from edge_glass.training.runtime.progress import progress
@@ -128,6 +129,12 @@ def open_vision_encoder(encoder: FrozenEncoder) -> VisionEncoder:
     return place_model(placed, own_device(encoder.device))
 
 
+@lru_cache(maxsize=2)
+def open_gpu_encoder(encoder: FrozenEncoder, batch_size: int, dtype: str) -> GpuEncoder:
+    """Returns a vision encoder that a GPU runs batch by batch."""
+    return GpuEncoder(open_vision_encoder(encoder), batch_size, getattr(torch, dtype))
+
+
 @lru_cache(maxsize=1)
 def open_text_encoder(encoder: FrozenEncoder) -> TextEncoder:
     """Builds a text encoder, once per process."""
@@ -137,6 +144,7 @@ def open_text_encoder(encoder: FrozenEncoder) -> TextEncoder:
 
 def close_encoders() -> None:
     """Frees the encoders of this process."""
+    open_gpu_encoder.cache_clear()
     open_vision_encoder.cache_clear()
     open_text_encoder.cache_clear()
 
@@ -146,7 +154,8 @@ def _images(task: ShardTask) -> Generator[NDArray[Any]]:
         apply_settings(task.encoder)
         encoder = open_vision_encoder(task.encoder)
     device = next(encoder.parameters()).device
-    if device.type == "cuda":  # a GPU is chosen per thread
+    on_gpu = device.type == "cuda"
+    if on_gpu:  # it is chosen per thread
         torch.cuda.set_device(device)
     chosen = task.rows or range(task.first, task.first + task.shape[0])
     read = image_batches(task.source, chosen[0], chosen[-1] + 1 - chosen[0], task.batch_size)
@@ -156,7 +165,7 @@ def _images(task: ShardTask) -> Generator[NDArray[Any]]:
     with ThreadPoolExecutor(number) if number else SerialExecutor() as executor:
         # besides the batch that is encoded, pixels of at most two more are in memory
         decoded = ordered_map(
-            partial(_pixels, task, encoder.transform, device.type == "cuda"),
+            partial(_pixels, task, encoder.transform, on_gpu),
             images,
             executor,
             in_flight=2 * task.batch_size,
@@ -176,7 +185,12 @@ def _images(task: ShardTask) -> Generator[NDArray[Any]]:
             before: Callable[[], NDArray[Any]] | None = None
             for pixels in batches:
                 with torch.inference_mode():
-                    started = _start(encoder, pixels, task.dtype)
+                    if on_gpu:
+                        started = open_gpu_encoder(task.encoder, task.batch_size, task.dtype).start(
+                            pixels
+                        )
+                    else:
+                        started = encoder.encode(torch.stack(pixels)).numpy
                 if before is not None:
                     yield before()
                 before = started
@@ -190,39 +204,15 @@ def _pixels(
     """Returns the input of the encoder, or a square that a GPU normalises."""
     row, data = image
     try:
-        decoded = to_rgb(decode_image(data))
+        decoded = decode_image(data)
         if as_bytes and type(transform) is ImageTransform:
             return torch.from_numpy(transform.square(decoded))
-        return transform(decoded)
+        return transform(to_rgb(decoded))
     except BadImageError as error:
         raise DataError(
             f"{task.source}, row {row}: {error}; `prepare` could use it, so this machine lacks a "
             "plug-in or has a different version of Pillow: install it, or run `prepare` here"
         ) from None
-
-
-def _start(encoder: VisionEncoder, images: list[Tensor], dtype: str) -> Callable[[], NDArray[Any]]:
-    """Encodes a batch, and returns what waits for its features (n, P, D) on the CPU."""
-    device = next(encoder.parameters()).device
-    if device.type != "cuda":
-        return encoder.encode(torch.stack(images)).numpy
-    first = images[0]
-    pinned = torch.empty(len(images), *first.shape, dtype=first.dtype, pin_memory=True)
-    batch = torch.stack(images, out=pinned).to(device, non_blocking=True)
-    if first.dtype == torch.uint8:
-        batch = encoder.transform.normalized(batch)
-    # rounded here, so that half as much is copied
-    features = encoder.encode(batch).to(getattr(torch, dtype))
-    copied = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
-    copied.copy_(features, non_blocking=True)
-    done = torch.cuda.current_stream(device).record_event()
-
-    def wait() -> NDArray[Any]:
-        done.synchronize()
-        found: NDArray[Any] = copied.numpy()
-        return found
-
-    return wait
 
 
 def _texts(task: ShardTask) -> Generator[NDArray[Any]]:
