@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def test_cutting_in_shards_changes_no_value(configure: Callable[..., Any]) -> No
 def test_threads_that_decode_ahead_change_no_byte(
     configure: Callable[..., Any], cached: Path
 ) -> None:
-    encode.run(configure(num_workers=3))
+    # with a GPU two threads take turns at shards
+    with ThreadPoolExecutor(2) as turns:
+        encode.run(configure(num_workers=3), turns)
     assert cache() == cache(cached)
 
 
@@ -231,5 +234,7 @@ def test_an_image_that_cannot_be_decoded_any_more_is_named_with_its_row(
     rows = pq.read_table(path).to_pylist()
     rows[18]["bytes"] = b"of a format that only a plug-in reads"
     pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
-    with pytest.raises(DataError, match=r"train\.images\.parquet, row 18: not_an_image"):
-        encode.run(configure(rows_per_shard=10))
+    # an error of one thread must not leave the other one waiting
+    for threads in (SerialExecutor(), ThreadPoolExecutor(2)):
+        with threads, pytest.raises(DataError, match=r"train\.images\.parquet, row 18: not_an_im"):
+            encode.run(configure(rows_per_shard=10), threads)
