@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import torch
 import yaml
 
+from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.components import ConfigError
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import DataError, sha256_of
@@ -85,6 +87,25 @@ def test_threads_that_decode_ahead_change_no_byte(
     with ThreadPoolExecutor(2) as turns:
         encode.run(configure(num_workers=3), turns)
     assert cache() == cache(cached)
+
+
+def test_threads_that_take_turns_never_encode_at_once(
+    configure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, most, real = [0], [0], VisionEncoder.encode
+
+    def counted(encoder: VisionEncoder, pixels: torch.Tensor) -> torch.Tensor:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.02)  # long enough for the other thread to begin
+        found = real(encoder, pixels)
+        running[0] -= 1
+        return found
+
+    monkeypatch.setattr(VisionEncoder, "encode", counted)
+    with ThreadPoolExecutor(2) as turns:
+        encode.run(configure(rows_per_shard=10), turns)
+    assert most == [1]
 
 
 def test_a_restart_skips_whole_shards(
