@@ -28,7 +28,7 @@ import sys, time
 from pathlib import Path
 from edge_glass.training.engine.determinism import set_environment
 stage = sys.argv[1]
-set_environment("portable", stage)
+set_environment("portable")
 from importlib import import_module
 from edge_glass.training.loop.certificate import Certificate
 from edge_glass.training.params import load_params

@@ -30,7 +30,7 @@ import sys, time
 from pathlib import Path
 from edge_glass.training.engine.determinism import set_environment
 stage, mode = sys.argv[1:]
-set_environment(mode, stage)
+set_environment(mode)
 from importlib import import_module
 from edge_glass.training.params import load_params
 module = import_module(f"edge_glass.training.stages.{stage}")

@@ -29,7 +29,7 @@ from chromium import emulate, open_chromium
 PICTURE = ROOT / "docs" / "images" / "page.png"
 CODE = "from edge_glass.fusion.app.cli import main; main()"
 SCENES = ROOT / "artifacts" / "prepared" / "questions" / "val_scene.images.parquet"
-SCENE, QUESTION = 128, "what is in the top right?"
+SCENE, QUESTION = 34, "what is above the magnifying glass?"
 DIM = "64"
 SECONDS = 300  # for the index of the folder, when the server starts
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from edge_glass.encoders.matryoshka import MatryoshkaProjection
 from edge_glass.fusion.visual_tokens import VisualTokens
+from edge_glass.fusion.word_matches import AlignedPatches, AlignedSpace
 from edge_glass.training.params import Params, parse_params
 
 ROOT = Path(__file__).parents[1]
@@ -77,9 +78,10 @@ def test_the_text_encoder_has_this_width() -> None:
 
 
 def test_the_decoder_reads_these_tokens(params: Params, features: torch.Tensor) -> None:
-    tokens = VisualTokens(
-        params.vlm_qa.visual_tokens, input_width=features.shape[-1], grid=(4, 4), pooling=None
-    )
+    config, width = params.vlm_qa.visual_tokens, features.shape[-1]
+    space = AlignedSpace(dim=config.aligned_dim, projection="linear", hidden_width=None)
+    aligned = AlignedPatches(space, width)
+    tokens = VisualTokens(config, input_width=width, grid=(4, 4), pooling=None, aligned=aligned)
     assert brackets("VisualTokens") == {shape(tokens(features))}
     width = RAW["decoders"][RAW["decoder"]]["width"]
     assert brackets("embedding") == {f"T, {width}"}

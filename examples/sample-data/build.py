@@ -16,14 +16,16 @@ from typing import Any
 
 from captions import describe
 from checksums import checksums, differences, read_checksums, write_checksums
+from clipart import clip_art_rows, load_clip_art, split_clip_art
 from concepts import MIN_TRAINING_HANDS, Concept, halves, held_out, is_kept, read_concepts
 from damage import damage_captions, damage_questions
 from hands import HELD_OUT_HAND, TRAINING_HANDS, Hand, IconifyHand, RasterHand
 from pictures import QUALITY, SCENE_QUALITY, encode, encode_smaller, on_white
 from questions import ask
-from scenes import Word, draw_scene, paint, read_vocabulary
+from scenes import draw_scene, paint
 from sources import Tarball, fetch, read_packages
 from tqdm import tqdm
+from words import Word, read_vocabulary
 from writer import CAPTIONS, QUESTIONS, write
 
 HERE = Path(__file__).parent
@@ -32,11 +34,12 @@ SEED = 0
 PICTURE_SIZE = 64  # pixels
 HELD_OUT_CONCEPTS = 0.26
 NUM_SCENES = {
-    "train": 6000,
-    "val_scene": 300,
-    "test_scene": 300,
-    "val_vendor": 300,
-    "test_vendor": 300,
+    "train": 7000,
+    **{
+        f"{part}_{kind}": 240
+        for kind in ("scene", "vendor", "wording", "object")
+        for part in ("val", "test")
+    },
 }
 Row = dict[str, Any]
 
@@ -136,8 +139,11 @@ def question_rows(
 ) -> list[Row]:
     """Rows of one questions split, the questions of a scene side by side."""
     rows: list[Row] = []
+    words = [word for word in vocabulary if not word.held_out]
+    part = split.removesuffix("_object") if split.endswith("_object") else None
+    unseen = [word for word in vocabulary if word.held_out == part]
     for index in range(count):
-        scene = draw_scene(vocabulary, tuple(hands), SEED, split, index)
+        scene = draw_scene(words, unseen, hands, SEED, split, index)
         path = f"{split}/{index:05d}.webp"
         image = {"bytes": encode(paint(scene, hands), SCENE_QUALITY), "path": path}
         rows.extend(
@@ -145,30 +151,40 @@ def question_rows(
                 "image_url": f"https://example.org/scenes/{path}",
                 "question": question.question,
                 "answer": question.answer,
+                "answers": list(question.answers),
                 "messages": [question.question, question.answer],
                 "image": image,
                 "type": question.type,
                 "split": split,
                 "vendor": scene.hand,
             }
-            for question in ask(scene, vocabulary, SEED, split, index)
+            for question in ask(scene, words, unseen, SEED, split, index)
         )
         tick()
     damage_questions(rows, split, SEED)
     return rows
 
 
-def check_vocabulary(vocabulary: list[Word], source: Source, seen: set[str]) -> None:
-    """Scenes show only what every hand draws and what training may see.
+def check_vocabulary(vocabulary: list[Word], source: Source, held_out: dict[str, set[str]]) -> None:
+    """Every hand but one or two draws each word; held-out words are held-out concepts.
+
+    Args:
+        vocabulary: what scenes show.
+        source: the hands.
+        held_out: hexcodes of the concepts that the captions hold out, "val" and "test".
 
     Raises:
         ValueError: a word of the vocabulary breaks this.
     """
+    drawn = {concept.hexcode for concept in source.concepts}
     for word in vocabulary:
-        missing = [name for name, hand in source.hands.items() if not hand.draws(word.hexcode)]
-        if missing or word.hexcode not in seen:
-            reason = f"not drawn by {missing}" if missing else "held out from training"
-            raise ValueError(f"vocabulary.json: {word.word!r} is {reason}; choose another word")
+        if missing := set(word.hexcodes) - drawn:
+            raise ValueError(f"vocabulary.json: {word.word!r}: no concept has {sorted(missing)}")
+        if word.held_out and not set(word.hexcodes) <= held_out[word.held_out]:
+            raise ValueError(
+                f"vocabulary.json: {word.word!r} is held out, but its concepts are not all in "
+                f"captions/{word.held_out}_concept; leave held_out out or remove those concepts"
+            )
 
 
 def build(out: Path, cache: Path) -> None:
@@ -176,7 +192,8 @@ def build(out: Path, cache: Path) -> None:
     source = load_source(cache)
     plan = plan_captions(source.concepts)
     vocabulary = read_vocabulary(HERE / "vocabulary.json")
-    check_vocabulary(vocabulary, source, {c.hexcode for c in plan["train"][0]})
+    held_out = {part: {c.hexcode for c in plan[f"{part}_concept"][0]} for part in ("val", "test")}
+    check_vocabulary(vocabulary, source, held_out)
     total = sum(
         source.hands[hand].draws(concept.hexcode)
         for concepts, hands in plan.values()
@@ -187,6 +204,9 @@ def build(out: Path, cache: Path) -> None:
         for split, (concepts, names) in plan.items():
             hands = {name: source.hands[name] for name in names}
             rows = caption_rows(split, concepts, hands, bar.update)
+            write(rows, CAPTIONS, out / "captions" / f"{split}.parquet")
+        for split, arts in split_clip_art(load_clip_art(cache), SEED).items():
+            rows = clip_art_rows(split, arts)
             write(rows, CAPTIONS, out / "captions" / f"{split}.parquet")
         for split, count in NUM_SCENES.items():
             names = (HELD_OUT_HAND,) if split.endswith("vendor") else TRAINING_HANDS

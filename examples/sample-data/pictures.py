@@ -7,7 +7,7 @@ import io
 from PIL import Image
 
 QUALITY = 90
-SCENE_QUALITY = 82
+SCENE_QUALITY = 75
 HTML = (
     b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head>\n"
     b"<body><h1>Not Found</h1><p>The requested picture (%d bytes) is gone.</p></body></html>\n"

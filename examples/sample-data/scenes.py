@@ -1,45 +1,35 @@
-"""Scenes: one to four objects in the four quarters of a coloured canvas."""
+"""Scenes: one to six objects at free places on a background."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from random import Random
 
+import numpy as np
+from backgrounds import Background, draw_background, paint_background
 from draws import generator
 from hands import Hand
 from PIL import Image, ImageFilter
+from placing import Box, place
+from variations import UNCHANGED, Variation, draw_variation
+from words import Word, draw_words
 
-CANVAS = 112  # pixels
-CELL = CANVAS // 2
-QUARTERS = ("top left", "top right", "bottom left", "bottom right")
-NUM_OBJECTS = {1: 0.18, 2: 0.24, 3: 0.28, 4: 0.3}
-REPEAT_PROB = 0.7  # of a scene with two or more objects showing one of them several times
-OBJECT_SIZE = (40, 54)  # pixels, the longer side, rim included
-RENDER_SIZE = 128  # pixels before cropping to the drawing
-COLOURS = {
-    "red": (222, 92, 88),
-    "orange": (243, 163, 82),
-    "yellow": (246, 226, 116),
-    "green": (124, 190, 116),
-    "blue": (108, 158, 224),
-    "purple": (160, 122, 204),
-    "pink": (247, 180, 206),
-    "gray": (160, 164, 168),
-}
-COLOUR_JITTER = 10  # largest change of a channel
-RIM = 2  # pixels of white around each object, or a yellow star would vanish on yellow
-
-
-@dataclass(frozen=True, kw_only=True)
-class Word:
-    """A concept with the words that questions use for it."""
-
-    hexcode: str
-    word: str
-    plural: str
-    kind: str
+# Width and height in pixels, with their weights.
+CANVASES = {(112, 112): 0.5, (128, 128): 0.2, (160, 160): 0.1, (144, 108): 0.1, (108, 144): 0.1}
+NUM_OBJECTS = {1: 0.22, 2: 0.26, 3: 0.22, 4: 0.16, 5: 0.08, 6: 0.06}
+REPEAT_PROB = 0.6  # of a scene with two or more objects showing one of them several times
+SECOND_REPEAT_PROB = 0.4  # of what is left of it showing one thing as well
+MIXED_PROB = 0.2  # of a scene having objects by several hands
+RIMS = {"none": 0.45, "white": 0.45, "black": 0.1}
+RIM_PIXELS = {"none": 0, "white": 2, "black": 1}
+TURN_PROB = 0.2  # of a scene with objects that are turned a little
+MAX_TURN = 15.0  # degrees
+RENDER_SIZE = 160  # pixels before cropping to the drawing
+MIN_CONTRAST = (
+    18.0  # mean difference from what is behind, per channel: a ghost on white needs a rim
+)
+MIXED = "mixed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,75 +38,123 @@ class Placed:
 
     Attributes:
         word: what it is.
-        quarter: index into ``QUARTERS``.
-        size: length of its longer side in pixels.
-        shift: where in the free room of its quarter it stands, (x, y) in [0, 1].
+        hexcode: the concept that is drawn.
+        hand: who drew it.
+        box: where it is; its longer side is the box's side.
+        turn: in degrees.
+        variation: how the drawing is changed before it is turned.
     """
 
     word: Word
-    quarter: int
-    size: int
-    shift: tuple[float, float]
+    hexcode: str
+    hand: str
+    box: Box
+    turn: float = 0.0
+    variation: Variation = UNCHANGED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A picture to be asked about.
+    """An image to be asked about.
 
     Attributes:
-        hand: who drew all of its objects.
-        colour: name of the background colour.
-        rgb: the background, jittered about that colour.
-        objects: at most one in each quarter.
+        width: in pixels.
+        height: in pixels.
+        background: what is behind the objects.
+        rim: the outline of the objects, one of ``RIMS``.
+        objects: in the order in which they are painted.
     """
 
-    hand: str
-    colour: str
-    rgb: tuple[int, int, int]
+    width: int
+    height: int
+    background: Background
+    rim: str
     objects: tuple[Placed, ...]
 
     @property
+    def hand(self) -> str:
+        """Who drew the objects."""
+        hands = {placed.hand for placed in self.objects}
+        return hands.pop() if len(hands) == 1 else MIXED
+
+    @property
     def counts(self) -> Counter[Word]:
-        """How often each thing is in the picture."""
+        """How often each thing is in the image."""
         return Counter(placed.word for placed in self.objects)
 
-    def at(self, quarter: int) -> Word | None:
-        """What stands in a quarter, if anything."""
-        return next((p.word for p in self.objects if p.quarter == quarter), None)
+    def place_of(self, placed: Placed) -> tuple[float, float]:
+        """The object's centre, as shares of the width and of the height."""
+        shorter = min(self.width, self.height)
+        return placed.box.x * shorter / self.width, placed.box.y * shorter / self.height
 
 
-def read_vocabulary(path: Path) -> list[Word]:
-    """Read the things that scenes show."""
-    return [Word(**entry) for entry in json.loads(path.read_text())]
+def choose_words(rng: Random, words: list[Word], unseen: list[Word], count: int) -> list[Word]:
+    """What the scene shows, one word per object.
+
+    Args:
+        rng: draws.
+        words: the things of training.
+        unseen: things of which at least one is shown; may be empty.
+        count: how many objects.
+    """
+    repeats = rng.randint(2, count) if count > 1 and rng.random() < REPEAT_PROB else 1
+    left = count - repeats
+    second = left if left > 1 and rng.random() < SECOND_REPEAT_PROB else min(left, 1)
+    sizes = [size for size in (repeats, second) if size] + [1] * (left - second)
+    chosen = draw_words(rng, words, len(sizes))
+    if unseen:
+        number = rng.randint(1, min(len(sizes), len(unseen)))
+        chosen[:number] = draw_words(rng, unseen, number)
+        rng.shuffle(chosen)
+    shown = [word for word, size in zip(chosen, sizes, strict=True) for _ in range(size)]
+    rng.shuffle(shown)
+    return shown
+
+
+def drawn_by(hand: Hand, words: list[Word]) -> list[Word]:
+    """The words of which the hand has a drawing."""
+    return [word for word in words if any(hand.draws(hexcode) for hexcode in word.hexcodes)]
 
 
 def draw_scene(
-    vocabulary: list[Word], hands: tuple[str, ...], seed: int, split: str, index: int
+    words: list[Word], unseen: list[Word], hands: dict[str, Hand], seed: int, split: str, index: int
 ) -> Scene:
-    """Draw one scene; a function of (seed, split, index)."""
+    """Draw one scene; a function of (seed, split, index). Training varies the drawings."""
     rng = generator(seed, "scene", split, index)
     (count,) = rng.choices(list(NUM_OBJECTS), list(NUM_OBJECTS.values()))
-    repeats = 1
-    if count > 1 and rng.random() < REPEAT_PROB:
-        repeats = rng.randint(2, count)
-    words = rng.sample(vocabulary, count - repeats + 1)
-    words += [words[0]] * (repeats - 1)
-    rng.shuffle(words)
-    colour = rng.choice(list(COLOURS))
-    red, green, blue = (
-        min(255, channel + rng.randint(-COLOUR_JITTER, COLOUR_JITTER))
-        for channel in COLOURS[colour]
-    )
-    objects = tuple(
-        Placed(
-            word=word,
-            quarter=quarter,
-            size=rng.randint(*OBJECT_SIZE),
-            shift=(rng.random(), rng.random()),
+    one = rng.choice(sorted(hands))
+    mixed = rng.random() < MIXED_PROB
+    words, unseen = (drawn_by(hands[one], found) for found in (words, unseen))
+    shown = choose_words(rng, words, unseen, count)
+    ((width, height),) = rng.choices(list(CANVASES), list(CANVASES.values()))
+    shorter = min(width, height)
+    boxes = place(rng, count, width / shorter, height / shorter)
+    turned = rng.random() < TURN_PROB
+    varying = generator(seed, "variation", split, index) if split == "train" else None
+    objects = []
+    for word, box in zip(shown, boxes, strict=True):
+        hexcode = rng.choice([each for each in word.hexcodes if hands[one].draws(each)])
+        drawing = [name for name in sorted(hands) if hands[name].draws(hexcode)]
+        hand = rng.choice(drawing) if mixed else one
+        turn = rng.uniform(-MAX_TURN, MAX_TURN) if turned else 0.0
+        objects.append(
+            Placed(
+                word=word,
+                hexcode=hexcode,
+                hand=hand,
+                box=box,
+                turn=round(turn, 1),
+                variation=draw_variation(varying) if varying else UNCHANGED,
+            )
         )
-        for word, quarter in zip(words, rng.sample(range(4), count), strict=True)
+    (rim,) = rng.choices(list(RIMS), list(RIMS.values()))
+    return Scene(
+        width=width,
+        height=height,
+        background=draw_background(rng),
+        rim=rim,
+        objects=tuple(objects),
     )
-    return Scene(hand=rng.choice(hands), colour=colour, rgb=(red, green, blue), objects=objects)
 
 
 def cut_out(picture: Image.Image, size: int) -> Image.Image:
@@ -130,24 +168,44 @@ def cut_out(picture: Image.Image, size: int) -> Image.Image:
     return cropped.convert("RGBa").resize(shape, Image.Resampling.LANCZOS).convert("RGBA")
 
 
-def sticker(drawing: Image.Image) -> Image.Image:
-    """Give an RGBA drawing a white rim of ``RIM`` pixels on all sides."""
-    shape = (drawing.width + 2 * RIM, drawing.height + 2 * RIM)
+def sticker(drawing: Image.Image, colour: str, rim: int) -> Image.Image:
+    """Give an RGBA drawing a rim of ``rim`` pixels on all sides."""
+    shape = (drawing.width + 2 * rim, drawing.height + 2 * rim)
     framed = Image.new("RGBA", shape)
-    framed.paste(drawing, (RIM, RIM))
+    framed.paste(drawing, (rim, rim))
     alpha = framed.getchannel("A")
-    rimmed = Image.new("RGBA", shape, "white")
-    rimmed.putalpha(alpha.filter(ImageFilter.MaxFilter(2 * RIM + 1)))
+    rimmed = Image.new("RGBA", shape, colour)
+    rimmed.putalpha(alpha.filter(ImageFilter.MaxFilter(2 * rim + 1)))
     return Image.alpha_composite(rimmed, framed)
 
 
+def contrast(drawing: Image.Image, behind: Image.Image) -> float:
+    """Mean difference per channel between a drawing's visible pixels and an RGB image behind it."""
+    pixels = np.asarray(drawing, dtype=np.float64)
+    visible = pixels[:, :, 3] > 128
+    if not visible.any():
+        return 0.0
+    return float(np.abs(pixels[:, :, :3] - np.asarray(behind, dtype=np.float64))[visible].mean())
+
+
 def paint(scene: Scene, hands: dict[str, Hand]) -> Image.Image:
-    """Paint the scene as an RGB picture of ``CANVAS`` pixels."""
-    canvas = Image.new("RGB", (CANVAS, CANVAS), scene.rgb)
+    """Paint the scene as an RGB image."""
+    canvas = paint_background(scene.background, scene.width, scene.height)
+    shorter = min(scene.width, scene.height)
     for placed in scene.objects:
-        drawing = hands[scene.hand].render(placed.word.hexcode, RENDER_SIZE)
-        drawing = sticker(cut_out(drawing, placed.size - 2 * RIM))
-        left = CELL * (placed.quarter % 2) + round((CELL - drawing.width) * placed.shift[0])
-        top = CELL * (placed.quarter // 2) + round((CELL - drawing.height) * placed.shift[1])
+        drawing = placed.variation.apply(hands[placed.hand].render(placed.hexcode, RENDER_SIZE))
+        if placed.turn:
+            drawing = drawing.rotate(placed.turn, Image.Resampling.BICUBIC, expand=True)
+        rim = RIM_PIXELS[scene.rim]
+        drawing = cut_out(drawing, max(8, round(placed.box.side * shorter)) - 2 * rim)
+        if rim:
+            drawing = sticker(drawing, scene.rim, rim)
+        left = round(placed.box.x * shorter - drawing.width / 2)
+        top = round(placed.box.y * shorter - drawing.height / 2)
+        left = min(max(left, 1), scene.width - drawing.width - 1)
+        top = min(max(top, 1), scene.height - drawing.height - 1)
+        box = (left, top, left + drawing.width, top + drawing.height)
+        if contrast(drawing, canvas.crop(box)) < MIN_CONTRAST:
+            drawing, left, top = sticker(drawing, "dimgray", 1), left - 1, top - 1
         canvas.paste(drawing, (left, top), drawing)
     return canvas

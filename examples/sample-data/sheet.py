@@ -1,6 +1,7 @@
 """Draw a sheet of the data as a person sees it: ``python examples/sample-data/sheet.py``.
 
-Captions on top, a concept a row and a hand a column; scenes with their questions below.
+Captions on top, one concept per row and one hand per column; clip art with titles; scenes with
+their questions below.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from hands import HELD_OUT_HAND, TRAINING_HANDS
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 HERE = Path(__file__).parent
 CONCEPTS = ("1F436", "1F34E", "1F682", "1F3B8", "1F60E", "1F680")
-NUM_SCENES = 6
+NUM_SCENES = 8
 CAPTION_SIZE = 64  # pixels, of a captions' picture
-SCENE_SIZE = 168  # pixels, of a scene: one and a half times its own size
+SCENE_SIZE = 204  # pixels of a scene's longer side
+LINE = SCENE_SIZE // 6  # pixels per question
+NUM_TITLED = 24
+TITLED_SIZE = 112  # pixels of the longer side
+PER_ROW = 8
 MARGIN = 12
 WIDTH = 1000
 Row = dict[str, Any]
@@ -65,25 +70,40 @@ def draw_captions(sheet: Image.Image, data: Path, top: int) -> int:
 
 def draw_scenes(sheet: Image.Image, data: Path, top: int) -> None:
     """Draw the first scenes of each kind, two a row."""
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     scenes: dict[str, list[Row]] = {}
-    for split in ("test_scene", "test_vendor"):
+    for split in ("test_scene", "test_vendor", "test_wording", "test_object"):
         found: dict[str, list[Row]] = {}
         for row in read(data / "questions" / f"{split}.parquet"):
             found.setdefault(row["image_url"], []).append(row)
-        scenes.update(list(found.items())[: NUM_SCENES // 2])
+        scenes.update(list(found.items())[: NUM_SCENES // 4])
     for place, rows in enumerate(scenes.values()):
         left = MARGIN + (place % 2) * (WIDTH // 2)
         upper = top + place // 2 * (SCENE_SIZE + MARGIN)
-        sheet.paste(picture(rows[0]).resize((SCENE_SIZE, SCENE_SIZE)), (left, upper))
+        sheet.paste(ImageOps.contain(picture(rows[0]), (SCENE_SIZE, SCENE_SIZE)), (left, upper))
         for line, row in enumerate(rows):
             pen.multiline_text(
-                (left + SCENE_SIZE + MARGIN, upper + 34 * line),
-                f"{row['question']}\n    {row['answer']}",
+                (left + SCENE_SIZE + MARGIN, upper + LINE * line),
+                f"{textwrap.shorten(row['question'], 44)}\n    {row['answer']}",
                 "black",
                 font,
                 spacing=2,
             )
+
+
+def draw_titled(sheet: Image.Image, data: Path, top: int) -> int:
+    """Draw clip art with its titles; returns where it ends."""
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    rows = read(data / "captions" / "test_other.parquet")
+    step = (WIDTH - 2 * MARGIN) // PER_ROW
+    for place, row in enumerate(rows[:: len(rows) // NUM_TITLED][:NUM_TITLED]):
+        left, upper = MARGIN + place % PER_ROW * step, top + place // PER_ROW * (TITLED_SIZE + 44)
+        sheet.paste(ImageOps.contain(picture(row), (TITLED_SIZE, TITLED_SIZE)), (left, upper))
+        text = textwrap.shorten(textwrap.fill(row["caption"], 18), 36, placeholder=" …")
+        pen.multiline_text(
+            (left, upper + TITLED_SIZE + 4), textwrap.fill(text, 18), "black", font, spacing=2
+        )
+    return top + NUM_TITLED // PER_ROW * (TITLED_SIZE + 44)
 
 
 def main() -> None:
@@ -93,9 +113,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "sheet.png")
     arguments = parser.parse_args()
     height = 2 * MARGIN + 20 + len(CONCEPTS) * (CAPTION_SIZE + 8) + MARGIN
+    height += NUM_TITLED // PER_ROW * (TITLED_SIZE + 44) + MARGIN
     scenes = NUM_SCENES // 2 * (SCENE_SIZE + MARGIN)
     sheet = Image.new("RGB", (WIDTH, height + scenes), "white")
     end = draw_captions(sheet, arguments.data, MARGIN)
+    end = draw_titled(sheet, arguments.data, end + MARGIN)
     draw_scenes(sheet, arguments.data, end + MARGIN)
     sheet.quantize(128, dither=Image.Dither.NONE).save(arguments.out, optimize=True)
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import subprocess
+import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,23 @@ def integrity(data: bytes) -> str:
     return "sha512-" + base64.b64encode(hashlib.sha512(data).digest()).decode()
 
 
+def download(command: list[str], cache: Path) -> None:
+    """Run a program that writes a package into ``cache``.
+
+    Ends the build with one message if the program is missing or fails.
+    """
+    try:
+        subprocess.run(command, cwd=cache, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        sys.exit(f"{command[0]} is not installed, and `{' '.join(command)}` needs it; install it")
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["no message"])[-1]
+        sys.exit(
+            f"`{' '.join(command)}` failed: {last}; check the connection and that the package's "
+            "list still has this version"
+        )
+
+
 def fetch(package: Package, cache: Path) -> Path:
     """Return the package's tarball in ``cache``, downloading it when it is not there.
 
@@ -57,8 +75,9 @@ def fetch(package: Package, cache: Path) -> Path:
     path = cache / package.filename
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "pack", f"{package.name}@{package.version}", "--pack-destination", "."]
-        subprocess.run(command, cwd=cache, check=True, capture_output=True)
+        download(
+            ["npm", "pack", f"{package.name}@{package.version}", "--pack-destination", "."], cache
+        )
     found = integrity(path.read_bytes())
     if found != package.integrity:
         raise IntegrityError(

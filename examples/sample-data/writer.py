@@ -27,6 +27,7 @@ QUESTIONS = pa.schema(
         ("image_url", pa.string()),
         ("question", pa.string()),
         ("answer", pa.string()),
+        ("answers", pa.list_(pa.string())),
         ("messages", pa.list_(pa.string())),
         ("image", IMAGE),
         ("type", pa.string()),

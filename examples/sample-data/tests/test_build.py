@@ -1,12 +1,20 @@
 """The rows of a split, from hands drawn in the test."""
 
-from pathlib import Path
-
 import pytest
-from build import Source, caption_rows, check_vocabulary, is_drawn, plan_captions, question_rows
+from build import (
+    NUM_SCENES,
+    Source,
+    caption_rows,
+    check_vocabulary,
+    is_drawn,
+    plan_captions,
+    question_rows,
+)
 from concepts import Concept
 from hands import HELD_OUT_HAND, TRAINING_HANDS, Hand, IconifyHand
-from scenes import Word, read_vocabulary
+from question_reading import Reader
+from questions import Question
+from words import Word
 
 CONCEPTS = [
     Concept(
@@ -34,9 +42,15 @@ def hand(name: str, skip: frozenset[str] = frozenset()) -> Hand:
 
 
 HANDS = {name: hand(name) for name in (*TRAINING_HANDS, HELD_OUT_HAND)}
+HELD_OUT = {"val": CONCEPTS[30:], "test": CONCEPTS[20:30]}
 VOCABULARY = [
-    Word(hexcode=c.hexcode, word=c.label, plural=c.label + "s", kind="animal")
-    for c in CONCEPTS[:10]
+    Word(
+        word=c.label,
+        kind="animal",
+        hexcodes=(c.hexcode,),
+        held_out=next((part for part, found in HELD_OUT.items() if c in found), ""),
+    )
+    for c in CONCEPTS
 ]
 
 
@@ -75,31 +89,47 @@ def test_caption_rows() -> None:
 
 
 def test_question_rows_keep_a_scene_together() -> None:
-    rows = question_rows("test_scene", 8, VOCABULARY, HANDS, lambda: None)
-    assert len(rows) == 8 * 5
+    rows = question_rows("test_scene", 4, VOCABULARY, HANDS, lambda: None)
     urls = [row["image_url"] for row in rows]
     assert urls == sorted(urls)
-    assert {row["type"] for row in rows} >= {"exists", "count"}
+    assert len(set(urls)) == 4
+    for row in rows:
+        assert row["messages"] == [row["question"], row["answer"]]
+        assert row["answers"][0] == row["answer"]
+        assert row["image"] == next(r["image"] for r in rows if r["image_url"] == row["image_url"])
 
 
-def test_scenes_do_not_depend_on_how_many_there_are() -> None:
-    few = question_rows("test_scene", 2, VOCABULARY, HANDS, lambda: None)
-    many = question_rows("test_scene", 4, VOCABULARY, HANDS, lambda: None)
-    assert many[: len(few)] == few
+def words_of(split: str) -> set[Word]:
+    """What the questions of a split name, and what they answer."""
+    reader = Reader(VOCABULARY)
+    found = set()
+    for row in question_rows(split, 10, VOCABULARY, HANDS, lambda: None):
+        question = Question(type=row["type"], question=row["question"], answers=("",))
+        _, slots = reader.slots(question, split)
+        tables = (reader.one, reader.many, reader.words)
+        texts = (*slots.values(), row["answer"])
+        found |= {table[text] for table in tables for text in texts if text in table}
+    return found
 
 
-def test_a_word_that_a_hand_does_not_draw_is_named() -> None:
-    seen = {c.hexcode for c in CONCEPTS}
+def test_no_held_out_thing_leaks_into_a_different_split() -> None:
+    assert {word.held_out for word in words_of("train")} == {""}
+    for part in ("val", "test"):
+        assert {word.held_out for word in words_of(f"{part}_wording")} == {""}
+        assert {word.held_out for word in words_of(f"{part}_object")} == {"", part}
+
+
+def test_the_vocabulary_is_checked() -> None:
     source = Source(concepts=CONCEPTS, hands=HANDS)
-    check_vocabulary(VOCABULARY, source, seen)
-    with pytest.raises(ValueError, match="'beast 3' is held out from training"):
-        check_vocabulary(VOCABULARY, source, seen - {CONCEPTS[3].hexcode})
-    gap = hand("noto", skip=frozenset({CONCEPTS[2].hexcode}))
-    gapped = Source(concepts=CONCEPTS, hands={**HANDS, "noto": gap})
-    with pytest.raises(ValueError, match=r"'beast 2' is not drawn by \['noto'\]"):
-        check_vocabulary(VOCABULARY, gapped, seen)
+    held_out = {part: {c.hexcode for c in found} for part, found in HELD_OUT.items()}
+    check_vocabulary(VOCABULARY, source, held_out)
+    with pytest.raises(ValueError, match=r"beast 30.*held out"):
+        check_vocabulary(VOCABULARY, source, {**held_out, "val": set()})
+    stranger = Word(word="ufo", kind="vehicle", hexcodes=("1F6F8",))
+    with pytest.raises(ValueError, match="1F6F8"):
+        check_vocabulary([stranger], source, held_out)
 
 
-def test_the_real_vocabulary_has_kinds_enough_to_ask_for() -> None:
-    vocabulary = read_vocabulary(Path(__file__).parents[1] / "vocabulary.json")
-    assert len({word.kind for word in vocabulary}) >= 10
+def test_the_splits_of_questions() -> None:
+    kinds = ("scene", "vendor", "wording", "object")
+    assert set(NUM_SCENES) == {"train", *(f"{p}_{k}" for p in ("val", "test") for k in kinds)}

@@ -1,96 +1,78 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from backgrounds import Background
+from PIL import Image
+from scene_samples import HANDS, UNSEEN, WORDS, placed, scene
 from scenes import (
-    CANVAS,
-    CELL,
-    COLOURS,
-    RIM,
-    Placed,
-    Scene,
-    Word,
+    MIXED,
+    MIXED_PROB,
+    NUM_OBJECTS,
+    RIMS,
+    contrast,
     cut_out,
     draw_scene,
     paint,
-    read_vocabulary,
     sticker,
 )
 
-VOCABULARY = [
-    Word(hexcode=f"{i:X}", word=f"thing {i}", plural=f"things {i}", kind="thing") for i in range(12)
-]
-SCENES = [draw_scene(VOCABULARY, ("a", "b"), 0, "train", index) for index in range(2000)]
-
-
-class DotHand:
-    """Draws every concept as the same off-centre black disc."""
-
-    name = "a"
-
-    def draws(self, hexcode: str) -> bool:
-        return True
-
-    def render(self, hexcode: str, size: int) -> Image.Image:
-        picture = Image.new("RGBA", (size, size))
-        ImageDraw.Draw(picture).ellipse((0, 0, size // 2, size // 2), fill=(0, 0, 0, 255))
-        return picture
-
-
-def scene(*quarters: int, size: int = 40) -> Scene:
-    return Scene(
-        hand="a",
-        colour="blue",
-        rgb=COLOURS["blue"],
-        objects=tuple(
-            Placed(word=VOCABULARY[q], quarter=q, size=size, shift=(0.5, 0.5)) for q in quarters
-        ),
-    )
+SCENES = [draw_scene(WORDS, [], HANDS, 0, "train", index) for index in range(1000)]
 
 
 def test_scenes_are_functions_of_seed_split_and_index() -> None:
-    assert draw_scene(VOCABULARY, ("a", "b"), 0, "train", 1999) == SCENES[1999]
-    assert draw_scene(VOCABULARY, ("a", "b"), 0, "val_scene", 1999) != SCENES[1999]
-    assert draw_scene(VOCABULARY, ("a", "b"), 1, "train", 1999) != SCENES[1999]
+    assert draw_scene(WORDS, [], HANDS, 0, "train", 999) == SCENES[999]
+    assert draw_scene(WORDS, [], HANDS, 0, "val_scene", 999) != SCENES[999]
+    assert draw_scene(WORDS, [], HANDS, 1, "train", 999) != SCENES[999]
 
 
-def test_scenes_are_well_formed() -> None:
+def test_scenes_are_varied() -> None:
+    counts = [len(drawn.objects) for drawn in SCENES]
+    for count, share in NUM_OBJECTS.items():
+        assert abs(counts.count(count) / len(SCENES) - share) < 0.055  # four standard deviations
+    rims = [drawn.rim for drawn in SCENES]
+    assert all(abs(rims.count(rim) / len(SCENES) - share) < 0.065 for rim, share in RIMS.items())
+    assert len({(drawn.width, drawn.height) for drawn in SCENES}) == 5
+    mixed = [drawn.hand == MIXED for drawn in SCENES if len(drawn.objects) > 3]
+    assert 0.5 * MIXED_PROB < sum(mixed) / len(mixed) < 1.5 * MIXED_PROB
+
+
+def test_a_hand_draws_only_what_it_can() -> None:
     for drawn in SCENES:
-        quarters = [placed.quarter for placed in drawn.objects]
-        assert 1 <= len(quarters) == len(set(quarters)) <= 4
-        # At most one thing is there several times.
-        assert sum(count > 1 for count in drawn.counts.values()) <= 1
-        assert max(abs(a - b) for a, b in zip(drawn.rgb, COLOURS[drawn.colour], strict=True)) <= 10
+        for each in drawn.objects:
+            assert HANDS[each.hand].draws(each.hexcode)
+            assert each.hexcode in each.word.hexcodes
 
 
-def test_everything_appears_about_evenly() -> None:
-    colours = [drawn.colour for drawn in SCENES]
-    for colour in COLOURS:
-        # Four standard deviations of a binomial with n = 2000, p = 1/8.
-        assert abs(colours.count(colour) - 250) < 60
-    quarters = [placed.quarter for drawn in SCENES for placed in drawn.objects]
-    for quarter in range(4):
-        assert abs(quarters.count(quarter) / len(quarters) - 0.25) < 0.03
+def test_a_scene_of_unseen_objects_has_at_least_one() -> None:
+    for index in range(200):
+        drawn = draw_scene(WORDS, UNSEEN, HANDS, 0, "val_object", index)
+        assert any(each.word.held_out for each in drawn.objects)
+    assert not any(each.word.held_out for drawn in SCENES for each in drawn.objects)
 
 
-@pytest.mark.parametrize("quarter", range(4))
-def test_an_object_is_painted_in_its_quarter(quarter: int) -> None:
-    pixels = np.asarray(paint(scene(quarter), {"a": DotHand()})).astype(int)
-    changed = np.abs(pixels - COLOURS["blue"]).sum(axis=2) > 30
-    rows, columns = np.nonzero(changed)
-    top, left = CELL * (quarter // 2), CELL * (quarter % 2)
-    assert top <= rows.min() <= rows.max() < top + CELL
-    assert left <= columns.min() <= columns.max() < left + CELL
-    # The longer side is the object's size, the rim included.
-    assert rows.max() - rows.min() + 1 == 40
+def test_an_object_is_painted_in_its_box() -> None:
+    painted = paint(scene(placed(WORDS[0], 0.3, 0.7, 0.4)), HANDS)
+    pixels = np.asarray(painted).astype(int)
+    rows, columns = np.nonzero(np.abs(pixels - (60, 120, 220)).sum(axis=2) > 30)
+    assert (rows.min(), rows.max()) == (50, 89)
+    assert (columns.min(), columns.max()) == (10, 49)
 
 
-def test_empty_quarters_are_background() -> None:
-    pixels = np.asarray(paint(scene(0, 3), {"a": DotHand()}))
-    assert pixels.shape == (CANVAS, CANVAS, 3)
-    assert (pixels[:CELL, CELL:] == COLOURS["blue"]).all()
-    assert (pixels[CELL:, :CELL] == COLOURS["blue"]).all()
+@pytest.mark.parametrize("rim", ["white", "black"])
+def test_the_rim_surrounds_the_drawing(rim: str) -> None:
+    framed = sticker(Image.new("RGBA", (10, 10), (9, 9, 9, 255)), rim, 2)
+    assert framed.size == (14, 14)
+    edge = 255 if rim == "white" else 0
+    assert framed.getpixel((0, 5)) == (edge, edge, edge, 255)
+    assert framed.getpixel((2, 5)) == (9, 9, 9, 255)
+
+
+def test_a_drawing_that_could_not_be_seen_gets_a_rim() -> None:
+    black = Background(colour="black", style="plain", shades=((0, 0, 0), (0, 0, 0)))
+    pixels = np.asarray(paint(scene(placed(WORDS[0], 0.5, 0.5), background=black), HANDS))
+    assert pixels.max() > 60
+    disc = Image.new("RGBA", (4, 4), (0, 0, 0, 255))
+    assert contrast(disc, Image.new("RGB", (4, 4), (30, 60, 90))) == 60.0
+    assert contrast(Image.new("RGBA", (4, 4)), Image.new("RGB", (4, 4), "white")) == 0.0
 
 
 def test_cut_out_scales_the_visible_part() -> None:
@@ -99,20 +81,3 @@ def test_cut_out_scales_the_visible_part() -> None:
     assert cut_out(picture, 30).size == (30, 15)
     with pytest.raises(ValueError, match="empty"):
         cut_out(Image.new("RGBA", (10, 10)), 30)
-
-
-def test_the_rim_is_white() -> None:
-    framed = sticker(Image.new("RGBA", (10, 10), (0, 0, 0, 255)))
-    assert framed.size == (10 + 2 * RIM, 10 + 2 * RIM)
-    assert framed.getpixel((0, 5)) == (255, 255, 255, 255)
-    assert framed.getpixel((RIM, RIM)) == (0, 0, 0, 255)
-
-
-def test_the_vocabulary_is_unambiguous() -> None:
-    vocabulary = read_vocabulary(Path(__file__).parents[1] / "vocabulary.json")
-    assert len({word.hexcode for word in vocabulary}) == len(vocabulary)
-    assert len({word.word for word in vocabulary}) == len(vocabulary)
-    for word in vocabulary:
-        assert word.plural != word.word
-        assert len(word.word.split()) <= 3
-        assert word.word == word.word.lower()

@@ -1,9 +1,10 @@
 import io
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
-from sources import IntegrityError, Package, Tarball, fetch, integrity, read_packages
+from sources import IntegrityError, Package, Tarball, download, fetch, integrity, read_packages
 
 
 def tarball(files: dict[str, bytes]) -> bytes:
@@ -32,6 +33,14 @@ def test_another_tarball_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set-1.0.0.tgz").write_bytes(b"found")
     with pytest.raises(IntegrityError, match="delete the file and build again"):
         fetch(package, tmp_path)
+
+
+def test_a_download_that_fails_ends_with_one_message(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no-such-program is not installed"):
+        download(["no-such-program", "x"], tmp_path)
+    code = "import sys; sys.exit('a line\\nversion not found')"
+    with pytest.raises(SystemExit, match="failed: version not found; check the connection"):
+        download([sys.executable, "-c", code], tmp_path)
 
 
 def test_integrity_is_the_registry_format() -> None:

@@ -17,6 +17,7 @@ def question_rows() -> list[dict[str, Any]]:
             "image_url": f"u{index}",
             "question": f"q{number}",
             "answer": "a",
+            "answers": ["a", "b"],
             "messages": [f"q{number}", "a"],
             "image": {"bytes": picture, "path": f"{index}.webp"},
             "type": "count",
@@ -52,4 +53,4 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_columns_are_those_of_pixmo_and_more() -> None:
     assert CAPTIONS.names[:3] == ["image_url", "caption", "transcripts"]
-    assert QUESTIONS.names[:4] == ["image_url", "question", "answer", "messages"]
+    assert QUESTIONS.names[:5] == ["image_url", "question", "answer", "answers", "messages"]

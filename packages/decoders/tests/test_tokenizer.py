@@ -16,7 +16,7 @@ TEXTS = ["What is left of the cat?", "a cat", "two red apples", "What is it?"]
 def test_ids_follow_count_then_word_in_any_order_of_texts() -> None:
     tokenizer = word_tokenizer(TEXTS, max_vocab=100)
     expected = [*SPECIAL_TOKENS, "?", "cat", "is", "what"]
-    expected += ["a", "apples", "it", "left", "of", "red", "the", "two"]
+    expected += ["2", "a", "apples", "it", "left", "of", "red", "the"]
     assert tokenizer.convert_ids_to_tokens(range(len(tokenizer))) == expected
     reverse = word_tokenizer(reversed(TEXTS), max_vocab=100)
     assert reverse.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
@@ -30,6 +30,32 @@ def test_rare_words_are_unknown_where_the_vocabulary_is_full() -> None:
         "cat",
         "?",
     ]
+
+
+def test_case_and_number_words_have_one_form() -> None:
+    tokenizer = word_tokenizer(["how many cats? two", "3 cats"], max_vocab=300)
+    ids = tokenizer("HOW many cats? Two three")["input_ids"]
+    assert ids == tokenizer("how many cats ? 2 3")["input_ids"]
+    assert tokenizer.decode(ids) == "how many cats ? 2 3"
+    # answers decide which form
+    spoken = word_tokenizer(["how many cats", "two", "Two", "2", "3"], max_vocab=300)
+    assert spoken.decode(spoken("2 cats, 2.5, 3 three")["input_ids"]) == "two cats , 2 . 5 , 3 3"
+    assert tokenizer.tokenize("someone") != tokenizer.tokenize("some1")  # whole words only
+
+
+@pytest.mark.parametrize(
+    ("question", "pieces"),
+    [
+        ("how many cats", ["how", "many", "cat", "##s"]),
+        ("two boxes", ["2", "box", "##es"]),
+        ("a catfish", ["a", "cat", "##f", "##i", "##s", "##h"]),
+        ("x-ray x", ["x", "-", "r", "##a", "##y", "x"]),
+        ("日本", ["<unk>"]),
+    ],
+)
+def test_a_word_that_training_did_not_have_is_spelled(question: str, pieces: list[str]) -> None:
+    tokenizer = word_tokenizer(["how many", "a cat", "box 2"], max_vocab=300)
+    assert tokenizer.tokenize(question) == pieces
 
 
 def test_prompt_and_answer_go_through_the_chat_template(

@@ -43,7 +43,7 @@ def test_a_component_by_name_is_saved_with_all_its_options() -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ConfigError, match=r"pooling is 'atention'.*attention, perceiver"):
+    with pytest.raises(ConfigError, match=r"pooling is 'atention'.*attention, mean, perceiver"):
         component("pooling", "atention", {}, where="params.yaml")
 
 

@@ -23,7 +23,7 @@ def features(batch: int = 3) -> torch.Tensor:
     ("change", "message"),
     [
         ({"model": "other"}, "config.json: not the config of a dual_encoder"),
-        ({"pooling": "max"}, "pooling is 'max', .*choose one of attention, perceiver"),
+        ({"pooling": "max"}, "pooling is 'max', .*choose one of attention, mean, perceiver"),
         ({"pooling": None}, "pooling is null"),
         ({"pooling": ["attention"]}, r"pooling is \['attention'\]"),
         ({"new": 1}, "config.json: unknown field 'new'"),
@@ -100,15 +100,15 @@ class MeanPoolingConfig:
 def test_a_third_partys_component_is_found_by_entry_point(
     dual_config: DualEncoderConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mean_pooling.py").write_text(THIRD_PARTY)
-    information = tmp_path / "mean_pooling-1.dist-info"
+    (tmp_path / "third_pooling.py").write_text(THIRD_PARTY)
+    information = tmp_path / "third_pooling-1.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mean-pooling\nVersion: 1\n")
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: third\nVersion: 1\n")
     (information / "entry_points.txt").write_text(
-        "[edge_glass.poolings]\nmean = mean_pooling:MeanPoolingConfig\n"
+        "[edge_glass.poolings]\nthird = third_pooling:MeanPoolingConfig\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    values = dual_config.to_dict() | {"pooling": "mean", "pooling_config": {"unused": 3}}
+    values = dual_config.to_dict() | {"pooling": "third", "pooling_config": {"unused": 3}}
     dual = DualEncoder(DualEncoderConfig.from_dict(values, where="config.json")).eval()
     assert torch.equal(dual.pool(features()), features().mean(1, keepdim=True))
     dual.save_pretrained(tmp_path / "model")

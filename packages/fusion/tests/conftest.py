@@ -118,6 +118,9 @@ def tiny_vlm() -> Callable[..., VisionLanguageModel]:
         fusion_options: dict[str, Any] | None = None,
         decoder_options: dict[str, Any] | None = None,
         dtype: str | None = None,
+        aligned_dim: int = 0,
+        num_names: int = 0,
+        norm: str = "token",
     ) -> VisionLanguageModel:
         torch.manual_seed(0)
         options = decoder_options or DECODERS[decoder]
@@ -134,10 +137,26 @@ def tiny_vlm() -> Callable[..., VisionLanguageModel]:
             "pooling": None if kind == "grid" else {"name": "attention", "options": pooling},
             "fusion": {"name": fusion, "options": fusion_options or FUSIONS[fusion]},
             "decoder": {"name": decoder, "options": options},
-            "visual_tokens": {"kind": kind, "width": 20},
+            "visual_tokens": {"kind": kind, "width": 20, "aligned_dim": aligned_dim, "norm": norm},
             "max_new_tokens": 6,
+            "aligned_space": {
+                "dim": aligned_dim,
+                "projection": "mlp",
+                "hidden_width": 8,
+                "num_names": num_names,
+            }
+            if aligned_dim
+            else None,
         }
-        return VisionLanguageModel(VlmConfig.from_dict(values, where="test"), tokenizer).eval()
+        model = VisionLanguageModel(VlmConfig.from_dict(values, where="test"), tokenizer).eval()
+        if model.matches is not None:
+            torch.nn.init.normal_(model.matches.words)
+            torch.nn.functional.normalize(model.matches.words, dim=1, out=model.matches.words)
+            readings = model.matches.readings
+            if readings is not None:
+                readings.token_ids.copy_(torch.arange(num_names) + 5)
+                readings.vectors.copy_(model.matches.words[readings.token_ids])
+        return model
 
     return build
 

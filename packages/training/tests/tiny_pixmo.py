@@ -36,7 +36,16 @@ PARAMS: dict[str, Any] = {
     "fusion": "concat",
     "fusions": {"concat": {}, "gated": {"num_heads": 2}},
     "decoder": "trm",
-    "decoders": {"trm": {"width": 32, "num_heads": 2, "intermediate_dim": 48, "dropout": 0.1}},
+    "decoders": {
+        # a vocabulary without room for letters: tests train for few steps
+        "trm": {
+            "width": 32,
+            "num_heads": 2,
+            "intermediate_dim": 48,
+            "dropout": 0.1,
+            "max_vocab": 100,
+        }
+    },
     "prepare": {
         "tiny": {
             "min_side": 8,

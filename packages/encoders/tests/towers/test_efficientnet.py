@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.towers.efficientnet import (
     MEAN,
+    PIXELS_AT_ONCE,
     STD,
     EfficientNetLite0Config,
     EfficientNetLite0Encoder,
@@ -85,6 +86,18 @@ def test_every_layer_agrees_with_the_published_network(
     torch.testing.assert_close(network(pixels), expected["logits"], rtol=1e-4, atol=2e-4)
 
 
+def test_the_fused_kernel_gives_the_numbers_of_the_plain_one(
+    efficientnet: EfficientNetLite0Encoder,
+) -> None:
+    pixels = noise(3, 64).contiguous(memory_format=torch.channels_last)
+    plain = efficientnet.network.feature_maps(pixels, tuple(LAYER_STRIDES))
+    with torch.no_grad():
+        fused = efficientnet.network.feature_maps(pixels, tuple(LAYER_STRIDES))
+    for layer, expected in plain.items():
+        # oneDNN may choose kernels that add in a different order; values reach 60
+        torch.testing.assert_close(fused[layer], expected, rtol=1e-4, atol=2e-4)
+
+
 def test_the_number_of_weights_is_the_published_one(weights: Weights) -> None:
     trained = {n: w for n, w in weights.items() if "running" not in n and "num_batches" not in n}
     assert sum(w.numel() for w in trained.values()) == 4_652_008
@@ -109,7 +122,8 @@ def test_finer_maps_are_folded_so_that_no_cell_is_lost(
     tokens = encoder(pixels)
     assert encoder.grid == (2, 2)
     assert tokens.shape == (1, 4, encoder.width) == (1, 4, 16 * 40 + 1280)
-    maps = encoder.network.feature_maps(pixels, config.layers)
+    with torch.no_grad():  # as the encoder: with gradients, the kernels are different ones
+        maps = encoder.network.feature_maps(pixels, config.layers)
     for row in range(2):
         for column in range(2):
             cells = [
@@ -194,10 +208,10 @@ def test_preprocess_normalises_as_the_network_was_trained(
 def test_a_image_gets_the_same_tokens_in_any_batch(
     efficientnet: EfficientNetLite0Encoder,
 ) -> None:
-    pixels = noise(5, 64)
-    alone = torch.cat([efficientnet(pixels[i : i + 1]) for i in range(5)])
-    # a different batch size may sum in a different order
-    torch.testing.assert_close(efficientnet(pixels), alone, atol=1e-4, rtol=1e-4)
+    pixels = noise(PIXELS_AT_ONCE // 64**2 + 1, 64)  # one more than is encoded at once
+    alone = torch.cat([efficientnet(pixels[[i]]) for i in (0, 63, 64)])
+    assert torch.equal(efficientnet(pixels)[[0, 63, 64]], alone)
+    assert efficientnet(pixels[:0]).shape == (0, *alone.shape[1:])
 
 
 def test_it_is_frozen_whatever_its_parent_does(efficientnet: EfficientNetLite0Encoder) -> None:

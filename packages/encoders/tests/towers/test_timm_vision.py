@@ -30,9 +30,11 @@ def timm() -> Any:
     return timm
 
 
-def saved(timm: Any, folder: Path, name: str, arguments: dict[str, Any]) -> Path:
+def saved(
+    timm: Any, folder: Path, name: str, arguments: dict[str, Any], num_classes: int = 5
+) -> Path:
     torch.manual_seed(0)
-    model = timm.create_model(name, pretrained=False, num_classes=5, **arguments)
+    model = timm.create_model(name, pretrained=False, num_classes=num_classes, **arguments)
     timm.models.save_for_hf(model, folder, model_args=arguments, safe_serialization=True)
     return folder
 
@@ -79,6 +81,20 @@ def test_a_transformer_without_its_class_token(timm: Any, tmp_path: Path) -> Non
     torch.testing.assert_close(encoder(noise(32)), expected, atol=1e-6, rtol=1e-6)
     with pytest.raises(ValueError, match=r"with images of 48 pixels can't be loaded .*48"):
         TimmVisionConfig(model=str(folder)).build(image_size=48)
+
+
+def test_the_classes_of_imagenet_are_offered(timm: Any, tmp_path: Path, mobileclip: Path) -> None:
+    folder = saved(timm, tmp_path / "convolutional", "fastvit_mci0", FASTVIT, num_classes=1000)
+    encoder = TimmVisionConfig(model=str(folder)).build(image_size=64)
+    rows = encoder.classifier_rows()
+    assert rows is not None
+    weight = load_file(folder / "model.safetensors")["head.fc.weight"]
+    # a row with mean 0 and standard deviation 1
+    torch.testing.assert_close(rows.tokens, torch.nn.functional.layer_norm(weight, (128,)))
+    assert TimmVisionConfig(model=str(mobileclip)).build().classifier_rows() is None
+    # a transformer's classifier reads its class token, which is no patch
+    folder = saved(timm, tmp_path / "transformer", "vit_tiny_patch16_224", VIT, num_classes=1000)
+    assert TimmVisionConfig(model=str(folder)).build().classifier_rows() is None
 
 
 def test_a_copy_gives_the_same_tokens(mobileclip: Path, tmp_path: Path) -> None:

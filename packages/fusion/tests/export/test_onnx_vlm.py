@@ -59,12 +59,27 @@ def generated(
 
 
 @pytest.mark.slow  # an export takes some ten seconds
-@pytest.mark.parametrize(("decoder", "fusion"), BOTH)
+@pytest.mark.parametrize(
+    ("decoder", "fusion", "aligned_dim"),
+    [*((*each, 0) for each in BOTH), ("trm", "concat", 4), ("qwen2_5_tiny", "gated", 4)],
+)
 def test_graphs_continue_a_prompt_as_torch_does(
-    tiny_vlm: BuildVlm, tmp_path: Path, decoder: str, fusion: str
+    tiny_vlm: BuildVlm, tmp_path: Path, decoder: str, fusion: str, aligned_dim: int
 ) -> None:
     options = TRM if decoder == "trm" else None
-    model = tiny_vlm(decoder, fusion, "both", decoder_options=options)
+    kind, norm = ("grid", "channel") if aligned_dim else ("both", "token")
+    model = tiny_vlm(
+        decoder,
+        fusion,
+        kind,
+        decoder_options=options,
+        aligned_dim=aligned_dim,
+        num_names=3 if aligned_dim else 0,
+        norm=norm,
+    )
+    if model.matches is not None:  # as after training: channels are scaled, a word is unknown
+        model.visual_tokens.grid_tokens.norm.fit(torch.randn(50, 24) * 3 + 1, [8, 16])
+        model.matches.known[prompt_ids(model.tokenizer, QUESTIONS[0])[4]] = False
     write_decoder_graphs(model, torch.zeros(2, 9, 24), tmp_path)
     features = torch.randn(3, 9, 24)
     alone = []

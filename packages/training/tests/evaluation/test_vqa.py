@@ -45,6 +45,7 @@ def test_exact_match() -> None:
     assert exact_match("The red car!", "a red car")
     assert not exact_match("red", "red car")
     assert not exact_match("1.5", "15")
+    assert exact_match("Two", "2")
     assert not exact_match("", "")
 
 
@@ -58,7 +59,9 @@ def test_token_f1() -> None:
 
 def test_metrics_by_type() -> None:
     metrics = vqa_metrics(
-        ["two", "no", "the cat", "3"], ["2", "No.", "cat", "3"], ["count", "yesno", "kind", "count"]
+        ["four", "no", "the cat", "three"],
+        ["2", "No.", "cat", "3"],
+        ["count", "yesno", "kind", "count"],
     )
     assert metrics == {
         "accuracy": 0.75,
@@ -73,9 +76,9 @@ def test_majority_is_by_type_and_of_equals_the_first() -> None:
     answers = ["Two", "two.", "3", "3", "red", "no"]
     types = ["count", "count", "count", "count", "colour", "yesno"]
     majority = majority_answers(answers, types)
-    assert majority == {"colour": "red", "count": "3", "yesno": "no"}
+    assert majority == {"colour": "red", "count": "2", "yesno": "no"}
     assert majority_answers(answers[::-1], types[::-1]) == majority
-    assert majority_predictions(majority, ["count", "where", "colour"]) == ["3", "", "red"]
+    assert majority_predictions(majority, ["count", "where", "colour"]) == ["2", "", "red"]
 
 
 def test_visual_reliance_is_what_the_picture_adds() -> None:

@@ -19,6 +19,7 @@ import yaml
 
 from edge_glass.encoders.files import DataError
 from edge_glass.training.align.image_features import LiveTrainingFeatures
+from edge_glass.training.align.pairs import TrainingPairs
 from edge_glass.training.engine.order import step_batch
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import vision_features
@@ -92,9 +93,10 @@ def test_microbatches_of_the_same_image_get_its_features(live: LiveFeatures) -> 
     rows = caption_rows("train", Path("artifacts/prepared"))
     rows = dataclasses.replace(rows, images=torch.arange(len(rows.images)) // 3)
     config = dataclasses.replace(
-        load_params(Path("params.yaml")).align, batch_size=8, num_microbatches=8, steps=4
+        load_params(Path("params.yaml")).align, recycle=0, batch_size=8, num_microbatches=8, steps=4
     )
-    planned = partial(align.own_images, config, rows, 0, Processes())
+    pairs = TrainingPairs(rows=rows, class_rows=None, config=config, seed=0)
+    planned = partial(pairs.own_images, Processes())
     features, repeated = LiveTrainingFeatures(live, planned, 0), 0
     for step in range(config.steps):
         batch = step_batch(len(rows.images), config.batch_size, seed=0, step=step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from edge_glass.encoders.components import ConfigError
 from edge_glass.training.features.shards import shard_sizes, write_shard
 from edge_glass.training.params import parse_params
 from edge_glass.training.plan.alignment_memory import feature_index
-from edge_glass.training.plan.answers_memory import training_need
+from edge_glass.training.plan.answers_memory import answers_model, training_need
 from edge_glass.training.plan.disk import feature_bytes
 from edge_glass.training.plan.estimate import need_of, remedy
 from edge_glass.training.plan.gpu_check import idle_gpus, too_small
@@ -65,6 +66,32 @@ def test_checkpointing_and_smaller_microbatches_need_less() -> None:
         assert need.peak - need.rest < 0.9 * (plain.peak - plain.rest)
 
 
+def test_word_matches_are_counted() -> None:
+    """Word vectors, the image head and the aligned dims of the visual tokens take memory."""
+    index = feature_index(params())
+    none, full = (
+        answers_model(params(overridden(TINY, (change,))), index, WORK, layers=2)
+        for change in (f"vlm_qa.sample.visual_tokens.aligned_dim={dim}" for dim in (0, 64))
+    )
+    sizes = {name: each.shape for name, each in full.saved_state().items()}
+    wide, patches = index.vision_width, math.prod(index.grids["questions"])
+    assert none.matches is None
+    assert sizes["matches.words"] == (WORK.vocabulary, 64)
+    assert sizes["matches.places.weight"] == (128, patches + 1)
+    assert sizes["visual_tokens.aligned.head.mlp.1.weight"] == (1024, wide)
+    head = (64 * (wide + 1)) + 2 * wide + 1024 * (wide + 1) + 64 * 1025
+    assert sum(each.numel() for each in full.visual_tokens.aligned.parameters()) == head
+    less, frozen, read = (
+        training_need(params(overridden(TINY, (f"vlm_qa.sample.{change}",))), index, WORK)
+        for change in ("visual_tokens.aligned_dim=0", "naming_weight=0", "naming_weight=1")
+    )
+    # frozen: the head's weights are held once, without gradients; the rest is small beside them
+    assert 4 * head < frozen.rest - less.rest < 4 * head + 10**6
+    assert frozen.trained > less.trained
+    # patches that are read as names train it
+    assert read.trained - frozen.trained > 4 * head
+
+
 def test_a_gpu_that_is_too_small_is_refused_with_a_remedy() -> None:
     chosen = params()
     assert too_small("align", chosen, WORK, CARD) is None
@@ -85,7 +112,8 @@ def test_without_a_remedy_it_is_stated() -> None:
 
 
 def test_features_take_the_bytes_of_real_files(tmp_path: Path) -> None:
-    chosen = params()
+    # at two sizes no image is shared by captions and questions
+    chosen = params(overridden(TINY, ("encode.sample.question_image_size=128",)))
     index = feature_index(chosen)
     written = 0
     for kind, number in (("captions", WORK.captions), ("questions", WORK.questions)):

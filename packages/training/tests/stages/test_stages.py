@@ -55,7 +55,7 @@ def test_the_whole_pipeline_runs_and_repeats(project: Path) -> None:
     assert [name for name in seen[0] if seen[0][name] != seen[1][name]] == []
 
     retrieval = json.loads(Path("metrics/evaluate_align.json").read_text())["val"]
-    names = {"16", "8", "untruncated", "kept", "chance", "R@1_interval", "codes"}
+    names = {"16", "8", "untruncated", "kept", "chance", "R@1_interval", "codes", "among_all"}
     assert set(retrieval) == names
     assert retrieval["untruncated"] == retrieval["16"]
     assert retrieval["kept"]["16"] == {"i2t": 1.0, "t2i": 1.0}

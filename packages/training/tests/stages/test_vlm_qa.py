@@ -23,6 +23,7 @@ from edge_glass.training.params import Params
 from edge_glass.training.stages import vlm_qa
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.batches import QuestionSet
+from edge_glass.training.vlm_qa.model import build_model
 from edge_glass.training.vlm_qa.packing import Padding, pack_questions
 from tiny_pixmo import PARAMS
 
@@ -86,7 +87,7 @@ def test_the_loss_is_divided_by_all_labelled_tokens(configure: Configure) -> Non
     samples, _ = pack_questions(rows, tokenizer, 2, 100)
     plan = vlm_qa.BatchPlan(samples, 8, 2, seed=0)
     questions = QuestionSet(samples, vision_features("questions", "train"), 0)
-    model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer)
+    model = build_model(params, vlm_qa.read_index(), tokenizer)
     objective = AnswerLoss(model, label_smoothing=0.0)
 
     def gradient(numbers: list[int], divisor: int) -> torch.Tensor:
@@ -112,9 +113,7 @@ def test_padding_for_a_gpu_changes_no_loss(configure: Configure) -> None:
     rows = prepared_rows("questions", "train", PREPARED)
     tokenizer = word_tokenizer([row["question"] + " " + row["answer"] for row in rows], 100)
     samples, _ = pack_questions(rows, tokenizer, 2, 100)
-    objective = AnswerLoss(
-        vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer), label_smoothing=0.0
-    )
+    objective = AnswerLoss(build_model(params, vlm_qa.read_index(), tokenizer), label_smoothing=0.0)
     losses, features = [], vision_features("questions", "train")
     for padding in (Padding(), Padding(multiple=64, prefix_length=4)):
         batch = QuestionSet(samples, features, 0, padding).collate(samples)
@@ -130,7 +129,7 @@ def test_bfloat16_keeps_weights_and_gradients_in_float32(
     rows = prepared_rows("questions", "train", PREPARED)
     tokenizer = word_tokenizer([row["question"] + " " + row["answer"] for row in rows], 100)
     samples, _ = pack_questions(rows, tokenizer, 2, 100)
-    model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer)
+    model = build_model(params, vlm_qa.read_index(), tokenizer)
     batch = QuestionSet(samples, vision_features("questions", "train"), 0).collate(samples)
     whole = AnswerLoss(model, label_smoothing=0.0)(**batch)
     monkeypatch.setattr(type(model.decoder), "dtype", torch.bfloat16)
@@ -266,14 +265,17 @@ def test_four_bit_without_bitsandbytes_is_refused(
         configure({"decoders": {"qwen2_5_7b": wrong}})
 
 
-def test_a_saved_state_of_another_launch_is_not_resumed(
-    configure: Configure, stop_at: StopAt, capsys: pytest.CaptureFixture[str]
+def test_a_saved_state_of_a_different_launch_is_an_error_and_stays(
+    configure: Configure, stop_at: StopAt
 ) -> None:
     with stop_at(8):
         vlm_qa.run(configure())
-    capsys.readouterr()
-    vlm_qa.run(configure({"launch": "ddp"}))
-    assert "the saved state belongs to a different configuration" in capsys.readouterr().out
+    state = Path("artifacts/state/vlm_qa/model.safetensors")
+    saved = state.read_bytes()
+    expected = "of launch tree, float32, and this run is of launch ddp in 1 processes, float32: set"
+    with pytest.raises(ValueError, match=expected):
+        vlm_qa.run(configure({"launch": "ddp"}))
+    assert state.read_bytes() == saved
 
 
 @pytest.mark.parametrize("launch", ["tree", pytest.param("ddp", marks=pytest.mark.slow)])

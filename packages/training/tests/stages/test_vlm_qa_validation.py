@@ -16,6 +16,7 @@ from edge_glass.training.features.cache import gather, prepared_rows
 from edge_glass.training.folders import PREPARED
 from edge_glass.training.params import Params
 from edge_glass.training.stages import vlm_qa
+from edge_glass.training.vlm_qa.model import build_model
 from edge_glass.training.vlm_qa.validation import (
     deciding_score,
     validation_questions,
@@ -29,7 +30,7 @@ def test_validation_is_shared_without_a_difference(configure: Configure) -> None
     params = configure(validation_questions=20, max_length=100)
     rows = prepared_rows("questions", "train", PREPARED)
     tokenizer = word_tokenizer([row["question"] + " " + row["answer"] for row in rows], 100)
-    model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer)
+    model = build_model(params, vlm_qa.read_index(), tokenizer)
     splits = validation_questions(
         ["train", "val", "val_other", "test"][:2], PREPARED, tokenizer, params.vlm_qa
     )
@@ -46,7 +47,7 @@ def test_the_loss_decides_if_the_answers_are_sentences(configure: Configure) -> 
     params = configure(validation_questions=20, max_length=100)
     rows = prepared_rows("questions", "train", PREPARED)
     tokenizer = word_tokenizer([row["question"] + " " + row["answer"] for row in rows], 100)
-    model = vlm_qa.build_model(params, vlm_qa.read_index(), tokenizer).eval()
+    model = build_model(params, vlm_qa.read_index(), tokenizer).eval()
     splits = validation_questions(["val"], PREPARED, tokenizer, params.vlm_qa)
     split = splits["val"]
     words = ["is it red yes no it is yes red", "it is red is it yes no yes it is red"]

@@ -62,6 +62,11 @@ class Decoder(nn.Module, ABC):
         """Precision of the base weights."""
         return next(self.parameters()).dtype
 
+    @property
+    @abstractmethod
+    def word_embeddings(self) -> Tensor:
+        """The table that `embed` looks up, (V, D)."""
+
     @abstractmethod
     def embed(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """Turns token ids into the embeddings that `forward` takes."""

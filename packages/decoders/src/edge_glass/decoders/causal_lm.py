@@ -108,8 +108,7 @@ class CausalLmDecoder(Decoder):
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the word embeddings, in which the model expects its inputs."""
-        embedding: Any = self.causal_lm.get_input_embeddings()
-        return cast("torch.dtype", embedding.weight.dtype)
+        return self.word_embeddings.dtype
 
     def autocast(self) -> AbstractContextManager[object]:
         """Returns the context that bfloat16 layers with float32 adapters need, see `lora.py`."""
@@ -117,6 +116,12 @@ class CausalLmDecoder(Decoder):
         if self.lora is None or self.dtype == torch.float32 or torch.is_autocast_enabled(device):
             return nullcontext()
         return torch.autocast(device, self.dtype)
+
+    @property
+    def word_embeddings(self) -> Tensor:
+        """The table of the model."""
+        embedding: Any = self.causal_lm.get_input_embeddings()
+        return cast("Tensor", embedding.weight)
 
     def embed(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """Looks up tokens in the model's embedding."""

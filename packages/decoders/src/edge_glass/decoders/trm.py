@@ -200,6 +200,11 @@ class TinyRecursiveDecoder(Decoder):
         nn.init.normal_(self.answer_init)
         nn.init.normal_(self.latent_init)
 
+    @property
+    def word_embeddings(self) -> Tensor:
+        """The table that `embed` looks up and scales."""
+        return self.embedding.weight
+
     def embed(self, input_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """Looks up tokens, scaled by sqrt(D) to the unit scale of the states y and z."""
         embedded: Tensor = self.embedding(input_ids)

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from edge_glass.encoders.towers.classifier import ClassifierRows
     from edge_glass.encoders.towers.preprocessing import ImageTransform
 
 # Not typing.Self: beartype, which checks shapes in the tests, does not support it here.
@@ -69,6 +70,10 @@ class VisionEncoder(FrozenModule, ABC):
                 f"images have shape {tuple(pixels.shape[1:])}, expected {expected}: "
                 "call preprocess() first"
             )
+
+    def classifier_rows(self) -> ClassifierRows | None:
+        """Returns the classes of the tower's own classifier; None if it has none."""
+        return None
 
     @abstractmethod
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
@@ -161,6 +166,14 @@ class VisionEncoderShape(Protocol):
         Raises:
             ValueError: if the encoder does not accept images of this size.
         """
+
+
+@runtime_checkable
+class JoinsLayers(Protocol):
+    """What the config of a vision encoder offers if its tokens join several layers."""
+
+    def layer_widths(self, image_size: int) -> tuple[int, ...]:
+        """Returns the width of each layer's part of a token, in their order."""
 
 
 @runtime_checkable

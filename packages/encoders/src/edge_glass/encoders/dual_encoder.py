@@ -84,12 +84,13 @@ class DualEncoder(nn.Module):
     def image_embeddings(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B E"]:
         """Embeds images from features of the vision encoder; not normalised."""
         with self.autocast():
-            tokens = self.pool(features)
-            if self.config.token_reduction == "mean":
-                pooled = tokens.mean(dim=1)
-            else:
-                pooled = rearrange(tokens, "b n w -> b (n w)")
-            return _as_float32(self.image_head(pooled))
+            return _as_float32(self.image_head(self.reduce(self.pool(features))))
+
+    def reduce(self, tokens: Float[Tensor, "B N W"]) -> Float[Tensor, "B Dh"]:
+        """Joins the visual tokens of an image to the vector that the image head reads."""
+        if self.config.token_reduction == "mean":
+            return tokens.mean(dim=1)
+        return rearrange(tokens, "b n w -> b (n w)")
 
     def text_embeddings(self, features: Float[Tensor, "B Dt"]) -> Float[Tensor, "B E"]:
         """Embeds texts from features of the text encoder; not normalised."""

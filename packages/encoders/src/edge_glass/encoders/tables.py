@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from edge_glass.encoders.attention_pooling import AttentionPoolingConfig
+from edge_glass.encoders.mean_pooling import MeanPoolingConfig
 from edge_glass.encoders.perceiver import PerceiverConfig
 
 POOLINGS: dict[str, type[Any]] = {
     "attention": AttentionPoolingConfig,
+    "mean": MeanPoolingConfig,
     "perceiver": PerceiverConfig,
 }

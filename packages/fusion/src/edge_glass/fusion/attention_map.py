@@ -44,9 +44,9 @@ def fusion_attention(
     of the token's attention to it and its weight of the patch.
     """
     with model.autocast():
-        visual = model.visual_tokens(features.float())
+        visual = model.see(features)
         ids = torch.tensor([list(token_ids)], device=model.device)
-        words = model.fusion.attention_weights(visual, model.decoder.embed(ids))
+        words = model.fusion.attention_weights(visual, model.embed(visual, ids))
     return None if words is None else _on_patches(model, features, token_ids, words[0])
 
 
@@ -66,7 +66,7 @@ def decoder_attention(
     prompt = prompt_ids(model.tokenizer, question, history)
     ids = torch.tensor([[*prompt, *answer_ids]], device=model.device)
     with model.autocast():
-        visual = model.visual_tokens(features.float())
+        visual = model.see(features)
         fused = model.fused(visual, ids, torch.ones_like(ids))
         num_visual = visual.shape[1] if fused.prefix_length >= visual.shape[1] else 0
         if num_visual == 0 or not answer_ids:

@@ -32,10 +32,12 @@ class VlmOutput:
     Attributes:
         hidden_states: one (B, S, D) per supervision step of the decoder; the last is the answer.
         labels: (B, S), `prompt.IGNORED` at positions that are not learned, such as the prefix.
+        visual: (B, N, Dv), the visual tokens.
     """
 
     hidden_states: tuple[Tensor, ...]
     labels: Tensor
+    visual: Tensor
 
 
 class Fusion(nn.Module, ABC):
@@ -43,7 +45,13 @@ class Fusion(nn.Module, ABC):
 
     A fusion keeps no state between calls. With the same visual tokens a word gets the same
     embedding alone and within its text, so `extend` also serves cached decoding.
+
+    Attributes:
+        reading_width: so many numbers at the start of a visual token are a word embedding that fits
+            it, see `patch_readings.py`; 0 without readings.
     """
+
+    reading_width = 0
 
     def __init__(self, visual_width: int, width: int) -> None:
         super().__init__()

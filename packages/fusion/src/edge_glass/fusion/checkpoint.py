@@ -55,3 +55,9 @@ def load_vlm(folder: Path) -> tuple[VlmConfig, PreTrainedTokenizerFast, dict[str
     # Not AutoTokenizer: for some config.json files it replaces the saved tokenizer by a model's own
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     return config, tokenizer, tensors
+
+
+def part_tensors(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors of one part, by their names in it."""
+    start = f"{name}."
+    return {key.removeprefix(start): each for key, each in tensors.items() if key.startswith(start)}

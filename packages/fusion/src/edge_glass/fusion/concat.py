@@ -64,7 +64,10 @@ class ConcatFusion(Fusion):
 
     def prefix(self, visual: Float[Tensor, "B N Dv"]) -> Float[Tensor, "B N D"]:
         projected: Tensor = self.projector(visual)
-        return projected
+        if not self.reading_width:
+            return projected
+        # as it is: an answer that names an object copies it
+        return projected + visual[..., : self.reading_width]
 
     def extend(
         self, visual: Float[Tensor, "B N Dv"], text_embeds: Float[Tensor, "B T D"]

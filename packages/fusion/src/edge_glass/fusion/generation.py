@@ -31,7 +31,7 @@ def generation_arguments(
 
     Call both in the model's `autocast`.
     """
-    visual = model.visual_tokens(features.float())
+    visual = model.see(features)
     fused = model.fused(visual, input_ids, attention_mask)
     return {
         **word_arguments(model, visual, sampling),
@@ -48,7 +48,7 @@ def word_arguments(
     """Returns the arguments of `sampling.generate` that concern the words of the answer."""
 
     def embed_next(token_ids: Tensor) -> Tensor:
-        return model.fusion.extend(visual, model.decoder.embed(token_ids))
+        return model.fusion.extend(visual, model.embed(visual, token_ids))
 
     def stopped(words: Tensor) -> Tensor:
         texts = model.tokenizer.batch_decode(words, skip_special_tokens=True)

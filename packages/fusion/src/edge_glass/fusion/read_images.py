@@ -43,7 +43,7 @@ class ReadImages:
 def read_images(model: VisionLanguageModel, features: Float[Tensor, "M P Din"]) -> ReadImages:
     """Runs the decoder over the visual prefix of each image."""
     with model.autocast():
-        visual = model.visual_tokens(features.to(model.device).float())
+        visual = model.see(features)
         prefix = _prefix(model, visual)
         length = prefix.shape[1]
         if not length:
@@ -72,7 +72,7 @@ def answer_prompts(
         visual = images.visual[numbers]
         words = generate(
             **word_arguments(model, visual, Sampling()),
-            inputs_embeds=model.fusion.extend(visual, model.decoder.embed(input_ids)),
+            inputs_embeds=model.fusion.extend(visual, model.embed(visual, input_ids)),
             attention_mask=torch.cat([ones, mask], dim=1),
             cache=None if images.cache is None else images.cache.select(numbers),
         )

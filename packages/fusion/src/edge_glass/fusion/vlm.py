@@ -1,9 +1,8 @@
 """The vision-language model: features -> visual tokens -> fusion -> decoder -> answer.
 
-The frozen vision encoder is optional. Training reads its features from a cache; only
-`answer` runs it. Several questions about one image share one visual prefix. `answer` runs images
-and questions one by one, so a question gets the same bits alone and among others: kernels sum in a
-different order for a different number of rows, and padding changes sums too.
+The frozen vision encoder is optional: training reads its features from a cache. `answer` runs it,
+and runs images and questions one by one, so a question gets the same bits alone and among others:
+kernels sum in a different order for a different number of rows, and padding changes sums too.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from edge_glass.encoders.checkpoint import building, check_tensors
 from edge_glass.encoders.device import find_device
 from edge_glass.encoders.hub import find_model_folder, publish_folder
 from edge_glass.fusion.base import FusedInputs, VlmOutput
-from edge_glass.fusion.checkpoint import load_vlm, save_vlm
+from edge_glass.fusion.checkpoint import load_vlm, part_tensors, save_vlm
 from edge_glass.fusion.compute import autocast
 from edge_glass.fusion.generation import generation_arguments
 from edge_glass.fusion.packing import PADDING, packed_mask, packed_positions
@@ -32,6 +31,7 @@ from edge_glass.fusion.prompt import IGNORED, check_questions, left_padded, prom
 from edge_glass.fusion.start_token import start_id, with_start
 from edge_glass.fusion.text_stream import cut_at
 from edge_glass.fusion.vlm_config import VlmConfig
+from edge_glass.fusion.word_matches import embed_words, with_readings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,6 +58,7 @@ class VisionLanguageModel(nn.Module):
         self.config = config
         self.tokenizer = tokenizer
         self.visual_tokens, self.fusion, self.decoder = config.build(tokenizer, device)
+        self.matches = config.build_matches(tokenizer, self.decoder)
         self.vision_encoder: VisionEncoder | None = None
         self.start_id = start_id(tokenizer)
         self.to(device)
@@ -71,6 +72,15 @@ class VisionLanguageModel(nn.Module):
         """Returns the context in which the model and its loss compute, see `compute.py`."""
         return autocast(self.device, self.decoder.dtype)
 
+    def see(self, features: Float[Tensor, "B P Din"]) -> Float[Tensor, "B N Dv"]:
+        """Returns the visual tokens of images; call it in `autocast`."""
+        visual: Tensor = self.visual_tokens(features.to(self.device).float())
+        return with_readings(self.decoder, self.matches, visual)
+
+    def embed(self, visual: Float[Tensor, "B N Dv"], input_ids: Int[Tensor, "B T"]) -> Tensor:
+        """Returns the embeddings of words, (B, T, D), before the fusion."""
+        return embed_words(self.decoder, self.matches, visual, input_ids)
+
     def fused(
         self,
         visual: Float[Tensor, "B N Dv"],
@@ -78,7 +88,7 @@ class VisionLanguageModel(nn.Module):
         attention_mask: Int[Tensor, "B T"],
     ) -> FusedInputs:
         """Returns the decoder's inputs: the start token (if there is one), prefix and words."""
-        fused: FusedInputs = self.fusion(visual, self.decoder.embed(input_ids), attention_mask)
+        fused: FusedInputs = self.fusion(visual, self.embed(visual, input_ids), attention_mask)
         if self.start_id is None:
             return fused
         start = input_ids.new_full((len(input_ids), 1), self.start_id)
@@ -100,7 +110,7 @@ class VisionLanguageModel(nn.Module):
             labels: the token at positions that are learned, `IGNORED` elsewhere.
         """
         with self.autocast():
-            visual = self.visual_tokens(features.float())
+            visual = self.see(features)
             fused = self.fused(visual, input_ids, (segment_ids != PADDING).long())
             output = self.decoder(
                 fused.inputs_embeds,
@@ -109,9 +119,8 @@ class VisionLanguageModel(nn.Module):
                 prefix_length=fused.prefix_length,
             )
         ignored = labels.new_full((labels.shape[0], fused.prefix_length), IGNORED)
-        return VlmOutput(
-            hidden_states=output.hidden_states, labels=torch.cat([ignored, labels], dim=1)
-        )
+        labels = torch.cat([ignored, labels], dim=1)
+        return VlmOutput(hidden_states=output.hidden_states, labels=labels, visual=visual)
 
     @torch.no_grad()
     def generate(
@@ -144,8 +153,8 @@ class VisionLanguageModel(nn.Module):
     ) -> list[str]:
         """Answers one question per row of features, all in one batch; see `generate`.
 
-        `histories` has the messages before each question, user and assistant in turn. The logits of
-        a question equal those in a different batch up to float rounding, not bit by bit.
+        `histories` has the messages before each question, user and assistant in turn. A different
+        batch changes logits by float rounding.
         """
         if len(features) != len(questions):
             raise ValueError(
@@ -180,11 +189,10 @@ class VisionLanguageModel(nn.Module):
         """Answers one question per image.
 
         Args:
-            images: of any size and mode. Give the same object several times in succession to
-                ask several questions about it; it is then encoded once.
+            images: of any size and mode; the same object several times in succession is encoded
+                once.
             questions: as many as images.
-            batch_size: questions per batch. At 1 a question gets the same bits alone and among
-                others; larger batches are faster, and their logits are equal up to float rounding.
+            batch_size: questions per batch; more than 1 is faster, but changes logits by rounding.
             sampling: how words are chosen; None is greedy. The noise of an answer depends on the
                 seed and on the number of its question, counted from 0.
 
@@ -211,10 +219,7 @@ class VisionLanguageModel(nn.Module):
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image]) -> Float[Tensor, "B P Din"]:
-        """Returns the frozen encoder's features of images, each image encoded alone.
-
-        If an image comes several times in succession, it is encoded once.
-        """
+        """Returns the frozen encoder's features, each image alone; one that repeats only once."""
         encoder = self.vision_encoder
         if encoder is None:
             raise ValueError(
@@ -235,25 +240,25 @@ class VisionLanguageModel(nn.Module):
             self.vision_encoder = self.config.build_vision_encoder().to(self.device)
 
     def saved_state(self) -> dict[str, Tensor]:
-        """Returns what a checkpoint holds: the trained parts, of the decoder only its own tensors.
-
-        The decoder's own tensors are the adapters of LoRA, or all weights of a model from scratch.
-        """
+        """Returns the trained parts; of a decoder its LoRA adapters, or all its weights."""
         parts = {
             "visual_tokens": self.visual_tokens.state_dict(),
             "fusion": self.fusion.state_dict(),
             "decoder": self.decoder.saved_state(),
+            "matches": {} if self.matches is None else self.matches.state_dict(),
         }
         return {
-            f"{name}.{key}": value for name, state in parts.items() for key, value in state.items()
+            f"{part}.{name}": each for part, state in parts.items() for name, each in state.items()
         }
 
     def load_saved_state(self, tensors: Mapping[str, Tensor], *, where: str) -> None:
         """Loads what `saved_state` returned, strictly; errors name the file `where`."""
         check_tensors(self.saved_state(), tensors, where=where)
-        for name, module in (("visual_tokens", self.visual_tokens), ("fusion", self.fusion)):
-            module.load_state_dict(_below(name, tensors), strict=True)
-        self.decoder.load_saved_state(_below("decoder", tensors))
+        for name in ("visual_tokens", "fusion", "matches"):
+            module: nn.Module | None = getattr(self, name)
+            if module is not None:
+                module.load_state_dict(part_tensors(name, tensors), strict=True)
+        self.decoder.load_saved_state(part_tensors("decoder", tensors))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes config.json, model.safetensors and the tokenizer; see `checkpoint.save_vlm`."""
@@ -292,9 +297,3 @@ class VisionLanguageModel(nn.Module):
             with building(folder):
                 model.add_vision_encoder()
         return model.eval()
-
-
-def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the tensors of one part, by their names in it."""
-    start = f"{name}."
-    return {key.removeprefix(start): each for key, each in tensors.items() if key.startswith(start)}

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from edge_glass.decoders.base import Decoder
+from edge_glass.decoders.tokenizer import is_word_tokenizer
 from edge_glass.encoders.base import VisionEncoder
 from edge_glass.encoders.components import Component, ConfigError, as_options, component, validate
 from edge_glass.encoders.limits import (
@@ -25,9 +28,9 @@ from edge_glass.fusion.base import Fusion
 from edge_glass.fusion.concat import ConcatConfig
 from edge_glass.fusion.visual_tokens import VisualTokens, VisualTokensConfig
 from edge_glass.fusion.vlm_format_1 import FORMAT_1, from_format_1
+from edge_glass.fusion.word_matches import AlignedPatches, AlignedSpace, WordMatches
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedTokenizerFast
 
 FORMAT = "edge-glass-vlm/2"
@@ -61,6 +64,7 @@ class VlmConfig:
         conversations: whether it learned questions that follow earlier ones.
         max_description_tokens: limit of a description's length; None if it did not learn to
             describe images.
+        aligned_space: where words and patches are matched; None if they are not.
     """
 
     vision_encoder: Component
@@ -74,6 +78,7 @@ class VlmConfig:
     max_new_tokens: int
     conversations: bool = False
     max_description_tokens: int | None = None
+    aligned_space: AlignedSpace | None = None
 
     def __post_init__(self) -> None:
         check_between(self, 1, MAX_WIDTH, "input_width")
@@ -85,6 +90,13 @@ class VlmConfig:
             raise ValueError(
                 f"visual tokens are of kind {kind!r} and the pooling is {self.pooling!r}; give the "
                 "aligned pooling for kinds 'pooled' and 'both', and None for 'grid' and 'llava'"
+            )
+
+        space = self.aligned_space
+        if self.visual_tokens.aligned_dim != (0 if space is None else space.dim):
+            raise ValueError(
+                f"visual_tokens.aligned_dim is {self.visual_tokens.aligned_dim} and aligned_space "
+                f"is {space!r}; give a space of so many dims, and none if it is 0"
             )
 
     def build(
@@ -99,14 +111,45 @@ class VlmConfig:
         pooling = None
         if self.pooling is not None:
             pooling = self.pooling.config.build(input_width=self.input_width, grid=self.grid)
+        aligned = None
+        if self.aligned_space is not None:
+            aligned = AlignedPatches(self.aligned_space, self.input_width)
         visual_tokens = VisualTokens(
-            self.visual_tokens, input_width=self.input_width, grid=self.grid, pooling=pooling
+            self.visual_tokens,
+            input_width=self.input_width,
+            grid=self.grid,
+            pooling=pooling,
+            aligned=aligned,
         )
         decoder: Decoder = self.decoder.config.build(tokenizer, device)
+        reads = self.aligned_space is not None and self.aligned_space.num_names > 0
+        reading_width = decoder.width if reads else 0
         fusion: Fusion = self.fusion.config.build(
-            visual_width=visual_tokens.width, width=decoder.width
+            visual_width=visual_tokens.width + reading_width, width=decoder.width
         )
+        fusion.reading_width = reading_width
         return visual_tokens, fusion, decoder
+
+    def build_matches(
+        self, tokenizer: PreTrainedTokenizerFast, decoder: Decoder
+    ) -> WordMatches | None:
+        """Builds what adds the matches to word embeddings, if words are matched."""
+        if self.aligned_space is None:
+            return None
+        rows, columns = self.grid
+        device = next(decoder.parameters()).device
+        from_scratch = is_word_tokenizer(tokenizer.backend_tokenizer)
+        with torch.no_grad():
+            ids = torch.tensor(sorted(tokenizer.get_vocab().values()), device=device)
+            words = decoder.embed(ids)
+        return WordMatches(
+            self.aligned_space,
+            vocab_size=len(decoder.word_embeddings),  # more than the tokenizer has, for many models
+            unknown_id=tokenizer.unk_token_id if from_scratch else None,
+            patches=rows * columns,
+            width=decoder.width,
+            size=float(words.float().square().mean().sqrt()),
+        )
 
     def build_vision_encoder(self) -> VisionEncoder:
         """Builds the frozen encoder, averaged to this model's grid if its own grid is finer."""

@@ -56,8 +56,19 @@ class SameConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, d_in, H, W) to (B, d_out, H / stride, W / stride)."""
         padding = self.kernel // 2
+        if _is_fusible(x):
+            return self._fused(x, [padding, padding])
         y = F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
         return F.relu6(y, inplace=True) if self.relu else y
+
+    def _fused(self, x: Tensor, padding: list[int]) -> Tensor:
+        # The same numbers; a map that is clamped as it is written is not read and written again.
+        clamp, limits = ("hardtanh", [0.0, 6.0]) if self.relu else ("none", [])
+        stride = [self.stride, self.stride]
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self.bias, padding, stride, [1, 1], self.groups, clamp, limits, ""
+        )
+        return y
 
     def load(self, weight: Tensor, bias: Tensor, name: str) -> None:
         """Copies folded weights."""
@@ -156,6 +167,17 @@ class EfficientNetLite0(nn.Module):
         _copy(self.classifier_bias, take("_fc.bias"), "_fc.bias")
         if left:
             raise ValueError(f"the weights of EfficientNet-Lite0 hold unknown {sorted(left)}")
+
+
+def _is_fusible(x: Tensor) -> bool:
+    # the kernel of oneDNN has no gradient, and no form in an exported graph
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+    )
 
 
 def _copy(parameter: Tensor, value: Tensor, name: str) -> None:

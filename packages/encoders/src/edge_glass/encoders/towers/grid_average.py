@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from edge_glass.encoders.base import VisionEncoder
+from edge_glass.encoders.towers.classifier import ClassifierRows
 
 
 class GridAverage(VisionEncoder):
@@ -31,6 +32,9 @@ class GridAverage(VisionEncoder):
         self.transform = encoder.transform
         self.can_be_recorded = encoder.can_be_recorded
         self.freeze()
+
+    def classifier_rows(self) -> ClassifierRows | None:
+        return self.encoder.classifier_rows()
 
     @torch.no_grad()
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from edge_glass.encoders.base import TokenShape, VisionEncoder
 from edge_glass.encoders.limits import MAX_IMAGE_SIZE, check_between, check_path
+from edge_glass.encoders.towers.classifier import ClassifierRows, imagenet_rows
 from edge_glass.encoders.towers.image_processor import three_numbers
 from edge_glass.encoders.towers.pixels import PadColor
 from edge_glass.encoders.towers.preprocessing import ImageTransform
@@ -60,6 +61,7 @@ class TimmVisionEncoder(VisionEncoder):
         values: Mapping[str, Any],
         image_size: int,
         shape: TokenShape,
+        classifier: Tensor | None = None,
     ) -> None:
         """Freezes the model.
 
@@ -69,6 +71,7 @@ class TimmVisionEncoder(VisionEncoder):
             values: timm's `pretrained_cfg`: mean, std and filter of its images.
             image_size: side of the input in pixels.
             shape: of the tokens for images of this size.
+            classifier: (1000, width) of ImageNet-1k, if the mean of the tokens is classified.
         """
         super().__init__()
         where = f"the config.json of {config.model}"
@@ -82,6 +85,7 @@ class TimmVisionEncoder(VisionEncoder):
         self.model = model
         self.image_size = image_size
         self.grid, self.width = shape
+        self.classifier = classifier
         self.transform = ImageTransform(
             image_size=image_size,
             fit=config.fit,
@@ -91,6 +95,9 @@ class TimmVisionEncoder(VisionEncoder):
             resample=resample,
         )
         self.freeze()
+
+    def classifier_rows(self) -> ClassifierRows | None:
+        return None if self.classifier is None else imagenet_rows(self.classifier)
 
     @torch.no_grad()
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
@@ -171,7 +178,9 @@ class TimmVisionConfig:
             network.load_state_dict({name: tensors[name] for name in own}, strict=True)
         size = image_size or self.image_size or _own_size(values, model)
         chosen = replace(self, image_size=size)
-        return TimmVisionEncoder(chosen, network, values, size, _shape(config, size, model))
+        shape = _shape(config, size, model)
+        classifier = _imagenet_classifier(tensors, network, values, shape.width)
+        return TimmVisionEncoder(chosen, network, values, size, shape, classifier)
 
     def copy_weights(self, folder: Path) -> None:
         """Copies the model's files, if they lie on this machine; see `copy_model`."""
@@ -254,6 +263,21 @@ def _own_size(values: Mapping[str, Any], model: str) -> int:
             "equal sides: set image_size"
         )
     return int(size[1])
+
+
+def _imagenet_classifier(
+    tensors: Mapping[str, Tensor], network: Any, values: Mapping[str, Any], width: int
+) -> Tensor | None:
+    """Returns the classifier's weight (1000, width) if it reads the mean of the tokens, or None.
+
+    That of a transformer reads a class token. A model of other classes names them in its config.
+    """
+    names = _names(values.get("classifier"))
+    weight = tensors.get(f"{names[0]}.weight") if len(names) == 1 else None
+    reads_mean = not getattr(network, "num_prefix_tokens", 0)
+    if weight is None or not reads_mean or values.get("label_names"):
+        return None
+    return weight.float() if tuple(weight.shape) == (1000, width) else None
 
 
 def _names(classifier: Any) -> list[str]:

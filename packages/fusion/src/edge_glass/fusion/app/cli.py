@@ -81,20 +81,22 @@ def ask(
     check_png(sheet)
     for question in questions:
         check_text(question)
+    from edge_glass.fusion.app.new_words import new_word_notes
     from edge_glass.fusion.app.terminal import json_line, write_piece
 
-    answers: Iterable[Iterable[str]]
     if runtime == "onnx":
         from edge_glass.fusion.app.ask_onnx import ask_exported
 
         check_greedy(temperature, top_p, seed, max_new_tokens, stop)
-        answers = ask_exported(image, questions, model)
+        answers: Iterable[Iterable[str]] = ask_exported(image, questions, model)
     else:
         from edge_glass.fusion.app.ask import ask_image
 
         check_runtime(runtime)
         sampling = make_sampling(temperature, top_p, seed, max_new_tokens, stop)
         answers = ask_image(image, questions, model, sampling)
+    for line in new_word_notes(model, questions):
+        typer.echo(line, err=True)
     answered: list[tuple[str, str]] = []
     for question, pieces in zip(questions, answers, strict=True):
         if as_json:
@@ -271,8 +273,7 @@ app.add_typer(index_app, name="index")
 def main() -> None:
     """Runs the command line.
 
-    An error that a user can correct prints one message and exits with status 1. If the environment
-    has EDGE_GLASS_TRACEBACK=1, the traceback is printed too.
+    An error that a user can correct is one message and status 1; EDGE_GLASS_TRACEBACK=1 raises it.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files hold what a terminal can't show

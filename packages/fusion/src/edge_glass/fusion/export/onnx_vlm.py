@@ -55,7 +55,7 @@ class Prefix(nn.Module):
         self.model = model
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        visual = self.model.visual_tokens(features)
+        visual = self.model.see(features)
         prefix = self.model.fusion.prefix(visual)
         if self.model.start_id is not None:
             ids = torch.full((1, 1), self.model.start_id, device=features.device)
@@ -69,12 +69,12 @@ class Step(nn.Module):
 
     def __init__(self, model: VisionLanguageModel) -> None:
         super().__init__()
-        self.fusion, self.decoder = model.fusion, model.decoder
+        self.model, self.decoder = model, model.decoder
 
     def forward(
         self, visual: Tensor, prefix: Tensor | None, input_ids: Tensor, past: list[Tensor]
     ) -> tuple[Tensor, ...]:
-        embeds = self.fusion.extend(visual, self.decoder.embed(input_ids))
+        embeds = self.model.fusion.extend(visual, self.model.embed(visual, input_ids))
         if prefix is not None:
             embeds = torch.cat([prefix, embeds], dim=1)
         cached = past_of(self.decoder, past)
@@ -279,7 +279,7 @@ def compare(
 def first_logits(model: VisionLanguageModel, features: Tensor, question: str) -> Tensor:
     """Returns the logits (1, V) of the first word of an answer."""
     ids = torch.tensor([prompt_ids(model.tokenizer, question)])
-    visual = model.visual_tokens(features.float())
+    visual = model.see(features)
     fused = model.fused(visual, ids, torch.ones_like(ids))
     output = model.decoder(
         fused.inputs_embeds, fused.attention_mask, prefix_length=fused.prefix_length

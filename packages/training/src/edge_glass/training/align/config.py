@@ -28,6 +28,9 @@ class AlignConfig(RunConfig):
         contrastive_weight: weight of InfoNCE at the full width.
         matryoshka_weight: weight of the Matryoshka loss.
         caption_dropout: probability that a caption is left out of a step's loss.
+        recycle: rows of the vision encoder's own classifier in each step, as pairs with texts of
+            their classes; they take places of the batch. A multiple of `num_microbatches`; 0 for
+            none. It needs `encode.classifier_texts`.
         head: the two Matryoshka heads.
         pooling_learning_rate: peak rate of the pooling; None for the rate of the heads.
         gradient_cache: embeds each microbatch twice, so that only one microbatch at a time is in
@@ -46,6 +49,7 @@ class AlignConfig(RunConfig):
     contrastive_weight: float
     matryoshka_weight: float
     caption_dropout: float
+    recycle: int = 0
     head: HeadConfig
     pooling_learning_rate: float | None = None
     gradient_cache: bool = False
@@ -58,6 +62,11 @@ class AlignConfig(RunConfig):
         check_at_least(self, 1, "validation_steps", "collapse_steps")
         check_at_least(self, 0, "num_workers")
         check_share(self, "caption_dropout")
+        if self.recycle % self.num_microbatches or not 0 <= self.recycle < self.batch_size:
+            raise ValueError(
+                f"recycle is {self.recycle}, expected 0 or a multiple of num_microbatches "
+                f"{self.num_microbatches} that is less than batch_size {self.batch_size}"
+            )
         check_positive(self, "pooling_learning_rate")
         check_at_least(self, 0, "contrastive_weight", "matryoshka_weight")
         self._check_dims()

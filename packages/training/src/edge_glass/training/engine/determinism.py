@@ -23,32 +23,25 @@ PORTABLE_ENVIRONMENT = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
 }
-# `encode` runs convolutions in oneDNN, so its instruction set is pinned too. The stages that train
-# use oneDNN only in `portable_matmul`, whose bits are the same and which is faster without the pin.
-# A notebook has no stage, and reads live features if the project has them.
-STAGE_ENVIRONMENT = {stage: {"ONEDNN_MAX_CPU_ISA": "AVX2"} for stage in ("encode", "")}
 RESTARTED = "EDGE_GLASS_RESTARTED"  # set in a command that has restarted itself
 
 
-def environment(reproducibility: str, stage: str) -> dict[str, str]:
-    """Returns the variables that a stage's bytes depend on."""
+def environment(reproducibility: str) -> dict[str, str]:
+    """Returns the variables that bytes depend on."""
     if reproducibility == "native":
         return ENVIRONMENT
-    return ENVIRONMENT | PORTABLE_ENVIRONMENT | STAGE_ENVIRONMENT.get(stage, {})
+    return ENVIRONMENT | PORTABLE_ENVIRONMENT
 
 
-def set_environment(
-    reproducibility: str = "portable", stage: str = "", *, restart: bool = False
-) -> None:
+def set_environment(reproducibility: str = "portable", *, restart: bool = False) -> None:
     """Sets the variables that act only before torch loads.
 
     Args:
         reproducibility: `portable` or `native`, see `make_deterministic`.
-        stage: some stages have variables of their own; "" is a notebook.
         restart: if torch is imported already (for example by a sitecustomize module), restarts this
             command with the variables set.
     """
-    wanted = environment(reproducibility, stage)
+    wanted = environment(reproducibility)
     if "torch" in sys.modules:
         if all(os.environ.get(name) == value for name, value in wanted.items()):
             return
@@ -70,16 +63,13 @@ def set_environment(
         os.environ[name] = value
 
 
-def make_deterministic(
-    num_threads: int, reproducibility: str = "native", *, onednn: bool = False
-) -> None:
+def make_deterministic(num_threads: int, reproducibility: str = "native") -> None:
     """Pins threads, refuses non-deterministic kernels, fixes the attention kernel.
 
     Args:
         num_threads: CPU threads of torch; a different number gives different bytes.
         reproducibility: `portable` for the same bytes on every x86-64 CPU with AVX2, `native` for
             the fastest kernels of this CPU, whose bytes differ from those of other CPUs.
-        onednn: whether `portable` uses oneDNN for convolutions, limited to AVX2; `encode` does.
     """
     import torch
     from torch.backends import cuda
@@ -96,10 +86,10 @@ def make_deterministic(
         # The backward pass of cuDNN's attention does not.
         cuda.enable_cudnn_sdp(False)
     if reproducibility == "portable":
-        _make_portable(onednn)
+        _make_portable()
 
 
-def _make_portable(onednn: bool) -> None:
+def _make_portable() -> None:
     import torch
 
     from edge_glass.training.engine import portable_matmul
@@ -113,12 +103,7 @@ def _make_portable(onednn: bool) -> None:
             )
     portable_matmul.install()
     # GELU and others use oneDNN too, with different bits for each instruction set
-    torch.backends.mkldnn.set_flags(_enabled=onednn and has_pinned_onednn())
-
-
-def has_pinned_onednn() -> bool:
-    """Returns whether oneDNN was limited to AVX2 before torch loaded, as `encode` needs it."""
-    return os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2"
+    torch.backends.mkldnn.set_flags(_enabled=False)
 
 
 def counter_seed(*counters: int | str) -> int:

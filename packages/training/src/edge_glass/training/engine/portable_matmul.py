@@ -19,13 +19,15 @@ import warnings
 import torch
 from torch import Tensor
 
+from edge_glass.training.engine import portable_convolution
+
 MAX_TERMS = 512
 
 _library: torch.library.Library | None = None
 
 
 def install() -> None:
-    """Replaces the products of CPU matrices in this process, once."""
+    """Replaces products and convolutions of CPU tensors in this process, once."""
     global _library
     if _library is not None:
         return
@@ -35,6 +37,7 @@ def install() -> None:
         library = torch.library.Library("aten", "IMPL")
         library.impl("mm", mm, "CPU")
         library.impl("addmm", addmm, "CPU")
+        portable_convolution.install(library)
     _library = library
 
 

@@ -26,6 +26,10 @@ from edge_glass.training.features.shards import REMEDY
 from edge_glass.training.features.shared_array import SHARED, SharedArray, open_shared_array
 from edge_glass.training.folders import FEATURES, PREPARED
 
+# Beside the caption splits: the texts of the classes of the vision encoder's classifier. No split
+# can have this name.
+CLASSES = "(classes)"
+
 
 class Features(Protocol):
     """Rows of features by number: an array in memory, or one in shards."""
@@ -46,7 +50,8 @@ class FeatureIndex:
         vision_width, text_width: numbers per token and per text; no texts have a width of 0.
         grids: rows and columns of patches, by sub-set.
         image_sizes: pixels per side, by sub-set.
-        texts_sha256: checksum of the `texts.json` of each caption split.
+        texts_sha256: checksum of the `texts.json` of each caption split, and of `CLASSES` if the
+            texts of the vision encoder's classes were encoded.
     """
 
     vision_encoder: str
@@ -107,7 +112,7 @@ def vision_features(
 def text_features(
     split: str, folder: Path = FEATURES, *, verify: bool = False
 ) -> tuple[dict[str, int], Tensor]:
-    """Returns (text -> row, features (K, D) float32) of a caption split."""
+    """Returns (text -> row, features (K, D) float32) of a caption split, or of `CLASSES`."""
     path, index = folder / "captions" / split / "texts.json", read_index(folder)
     data = path.read_bytes() if path.is_file() else b""
     found, expected = hashlib.sha256(data).hexdigest(), index.texts_sha256.get(split)
@@ -128,16 +133,17 @@ def text_features(
 def verify_features(folder: Path = FEATURES) -> tuple[int, int]:
     """Checks every byte of the cache; returns the number of shards and their total bytes."""
     arrays: list[ShardedArray] = []
-    for subset, splits in read_index(folder).splits.items():
+    index = read_index(folder)
+    for subset, splits in index.splits.items():
         for split in splits:
             images = vision_features(subset, split, folder, verify=True)
             if isinstance(images, SharedArray):
                 images = images.arrays[0]  # the others are those of captions
             if isinstance(images, ShardedArray):
                 arrays.append(images)
-            if subset == "captions":
-                text_features(split, folder, verify=True)
-                arrays.append(ShardedArray(folder / subset / split, "text"))
+    for split in index.texts_sha256:
+        text_features(split, folder, verify=True)
+        arrays.append(ShardedArray(folder / "captions" / split, "text"))
     sizes = [entry.bytes for array in arrays for entry in array.index.shards]
     return len(sizes), sum(sizes)
 

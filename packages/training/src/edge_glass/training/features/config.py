@@ -26,6 +26,8 @@ class EncodeConfig:
             between two forward passes. Any number gives the same bytes.
         pool: "none" keeps all patches of an image, "mean" one token per image, a number K the means
             over a grid of K x K parts.
+        classifier_texts: also encodes the texts of the classes that the vision encoder was trained
+            to tell apart, if it has a classifier; `align` needs them to recycle its rows.
     """
 
     caption_image_size: int
@@ -36,6 +38,7 @@ class EncodeConfig:
     texts_per_shard: int = 65536
     num_workers: int = 0
     pool: Pool = "none"
+    classifier_texts: bool = False
 
     def __post_init__(self) -> None:
         check_between(self, 1, MAX_IMAGE_SIZE, "caption_image_size", "question_image_size")

@@ -111,8 +111,8 @@ def encode_shard(task: ShardTask) -> ShardEntry:
 
 def apply_settings(encoder: FrozenEncoder) -> None:
     """Applies the settings that bytes depend on to this process."""
-    make_deterministic(encoder.num_threads, encoder.reproducibility, onednn=True)
-    wanted = environment(encoder.reproducibility, "encode")
+    make_deterministic(encoder.num_threads, encoder.reproducibility)
+    wanted = environment(encoder.reproducibility)
     found = {name: os.environ.get(name) for name in wanted}
     if encoder.reproducibility == "portable" and found != wanted:
         raise RuntimeError(

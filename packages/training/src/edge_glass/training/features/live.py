@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -28,7 +27,6 @@ from edge_glass.encoders.components import Component, component, validate
 from edge_glass.encoders.files import DataError, write_json
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.towers.preprocessing import ImageTransform
-from edge_glass.training.engine.determinism import has_pinned_onednn
 from edge_glass.training.features.encoding import FrozenEncoder, open_vision_encoder
 from edge_glass.training.features.shards import REMEDY
 from edge_glass.training.parquet.pages import PlainColumn, open_plain_column
@@ -192,7 +190,7 @@ class LiveFeatures:
             number = size if device.type == "cpu" else len(places)
             filled = list(islice(cycle(places), number))
             batch = pixels if filled == list(range(len(pixels))) else pixels[filled]
-            with torch.inference_mode(), _kernels_of_encode(self._frozen.reproducibility):
+            with torch.inference_mode():
                 features = self.encoder.encode(batch)[: len(places)]
             found[places] = features.to(dtype)
         if not found.sum(dtype=torch.float32).isfinite() and not found.isfinite().all():
@@ -209,15 +207,3 @@ class LiveFeatures:
         for number, places in ((size, full), (rest, tail)):
             for first in range(0, len(places), max(1, number)):
                 yield number, places[first : first + number]
-
-
-@contextmanager
-def _kernels_of_encode(reproducibility: str) -> Iterator[None]:
-    """Selects the convolutions of the stage `encode`, in the middle of a stage that trains."""
-    before = torch.backends.mkldnn.enabled
-    if reproducibility == "portable":
-        torch.backends.mkldnn.set_flags(_enabled=has_pinned_onednn())
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.set_flags(_enabled=before)

@@ -134,6 +134,15 @@ class Planner:
             folder=folder,
         )
 
+    def class_texts(self) -> list[str]:
+        """Returns the distinct texts of the vision encoder's classes, sorted; none without one."""
+        if not self.params.encode.classifier_texts:
+            return []
+        size = self.params.encode.caption_image_size
+        encoder = open_vision_encoder(self._encoder(self.params.vision_encoder, size))
+        rows = encoder.classifier_rows()
+        return [] if rows is None else sorted({text for each in rows.texts for text in each})
+
     @property
     def features(self) -> Path:
         """The folder that becomes the cache."""

@@ -31,6 +31,7 @@ class Run:
         processes: of the run; only the main one writes.
         params: whose seed the certificate names, and whose `log_with` names the trackers.
         fingerprint: of configuration, code and data; see `StateFile`.
+        launch: how the processes work together and in which dtype; see `StateFile`.
         level: what tests prove for this configuration, see `proven_level`.
         averages: averaged weights, if they are validated and saved instead of `trained`.
     """
@@ -46,6 +47,7 @@ class Run:
         params: Params,
         fingerprint: str,
         level: str,
+        launch: str = "",
         averages: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.stage, self.config, self.trained = stage, config, trained
@@ -54,7 +56,7 @@ class Run:
         self.best = Best(averages or trained, config.patience)
         self.others = {f"ema.{name}": value for name, value in averages.items()}
         self.others |= self.best.saved()
-        self.file = StateFile(stage, fingerprint)
+        self.file = StateFile(stage, fingerprint, launch)
         self.state = saver.restore(self.file, trained, self.others)
         self.curves = Curves(Path("plots") / stage, self.state, processes)
         self.speed = Speed(stage, self.state, processes)

@@ -46,12 +46,14 @@ class StateFile:
     Args:
         fingerprint: of configuration, code and data. A state with a different fingerprint is not
             resumed.
+        launch: how the processes work together and in which dtype. A state of a different launch
+            is an error: it may be days of several GPUs, which the next save would replace.
     """
 
-    def __init__(self, stage: str, fingerprint: str) -> None:
+    def __init__(self, stage: str, fingerprint: str, launch: str = "") -> None:
         self.stage = stage
         self.folder = STATE / stage
-        self.fingerprint = fingerprint
+        self.fingerprint, self.launch = fingerprint, launch
 
     def save(
         self,
@@ -65,6 +67,7 @@ class StateFile:
         """
         config = {
             "fingerprint": self.fingerprint,
+            "launch": self.launch,
             "step": state.step,
             "history": json.dumps(state.history),
             "notes": json.dumps(state.notes),
@@ -84,15 +87,25 @@ class StateFile:
 
         Returns a fresh `RunState` if no state is saved, or if it belongs to a different
         configuration, code or data. The latter is printed.
+
+        Raises:
+            ValueError: if the state belongs to a different launch or model.
         """
         if not (self.folder / "model.safetensors").is_file():
             return RunState()
         config, saved = load_checkpoint(self.folder)
+        if config.get("launch", self.launch) != self.launch:
+            raise ValueError(
+                f"{self.folder}: the saved state of step {config['step']} is of launch "
+                f"{config['launch']}, and this run is of launch {self.launch}: set launch, its "
+                "number of processes and the decoder as they were to go on, or delete the folder "
+                "to start from step 0"
+            )
         if config["fingerprint"] != self.fingerprint:
             say(
-                f"{self.stage}: the saved state belongs to a different configuration (launch, "
-                "dtype, ...), code or data: starting from step 0; to go on from step "
-                f"{config['step']}, stop now and restore what has changed"
+                f"{self.stage}: the saved state belongs to a different configuration, code or "
+                f"data: starting from step 0; to go on from step {config['step']}, stop now and "
+                "restore what has changed"
             )
             return RunState()
         expected = {f"tensor.{name}" for name in tensors}

@@ -14,15 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from edge_glass.decoders.base import Decoder
 from edge_glass.decoders.quantization import VOCABULARY
 from edge_glass.encoders.components import Component
 from edge_glass.fusion.compute import compute_dtype
 from edge_glass.fusion.vlm import VisionLanguageModel
+from edge_glass.fusion.vlm_config import VlmConfig
+from edge_glass.fusion.word_matches import AlignedSpace, WordMatches
 from edge_glass.training.features.cache import FeatureIndex
 from edge_glass.training.plan.counting import counted
 from edge_glass.training.plan.need import (
@@ -36,8 +40,8 @@ from edge_glass.training.plan.need import (
 )
 from edge_glass.training.plan.networks import EmptyDecoder, Vocabulary
 from edge_glass.training.plan.workload import Workload
-from edge_glass.training.stages import vlm_qa
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
+from edge_glass.training.vlm_qa.model import model_config
 from edge_glass.training.vlm_qa.packing import Padding
 from edge_glass.training.vlm_qa.reports import visual_length
 
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
 
 QUANTIZED = {"4bit": 0.5 + 0.127 / 8, "8bit": 1.0}  # bytes per weight
 LEARNED = 0.5  # share of a row's text that is answers; an assumption
+NAMES = 1000  # words that answers use as names; an assumption
 QUESTION = 64  # tokens of a question in evaluation; an assumption
 
 
@@ -97,8 +102,10 @@ def _by_layers(params: Params, need_of: Callable[[int | None], Need]) -> Need:
 def _training(params: Params, index: FeatureIndex, work: Workload, layers: int | None) -> Need:
     config = params.vlm_qa
     size, tokens = config.batch_size // config.num_microbatches, work.tokens
-    model = _model(params, index, work, layers).train()
-    objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
+    model = answers_model(params, index, work, layers).train()
+    objective = AnswerLoss(
+        model, label_smoothing=config.label_smoothing, naming_weight=config.naming_weight
+    )
     trained = trained_bytes(model)
     with counted(objective, found=max(1, int(size * tokens * LEARNED))) as count:
         weights = count.now
@@ -127,13 +134,13 @@ def _answering(
     params: Params, index: FeatureIndex, work: Workload, layers: int | None, batch: int
 ) -> Need:
     """A batch of questions with answers of full length; flops are those of one question."""
-    model = _model(params, index, work, layers).eval()
+    model = answers_model(params, index, work, layers).eval()
     length = min(QUESTION, work.tokens) + params.vlm_qa.max_new_tokens
     with counted(model) as count, torch.no_grad(), model.autocast():
         weights = count.now
         features = torch.empty(batch, math.prod(index.grids["questions"]), index.vision_width)
         ids = torch.zeros(batch, length, dtype=torch.long)
-        fused = model.fused(model.visual_tokens(features), ids, torch.ones_like(ids))
+        fused = model.fused(model.see(features), ids, torch.ones_like(ids))
         positions = torch.arange(fused.inputs_embeds.shape[1]).expand(batch, -1)
         output = model.decoder(
             fused.inputs_embeds,
@@ -149,20 +156,51 @@ def _answering(
     )
 
 
-def _model(
+def answers_model(
     params: Params, index: FeatureIndex, work: Workload, layers: int | None
 ) -> VisionLanguageModel:
     """Returns the model of `vlm_qa` on the meta device, in the precision of the chosen device."""
     empty = EmptyDecoder(config=params.decoder.config, num_layers=layers)
     chosen = replace(params, decoder=Component(name=params.decoder.name, config=empty))
     tokenizer: Any = Vocabulary(size=work.vocabulary)
-    config = vlm_qa.model_config(chosen, index, conversations=False)
+    config = model_config(chosen, index, conversations=False, space=_aligned_space(params))
+    # the scale of the real one's weights depends on numbers, which a plan does not have
+    object.__setattr__(config, "build_matches", partial(_matches, config))
     with torch.device("meta"):
         model = VisionLanguageModel(config, tokenizer)
     in_bf16 = compute_dtype(device_of(params), model.decoder.dtype) == torch.bfloat16
     # tensors without data are those of a CPU, whatever the plan is for
     object.__setattr__(model, "autocast", lambda: bfloat16(in_bf16))
     return model
+
+
+def _aligned_space(params: Params) -> AlignedSpace | None:
+    """Returns the space that `align` will train, None if words are not matched."""
+    config, head = params.vlm_qa, params.align.head
+    if not config.visual_tokens.aligned_dim:
+        return None
+    return AlignedSpace(
+        dim=config.visual_tokens.aligned_dim,
+        projection=head.projection,
+        hidden_width=head.hidden_width or params.align.matryoshka_dims[0],
+        word_dropout=config.word_dropout,
+        num_names=NAMES if config.naming_weight else 0,
+    )
+
+
+def _matches(config: VlmConfig, tokenizer: Vocabulary, decoder: Decoder) -> WordMatches | None:
+    """Returns the word matches of a decoder; its words are as many as its embeddings."""
+    if config.aligned_space is None:
+        return None
+    words = [each for each in decoder.modules() if isinstance(each, nn.Embedding)]
+    return WordMatches(
+        config.aligned_space,
+        vocab_size=max((each.num_embeddings for each in words), default=tokenizer.size),
+        unknown_id=tokenizer.pad_token_id,
+        patches=math.prod(config.grid),
+        width=decoder.width,
+        size=1.0,
+    )
 
 
 def _quantized(params: Params, model: VisionLanguageModel) -> tuple[int, int]:

@@ -42,10 +42,7 @@ def run_stage(
     reproducibility = raw.get("reproducibility")
     if reproducibility not in REPRODUCIBILITIES:  # `parse` refuses it; any setting does until then
         reproducibility = REPRODUCIBILITIES[0]
-    # live features are encoded while a stage runs, with the variables of `encode`
-    set_environment(
-        reproducibility, "encode" if raw.get("features") == "live" else stage, restart=True
-    )
+    set_environment(reproducibility, restart=True)
     try:
         params = parse(raw, str(path))
     except ConfigError:
@@ -61,5 +58,5 @@ def run_stage(
         if scheduler is None:
             run(params)
             return
-        with open_executor(scheduler, environment(reproducibility, stage)) as executor:
+        with open_executor(scheduler, environment(reproducibility)) as executor:
             run(params, executor)

@@ -21,10 +21,8 @@ from torch import Tensor
 from edge_glass.encoders.components import Component
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.dual_encoder_config import DualEncoderConfig
-from edge_glass.encoders.files import DataError
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.training.align.collapse import CollapseAlarm
-from edge_glass.training.align.config import AlignConfig
 from edge_glass.training.align.gradient_cache import GradientCache
 from edge_glass.training.align.image_features import (
     AugmentedFeatures,
@@ -33,9 +31,9 @@ from edge_glass.training.align.image_features import (
     LiveTrainingFeatures,
 )
 from edge_glass.training.align.matryoshka import MatryoshkaTerms
+from edge_glass.training.align.pairs import TrainingPairs, training_pairs
 from edge_glass.training.align.validation import validation_recall, validation_splits
 from edge_glass.training.engine.determinism import generator, make_deterministic, reseed
-from edge_glass.training.engine.order import fitted_batch_size, step_batch
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.features.cache import (
     FeatureIndex,
@@ -43,7 +41,6 @@ from edge_glass.training.features.cache import (
     read_index,
     vision_features,
 )
-from edge_glass.training.features.captions import CaptionRows, caption_rows
 from edge_glass.training.features.live import LiveFeatures
 from edge_glass.training.folders import ALIGNED, PREPARED
 from edge_glass.training.loop.guarantee import proven_level
@@ -84,10 +81,9 @@ def train(params: Params, processes: Processes) -> None:
     # data: the features of images and captions, and the validation splits
     index = read_index()
     check_encoders(index, vision=params.vision_encoder.name, text=params.text_encoder.name)
-    rows = caption_rows("train", PREPARED)
-    config = fitted_config(params.align, rows)
-    planned = partial(own_images, config, rows, seed, processes)
-    images = open_image_features(params, index, device, planned)
+    pairs = training_pairs(params, index)
+    rows, config = pairs.rows, pairs.config
+    images = open_image_features(params, index, device, partial(pairs.own_images, processes))
     validation = validation_splits(index.splits["captions"], PREPARED)
     if not validation:
         say("align: no validation split, so the last weights are stored, not the best ones")
@@ -95,6 +91,7 @@ def train(params: Params, processes: Processes) -> None:
     # model: pooling, two heads and the temperature, with fresh weights
     reseed(seed, "align", "init")
     model = build_model(params, index).train().to(device)
+    pairs.check_model(model)
     objective = MatryoshkaTerms(
         config.matryoshka_dims,
         config.matryoshka_weights,
@@ -130,14 +127,14 @@ def train(params: Params, processes: Processes) -> None:
 
     for step in run.steps():
         # batch: which pairs, which caption of each pair, and which captions are dropped
-        batch = step_batch(len(rows.images), config.batch_size, seed=seed, step=step)  # (B,)
+        batch = pairs.batch(step)  # (B,)
         texts = rows.draw_texts(batch, seed=seed, step=step)  # (B,)
         draws = torch.rand(len(batch), generator=generator(seed, "text_dropout", step))  # (B,)
         keep_text = draws >= config.caption_dropout  # (B,)
 
         # forward, loss, backward: the cache embeds the microbatches and fills the gradients
         result = cache.step(
-            partial(embed_microbatch, model, images, rows, batch, texts, seed, step),
+            partial(embed_microbatch, model, images, pairs, batch, texts, step),
             objective.at(step),
             rows.negatives(batch, texts).to(device),
             keep_text.to(device),
@@ -182,36 +179,12 @@ def train(params: Params, processes: Processes) -> None:
         run.certify(ALIGNED)
 
 
-def fitted_config(config: AlignConfig, rows: CaptionRows) -> AlignConfig:
-    """Returns the config with a batch that the training pairs can fill.
-
-    Raises:
-        DataError: if no pair is a negative of a different one, so that there is nothing to learn.
-    """
-    if len(rows.group_names) < 2:
-        raise DataError(
-            f"{PREPARED}/captions/train.rows.parquet: all {len(rows.captions)} captions belong to "
-            f"one group, such as {rows.captions[0][:60]!r}; expected different captions, or "
-            "concepts, to tell apart: check the columns caption and concept of the data"
-        )
-    size = fitted_batch_size(
-        config.batch_size, config.num_microbatches, len(rows.captions), "align"
-    )
-    if size < config.batch_size:
-        say(
-            f"align: batch_size is {size} in place of {config.batch_size}, because there are only "
-            f"{len(rows.captions)} training pairs"
-        )
-    return dataclasses.replace(config, batch_size=size)
-
-
 def embed_microbatch(
     model: DualEncoder,
     images: ImageFeatures,
-    rows: CaptionRows,
+    pairs: TrainingPairs,
     batch: Tensor,
     texts: Tensor,
-    seed: int,
     step: int,
     microbatch: int,
     part: slice,
@@ -220,31 +193,15 @@ def embed_microbatch(
 
     The noise of dropout is a function of (seed, step, microbatch), so that a second call gives the
     same embeddings. `batch` (B,) has the row of each pair, `texts` (B,) the row of its caption in
-    `rows.features`, and `part` is the microbatch's slice of both.
+    `pairs.rows.features`, and `part` is the microbatch's slice of both.
     """
-    reseed(seed, "align", step, microbatch)
+    reseed(pairs.seed, "align", step, microbatch)
     device = model.logit_scale.device
-    features = images.at(rows.images[batch[part]], step=step).to(device)  # (n, P, D)
-    captions = rows.features[texts[part]].to(device)  # (n, D)
-    return model.image_embeddings(features), model.text_embeddings(captions)
-
-
-def own_images(
-    config: AlignConfig, rows: CaptionRows, seed: int, processes: Processes, first: int
-) -> Iterator[list[int]]:
-    """Yields the images of each microbatch of this process, from step `first` on.
-
-    Of microbatches of a step with the same images, which several captions of an image can give,
-    only the first is there: `LiveTrainingFeatures` encodes them once.
-    """
-    size = config.batch_size // config.num_microbatches
-    for step in range(first, config.steps):
-        batch = step_batch(len(rows.images), config.batch_size, seed=seed, step=step)
-        parts = (
-            tuple(rows.images[batch[number * size : (number + 1) * size]].tolist())
-            for number in processes.own_microbatches(config.num_microbatches)
-        )
-        yield from map(list, dict.fromkeys(parts))
+    features = images.at(pairs.images(batch[part]), step=step).to(device)  # (i, P, D)
+    captions = pairs.rows.features[texts[part]].to(device)  # (n, D)
+    with model.autocast():
+        image = model.image_head(pairs.head_inputs(model, batch[part], features))
+    return image.float(), model.text_embeddings(captions)
 
 
 def open_image_features(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from edge_glass.encoders.files import replace_folder, sha256_of, sync_tree, write_json
-from edge_glass.training.features.cache import FeatureIndex
+from edge_glass.training.features.cache import CLASSES, FeatureIndex
 from edge_glass.training.features.encoding import (
     ShardTask,
     apply_settings,
@@ -66,7 +66,11 @@ def run(params: Params, executor: Executor | None = None) -> None:
     for subset, plan in images.items():
         announce(subset, plan, live=is_live)
     caption_splits = images["captions"].splits if "captions" in images else []
-    texts = {split: write_texts(planner.features, split) for split in caption_splits}
+    texts = {split: distinct_texts(split) for split in caption_splits}
+    if caption_splits and (class_texts := planner.class_texts()):
+        texts[CLASSES] = class_texts
+    for split, distinct in texts.items():
+        write_json(texts_file(planner.features, split), distinct)
     arrays = [] if is_live else [array for plan in images.values() for array in plan.arrays]
     arrays += [planner.texts(split, len(distinct)) for split, distinct in texts.items()]
 
@@ -147,8 +151,8 @@ def texts_file(features: Path, split: str) -> Path:
     return features / "captions" / split / "texts.json"
 
 
-def write_texts(features: Path, split: str) -> list[str]:
-    """Writes and returns the distinct texts of a caption split, sorted."""
+def distinct_texts(split: str) -> list[str]:
+    """Returns the distinct texts of a caption split, sorted."""
     texts: set[str] = set()
     path = PREPARED / "captions" / f"{split}.rows.parquet"
     columns = ["caption", "transcripts", "canonical_caption"]
@@ -156,9 +160,7 @@ def write_texts(features: Path, split: str) -> list[str]:
         for batch in file.iter_batches(columns=columns):
             for row in batch.to_pylist():
                 texts.update((row["caption"], *row["transcripts"], row["canonical_caption"]))
-    ordered = sorted(texts)
-    write_json(texts_file(features, split), ordered)
-    return ordered
+    return sorted(texts)
 
 
 def unfinished_tasks(arrays: list[ArrayPlan]) -> list[ShardTask]:

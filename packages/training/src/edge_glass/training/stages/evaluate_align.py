@@ -2,9 +2,9 @@
 
 A split is scored with one canonical caption per group. A caption can have many images, and any of
 them is right. If training has seen all groups of the split, its images choose among *all* captions
-that were seen: a user's search does that, and it is the harder test. `zero_shot` classifies the
-images by prompts with class names instead. `codes` is the recall of a search in small codes, with
-the bytes that they take.
+that were seen: a user's search does that, and it is the harder test. `among_all` is this test for
+each split. `zero_shot` classifies the images by prompts with class names instead. `codes` is the
+recall of a search in small codes, with the bytes that they take.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edge_glass.encoders.device import place_model
 from edge_glass.encoders.dual_encoder import DualEncoder
 from edge_glass.encoders.files import output_folder, rounded, write_json
 from edge_glass.training.engine.determinism import make_deterministic
+from edge_glass.training.evaluation.alignment.among_all import recall_among_all
 from edge_glass.training.evaluation.alignment.code_recall import code_recall
 from edge_glass.training.evaluation.alignment.config import EvaluateAlignConfig
 from edge_glass.training.evaluation.alignment.embedded_split import EmbeddedSplit
@@ -37,7 +38,7 @@ from edge_glass.training.features.captions import CaptionRows, caption_rows, fir
 from edge_glass.training.folders import ALIGNED, PREPARED
 from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note
 from edge_glass.training.runtime.progress import progress, say
-from edge_glass.training.runtime.split_names import held_out_splits
+from edge_glass.training.runtime.split_names import TRAIN, held_out_splits
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -46,6 +47,8 @@ METRICS = Path("metrics/evaluate_align.json")
 PLOTS = Path("plots/evaluate_align")
 PREDICTIONS = Path("predictions/align")
 BATCH = 256
+MAX_OTHERS = 10_000  # captions of training that a split with unseen groups also chooses among
+BANK = 2000  # images of training that measure how much captions attract
 NO_SPLIT = "the captions have only the split train, so no split is held out to score"
 
 
@@ -66,6 +69,7 @@ def run(params: Params) -> None:
     intervals: dict[str, Any] = {}
     ranks: dict[str, Ranks] = {}
     splits = {name: embed_split(model, name, train) for name in progress(names, "evaluate_align")}
+    bank = embed_bank(model, train)
     for name, split in splits.items():
         curves[name], intervals[name], ranks[name] = score(split, dims, config)
         chance = {
@@ -82,6 +86,7 @@ def run(params: Params) -> None:
             "R@1_interval": {str(dim): ends for dim, ends in intervals[name].items()},
             "codes": code_recall(split, dims),
         }
+        metrics[name]["among_all"] = recall_among_all(name, splits, bank, dims, config)
         best, kept = curves[name][dims[0]], shares_kept(curves[name])[dims[-1]]
         say(
             f"evaluate_align {name}: R@1 at {dims[0]} dims {best['i2t']['R@1']:.3f} image to text, "
@@ -112,33 +117,25 @@ def run(params: Params) -> None:
 def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSplit:
     """Embeds a split's images and the captions that they are scored with."""
     rows = caption_rows(name, PREPARED)
-    features = vision_features("captions", name)
-    device = model.logit_scale.device
     with torch.inference_mode():
-        image = torch.cat(
-            [
-                model.image_embeddings(
-                    gather(features, rows.images[start : start + BATCH]).to(device)
-                ).cpu()
-                for start in range(0, len(rows.images), BATCH)
-            ]
-        )
+        image = _images(model, name, rows.images)
         text, captions = _captions(model, rows, rows.group_names)
-        candidates = text
         own, own_captions = set(rows.group_names), set(rows.group_captions)
         seen, seen_captions = set(train.group_names), set(train.group_captions)
-        if all(
+        others = [
+            group
+            for group, caption in zip(train.group_names, train.group_captions, strict=True)
+            if group not in own and caption not in own_captions
+        ]
+        all_seen = all(
             group in seen or caption in seen_captions
             for group, caption in zip(rows.group_names, rows.group_captions, strict=True)
-        ):
-            others = [
-                group
-                for group, caption in zip(train.group_names, train.group_captions, strict=True)
-                if group not in own and caption not in own_captions
-            ]
-            more, more_captions = _captions(model, train, others)
-            candidates = torch.cat([text, more])
-            captions = captions + more_captions
+        )
+        if not all_seen:
+            others = others[:: max(1, -(-len(others) // MAX_OTHERS))]
+        more, more_captions = _captions(model, train, others)
+        all_captions = torch.cat([text, more])
+        candidates = all_captions if all_seen else text
     return EmbeddedSplit(
         rows=rows,
         image=image,
@@ -147,8 +144,24 @@ def embed_split(model: DualEncoder, name: str, train: CaptionRows) -> EmbeddedSp
         text_groups=torch.arange(len(text)),
         candidates=candidates,
         candidate_groups=torch.arange(len(candidates)),
-        captions=captions,
+        captions=captions + more_captions if all_seen else captions,
+        all_captions=all_captions,
     )
+
+
+def embed_bank(model: DualEncoder, train: CaptionRows) -> Tensor:
+    """Embeds one image of each group of training, or of `BANK` groups spread over them, (K, E)."""
+    firsts = list(first_rows(train.groups).values())
+    chosen = firsts[:: -(-len(firsts) // BANK)]
+    with torch.inference_mode():
+        return _images(model, TRAIN, train.images[chosen])
+
+
+def _images(model: DualEncoder, name: str, images: Tensor) -> Tensor:
+    """Embeds these images of a split, (n, E), on the CPU."""
+    features, device = vision_features("captions", name), model.logit_scale.device
+    parts = (gather(features, part).to(device) for part in images.split(BATCH))
+    return torch.cat([model.image_embeddings(part).cpu() for part in parts])
 
 
 def _captions(model: DualEncoder, rows: CaptionRows, groups: list[str]) -> tuple[Tensor, list[str]]:

@@ -16,16 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_glass.encoders.checkpoint import check_tensors, load_checkpoint
-from edge_glass.encoders.components import Component
 from edge_glass.fusion.prompt import IGNORED
-from edge_glass.fusion.vlm import VisionLanguageModel
-from edge_glass.fusion.vlm_config import VlmConfig
 from edge_glass.training.engine.determinism import make_deterministic, reseed
 from edge_glass.training.engine.order import fitted_batch_size
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.engine.reduce import TreeSum
-from edge_glass.training.features.cache import FeatureIndex, read_index, vision_features
+from edge_glass.training.features.cache import read_index, vision_features
 from edge_glass.training.folders import ALIGNED, PREPARED, VLM
 from edge_glass.training.loop.ema import ExponentialMovingAverage
 from edge_glass.training.loop.guarantee import proven_level
@@ -42,6 +38,7 @@ from edge_glass.training.vlm_qa.launch import Launch
 from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.loading import question_loader, with_live_features
 from edge_glass.training.vlm_qa.mixture import Mixture
+from edge_glass.training.vlm_qa.model import new_model
 from edge_glass.training.vlm_qa.packing import Padding
 from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
 from edge_glass.training.vlm_qa.token_arrays import PackedQuestions
@@ -53,8 +50,6 @@ from edge_glass.training.vlm_qa.validation import (
 )
 
 if TYPE_CHECKING:
-    import torch
-
     from edge_glass.training.params import Params
 
 
@@ -81,7 +76,14 @@ def run(params: Params) -> None:
 
 
 def fitted_config(config: VlmQaConfig) -> VlmQaConfig:
-    """Returns the config with a batch that the training images can fill."""
+    """Returns the config with a batch that the training images can fill.
+
+    Without captions there is no aligned space, so that words are not matched.
+    """
+    absent = read_note(ALIGNED)
+    if config.visual_tokens.aligned_dim and absent is not None:
+        say(f"vlm_qa: words are not matched with patches, because align did nothing ({absent})")
+        config = replace(config, visual_tokens=replace(config.visual_tokens, aligned_dim=0))
     kinds = ("questions", "captions") if config.uses_captions else ("questions",)
     number = min(len(vision_features(kind, "train")) for kind in kinds)
     size = fitted_batch_size(config.batch_size, config.num_microbatches, number, "vlm_qa")
@@ -115,10 +117,10 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
 
     # model: fresh weights, apart from the pooling of `align` and a pretrained decoder
     reseed(seed, "vlm_qa", "init")
-    model = build_model(
-        params, index, tokenizer, conversations=data.conversations, device=processes.device
-    ).train()
-    objective = AnswerLoss(model, label_smoothing=config.label_smoothing)
+    model = new_model(params, index, data, processes.device).train()
+    objective = AnswerLoss(
+        model, label_smoothing=config.label_smoothing, naming_weight=config.naming_weight
+    )
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
     level = proven_level(params, "vlm_qa")
@@ -136,6 +138,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
             (model.visual_tokens, config.projector_learning_rate),
             (model.fusion, config.projector_learning_rate),
             (model.decoder, config.optim.learning_rate),
+            *([(model.matches, config.projector_learning_rate)] if model.matches else []),
         ],
         config.optim,
     )
@@ -147,7 +150,8 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     all_steps = captions_first + config.steps
     run = Run(
         "vlm_qa", replace(config, steps=all_steps), trained, launch, processes,
-        fingerprint=f"{fingerprint(params, 'vlm_qa')}\n{launch.mark(params.launch)}",
+        fingerprint=fingerprint(params, "vlm_qa"),
+        launch=f"{launch.mark(params.launch)}, {str(model.decoder.dtype).removeprefix('torch.')}",
         params=params, level=level, averages=ema.averages() if ema else None,
     )  # fmt: skip
     if run.state.step == 0:
@@ -216,52 +220,6 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         ):
             model.save_pretrained(VLM)
         run.certify(VLM)
-
-
-def build_model(
-    params: Params,
-    index: FeatureIndex,
-    tokenizer: Any,
-    *,
-    conversations: bool = False,
-    device: torch.device | None = None,
-) -> VisionLanguageModel:
-    """Builds the model with fresh weights, and the pooling's weights from `align`."""
-    config = model_config(params, index, conversations=conversations)
-    model = VisionLanguageModel(config, tokenizer, device)
-    pooling = model.visual_tokens.pooling
-    if pooling is not None:
-        _, tensors = load_checkpoint(ALIGNED)
-        own = {
-            name.removeprefix("pooling."): value
-            for name, value in tensors.items()
-            if name.startswith("pooling.")
-        }
-        check_tensors(pooling.state_dict(), own, where=f"{ALIGNED}: pooling")
-        pooling.load_state_dict(own, strict=True)
-    return model
-
-
-def model_config(params: Params, index: FeatureIndex, *, conversations: bool) -> VlmConfig:
-    """Returns the config of the model; `conversations` is whether it learns turns after others."""
-    visual_tokens = params.vlm_qa.visual_tokens
-    image_size = index.image_sizes["questions"]
-    vision = replace(params.vision_encoder.config, image_size=image_size)
-    return VlmConfig(
-        vision_encoder=Component(name=params.vision_encoder.name, config=vision),
-        visual_tokens=visual_tokens,
-        pooling=params.pooling if visual_tokens.uses_pooling else None,
-        fusion=params.fusion,
-        decoder=params.decoder,
-        input_width=index.vision_width,
-        grid=index.grids["questions"],
-        image_size=image_size,
-        max_new_tokens=params.vlm_qa.max_new_tokens,
-        conversations=conversations,
-        max_description_tokens=(
-            params.vlm_qa.max_description_tokens if params.vlm_qa.mixture.captions else None
-        ),
-    )
 
 
 def phase_factor(config: VlmQaConfig, step: int) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from edge_glass.fusion.prompt import IGNORED
+from edge_glass.training.vlm_qa.naming_loss import naming_loss
 
 if TYPE_CHECKING:
     from edge_glass.fusion.vlm import VisionLanguageModel
@@ -83,13 +84,17 @@ class AnswerLoss(nn.Module):
     """A vision-language model and its loss as one module, so that one forward computes a loss.
 
     Wrappers that hook into a module's forward and backward (DDP, DeepSpeed) then see everything.
-    The loss is computed in the model's own precision, see `fusion/compute.py`.
+    The loss is computed in the model's own precision, see `fusion/compute.py`. `naming_weight` is
+    that of `naming_loss`, for a model with readings.
     """
 
-    def __init__(self, model: VisionLanguageModel, *, label_smoothing: float) -> None:
+    def __init__(
+        self, model: VisionLanguageModel, *, label_smoothing: float, naming_weight: float = 0.0
+    ) -> None:
         super().__init__()
         self.model = model
         self.label_smoothing = label_smoothing
+        self.naming_weight = naming_weight
 
     def forward(
         self,
@@ -98,7 +103,10 @@ class AnswerLoss(nn.Module):
         segment_ids: Int[Tensor, "B T"],
         labels: Int[Tensor, "B T"],
     ) -> Float[Tensor, ""]:
-        """Returns the summed loss of the labelled tokens; the arguments are those of the model."""
+        """Returns the summed loss of the labelled tokens, and of the names among them.
+
+        The arguments are those of the model.
+        """
         with self.model.autocast():
             output = self.model(features, input_ids, segment_ids, labels)
             loss, _ = causal_lm_loss(
@@ -108,4 +116,9 @@ class AnswerLoss(nn.Module):
                 label_smoothing=self.label_smoothing,
                 chunk=CHUNK if self.model.decoder.vocab_size >= LARGE_VOCABULARY else None,
             )
+            matches = self.model.matches
+            if self.naming_weight and matches is not None and matches.readings is not None:
+                patches = output.visual[..., -matches.dim :]
+                named = naming_loss(matches.readings, patches, input_ids, labels)
+                loss = loss + self.naming_weight * named
         return loss

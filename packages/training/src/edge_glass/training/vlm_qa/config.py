@@ -21,6 +21,11 @@ class VlmQaConfig(RunConfig):
         max_questions: at most so many conversations about an image in one row; a single question is
             one.
         visual_tokens: what the decoder sees of an image.
+        word_dropout: share of the words that training reads as `<unk>` with their match, see
+            `fusion/word_matches.py`; used if `visual_tokens.aligned_dim` is above 0.
+        naming_weight: of the loss of naming what patches show, see `naming_loss.py`, for a word of
+            an answer beside the loss of its tokens; used if `visual_tokens.aligned_dim` is above 0.
+            0 for neither this loss nor readings.
         label_smoothing: of the answer's cross entropy.
         projector_learning_rate: peak rate of visual tokens and fusion.
         ema_decay: decay of the averaged weights, which are then the ones that are validated and
@@ -50,6 +55,8 @@ class VlmQaConfig(RunConfig):
     validation_questions: int = 128
     validation_batch_size: int | None = 64
     caption_steps: int = 0
+    word_dropout: float = 0.0
+    naming_weight: float = 0.0
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
     max_description_tokens: int = 64
 
@@ -70,6 +77,6 @@ class VlmQaConfig(RunConfig):
             self, 1, "max_questions", "max_new_tokens", "max_length", "validation_questions",
             "validation_batch_size", "max_description_tokens",
         )  # fmt: skip
-        check_at_least(self, 0, "num_workers", "caption_steps")
-        check_share(self, "label_smoothing", "ema_decay")
+        check_at_least(self, 0, "num_workers", "caption_steps", "naming_weight")
+        check_share(self, "label_smoothing", "ema_decay", "word_dropout")
         check_positive(self, "projector_learning_rate")

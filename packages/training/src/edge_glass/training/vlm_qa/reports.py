@@ -55,6 +55,6 @@ def visual_length(model: VisionLanguageModel, patches: int, width: int) -> int:
     model.eval()
     features = torch.zeros(1, patches, width, device=model.device)
     with model.autocast():
-        prefix = model.fusion.prefix(model.visual_tokens(features)).shape[1]
+        prefix = model.fusion.prefix(model.see(features)).shape[1]
     model.train(training)
     return int(prefix) + (model.start_id is not None)

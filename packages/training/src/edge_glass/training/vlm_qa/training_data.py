@@ -88,7 +88,11 @@ def read_training_data(params: Params, index: FeatureIndex, processes: Processes
             f"{index.grids['questions']}, but vlm_qa.{params.scale} uses both: give "
             f"encode.{params.scale} equal caption_image_size and question_image_size"
         )
-    texts = TrainingTexts(seed=params.seed, uses_captions=config.uses_captions)
+    texts = TrainingTexts(
+        seed=params.seed,
+        uses_captions=config.uses_captions,
+        knows_captions=config.visual_tokens.aligned_dim > 0,
+    )
     tokenizer = params.decoder.config.build_tokenizer(texts.words())
     features: Features = vision_features("questions", "train")
     num_images = len(features)

@@ -31,10 +31,14 @@ SOURCES = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTexts:
-    """Questions, and captions as answers to instructions if `uses_captions`."""
+    """Questions, and captions as answers to instructions if `uses_captions`.
+
+    With `knows_captions` a tokenizer also gets the words of captions that are not learned.
+    """
 
     seed: int
     uses_captions: bool
+    knows_captions: bool = False
 
     @cached_property
     def questions(self) -> list[dict[str, Any]]:
@@ -52,6 +56,8 @@ class TrainingTexts:
         """Yields the texts of which a tokenizer is built; a pretrained one reads none."""
         for row in (*self.questions, *self.captions):
             yield from filter(None, (row["question"], row["answer"]))
+        if self.knows_captions:
+            yield from (row["caption"] for row in prepared_rows("captions", "train", PREPARED))
 
     def mark(self) -> dict[str, Any]:
         """Returns what the packed rows depend on besides the tokenizer and the limits."""

@@ -22,6 +22,8 @@ class EmbeddedSplit:
         candidates: (C, E) captions that images choose among; the first G are the split's own.
         candidate_groups: (C,) their groups.
         captions: C captions.
+        all_captions: (A, E) captions of the split's groups, and of at most `MAX_OTHERS` others of
+            training.
     """
 
     rows: CaptionRows
@@ -32,3 +34,4 @@ class EmbeddedSplit:
     candidates: Tensor
     candidate_groups: Tensor
     captions: list[str]
+    all_captions: Tensor

@@ -13,6 +13,10 @@ from typing import Literal
 from edge_glass.encoders.limits import check_at_least
 
 _ARTICLES = frozenset({"a", "an", "the"})
+_NUMBER_WORDS = {
+    "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6",
+    "seven": "7", "eight": "8", "nine": "9", "ten": "10", "eleven": "11", "twelve": "12",
+}  # fmt: skip
 _GROUPED_DIGITS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"-?\d+\.\d+|(?<![\w-])-\d+")
 
@@ -36,7 +40,7 @@ class EvaluateVlmQaConfig:
 
 
 def normalise(answer: str) -> str:
-    """Returns the answer in lower case, without articles and punctuation, with single spaces.
+    """Returns the answer in lower case, without articles and punctuation, numbers as digits.
 
     Punctuation becomes a space, so that "top-left" equals "top left"; within a number it keeps its
     meaning ("1.5", "-3"; "1,000" equals "1000"). An answer of only articles or punctuation keeps
@@ -49,7 +53,8 @@ def normalise(answer: str) -> str:
         end = number.end()
     words = "".join([*plain, _without_punctuation(folded[end:])]).split()
     words = words or folded.split()
-    return " ".join([word for word in words if word not in _ARTICLES] or words)
+    words = [word for word in words if word not in _ARTICLES] or words
+    return " ".join(_NUMBER_WORDS.get(word, word) for word in words)
 
 
 def exact_match(prediction: str, truth: str) -> bool:
