@@ -62,7 +62,7 @@ def test_predictions_and_metrics_use_all_answers(tmp_path: Path) -> None:
     ]
     answers = {name: ["dark", "two"] for name in ("model", "blind", "shuffled", "majority")}
     metrics = score(answers, rows, {})
-    assert metrics["accuracy"] == 0.0
+    assert metrics["accuracy"] == 0.5  # "two" is "2"; "dark" is not the first answer
     assert metrics["vqa_v2_accuracy"] == pytest.approx(0.3)
     assert metrics["vqa_v2_exact_match"] == 1.0
     write_predictions(tmp_path / "val.jsonl", answers, rows, {"number": "relaxed_accuracy"})
