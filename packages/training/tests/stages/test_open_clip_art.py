@@ -30,6 +30,7 @@ def write_params() -> None:
     raw["align"]["sample"] |= {
         "steps": 24,
         "batch_size": 64,
+        "recycle": 16,
         "validation_steps": 24,
         "checkpoint_steps": 24,
         "optim": {"learning_rate": 3e-3, "weight_decay": 0.1, "warmup_steps": 4},
