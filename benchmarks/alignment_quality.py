@@ -13,7 +13,6 @@ R@1 that an eighth and a thirty-second of the dims keep, and the scores among al
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import shutil
 import statistics
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from changed_params import changed
 
 CHANGES: dict[str, dict[str, Any]] = {
     "as in params.yaml": {},
@@ -54,19 +54,6 @@ QUICK = {
     "evaluate_align.sample.tsne_points": 8,
 }
 Figure = Callable[[dict[str, Any]], float]
-
-
-def changed(params: dict[str, Any], change: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return a copy of the parameters with some of them replaced."""
-    result = copy.deepcopy(params)
-    result["seed"] = seed
-    for name, value in change.items():
-        *tables, last = name.split(".")
-        table = result
-        for each in tables:
-            table = table[each]
-        table[last] = value
-    return result
 
 
 def run(params: dict[str, Any], keep: Path | None) -> dict[str, Any]:

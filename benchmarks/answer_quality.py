@@ -14,7 +14,6 @@ than ten points above the model without the image.
 from __future__ import annotations
 
 import argparse
-import copy
 import hashlib
 import json
 import statistics
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from changed_params import changed
 
 from edge_glass.encoders.files import write_json
 
@@ -58,21 +58,6 @@ ROWS: dict[str, dict[str, Any]] = {
 INPUTS = ("artifacts/prepared", "artifacts/features", "models/align", "docker")
 MARKS = ("artifacts/features/index.json", "models/align/model.safetensors")
 MARGIN = 0.10  # a type that is less above the blind model did not learn
-
-
-def changed(params: dict[str, Any], change: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return a copy of the parameters with some of them replaced."""
-    result = copy.deepcopy(params)
-    result["seed"] = seed
-    for name, value in change.items():
-        *tables, last = name.split(".")
-        table = result
-        for each in tables:
-            table = table[each]
-        if last not in table:
-            raise SystemExit(f"params.yaml has no {name}")
-        table[last] = value
-    return result
 
 
 def key(params: dict[str, Any]) -> str:

@@ -85,7 +85,7 @@ def _place_freely(rng: Random, count: int, width: float, height: float) -> list[
 
 
 def _fit(rng: Random, side: float, boxes: list[Box], width: float, height: float) -> Box:
-    """A box that overlaps the others at most slightly, smaller if there is no room."""
+    """Draw a box that overlaps each other one by at most 12 %; if there is no room, it shrinks."""
     while True:
         for _ in range(TRIES):
             box = Box(

@@ -42,7 +42,7 @@ def picture(row: Row) -> Image.Image:
 
 
 def draw_captions(sheet: Image.Image, data: Path, top: int) -> int:
-    """Draw the captions; returns where they end."""
+    """Draw the captions; returns the y of their lower edge, in pixels."""
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     rows = [
         row
@@ -92,7 +92,7 @@ def draw_scenes(sheet: Image.Image, data: Path, top: int) -> None:
 
 
 def draw_titled(sheet: Image.Image, data: Path, top: int) -> int:
-    """Draw clip art with its titles; returns where it ends."""
+    """Draw clip art with its titles; returns the y of its lower edge, in pixels."""
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     rows = read(data / "captions" / "test_other.parquet")
     step = (WIDTH - 2 * MARGIN) // PER_ROW

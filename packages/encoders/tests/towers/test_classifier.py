@@ -1,4 +1,4 @@
-"""The classes of a tower's classifier: rows, texts, and where the rows lie in a token."""
+"""The classes of a tower's classifier: rows, texts, and which numbers of a token a row fills."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_the_classes_of_imagenet_are_offered(timm: Any, tmp_path: Path, mobilecl
     # a row with mean 0 and standard deviation 1
     torch.testing.assert_close(rows.tokens, torch.nn.functional.layer_norm(weight, (128,)))
     assert TimmVisionConfig(model=str(mobileclip)).build().classifier_rows() is None
-    # a transformer's classifier reads its class token, which is no patch
+    # a transformer's classifier reads its class token, and that is not a patch
     folder = saved(timm, tmp_path / "transformer", "vit_tiny_patch16_224", VIT, num_classes=1000)
     assert TimmVisionConfig(model=str(folder)).build().classifier_rows() is None
 

@@ -24,7 +24,7 @@ from edge_glass.training.params import Params, load_params
 from edge_glass.training.stages import align, encode
 
 pytestmark = pytest.mark.usefixtures("restore_torch")
-# the second text of class 1 is a caption of training: its pair is no negative of that caption
+# the second text of class 1 equals a caption of training: the two are not negatives of each other
 TEXTS = (("an owl", "a bird"), ("a ruby", "A red disc"), ("a boat", "a bird"))
 
 

@@ -79,7 +79,7 @@ def test_names_are_words_of_answers_that_few_images_have(configure: Configure) -
         image=1, input_ids=(dog, two, cat), labels=(-100, two, cat), segment_ids=(0, 0, 0)
     )
     samples = token_arrays([*rows * 39, *[other] * 4])
-    assert names_in(samples, tokenizer).tolist() == [cat]  # 4 of 43 rows are few; "2" is no word
+    assert names_in(samples, tokenizer).tolist() == [cat]  # in 4 of 43 images; "2" is not a word
     samples = token_arrays([*rows * 39, *[other] * 5])
     assert names_in(samples, tokenizer).tolist() == []  # 5 are more than 3 %
 

@@ -16,7 +16,6 @@ import torch
 
 from edge_glass.encoders.base import TokenShape, VisionEncoderShape, WaitsForModel
 from edge_glass.encoders.components import Component, ConfigError
-from edge_glass.fusion.concat import ConcatConfig
 from edge_glass.fusion.vlm_config import check_llava
 from edge_glass.training.features.config import pooled_grid
 from edge_glass.training.vlm_qa.launch_config import DeepSpeedLaunchConfig
@@ -129,17 +128,10 @@ def _check_fusion(params: Params, where: str) -> None:
     decoder = params.decoder.config
     with _named(f"{where}: decoders.{params.decoder.name}"):
         width = decoder.width if isinstance(decoder, DecoderWidth) else None
-    fusion, tokens = params.fusion.config, params.vlm_qa.visual_tokens
-    if isinstance(fusion, ConcatConfig) and fusion.projector == "none" and tokens.aligned_dim:
-        raise ConfigError(
-            f"{where}: fusions.{params.fusion.name}.projector is none, which leaves no place for "
-            f"word matches: set visual_tokens.aligned_dim to 0 (it is {tokens.aligned_dim}), or "
-            "projector to mlp"
-        )
     if width is not None:
         place = f"{where}: fusions.{params.fusion.name} with decoders.{params.decoder.name}"
         with _named(place), torch.device("meta"):
-            params.fusion.config.build(visual_width=tokens.full_width, width=width)
+            params.fusion.config.build(visual_width=params.vlm_qa.visual_tokens.full_width, width=width)
 
 
 @contextmanager

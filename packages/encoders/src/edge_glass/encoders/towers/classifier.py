@@ -1,7 +1,7 @@
 """The classes that a tower was trained to tell apart, as pairs of a row and texts.
 
-A row of a classifier's weights lies where the images of its class lie, and its class has a name: a
-thousand pairs of "image" and text that need no image. Stage `align` trains on them beside the
+A class's row in the weights of a classifier is close to the features of the class's images, and the
+class has a name. That makes a thousand pairs of features and text without an image. Stage `align` trains on them beside the
 captions, so that the tower's knowledge of classes that no caption names is kept.
 
 Source: classifier-weight recycling, arXiv 2605.22484.
