@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from sources import IntegrityError, download
+from sources import fetched
 
 MAGIC = b"!<arch>\n"
 HEADER = 60  # bytes, before each member of an ar archive
@@ -41,23 +41,15 @@ def read_debian_packages(path: Path) -> dict[str, DebianPackage]:
     return {package.name: package for package in found}
 
 
-def fetch_deb(package: DebianPackage, cache: Path) -> Path:
-    """Return the package's file in ``cache``, downloading it if it is not there.
+def sha256(data: bytes) -> str:
+    """Hash of bytes, as hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
 
-    Raises:
-        IntegrityError: the file's hash is not the pinned one.
-    """
-    path = cache / package.filename
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        download(["apt-get", "download", f"{package.name}={package.version}"], cache)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != package.sha256:
-        raise IntegrityError(
-            f"{path}: found sha256 {found}, expected {package.sha256}; "
-            "delete the file and build again, or correct packages.json"
-        )
-    return path
+
+def fetch_deb(package: DebianPackage, cache: Path) -> Path:
+    """Return the package's file in ``cache``; see ``sources.fetched``."""
+    command = ["apt-get", "download", f"{package.name}={package.version}"]
+    return fetched(cache / package.filename, command, sha256, package.sha256)
 
 
 def read_deb(path: Path, suffix: str) -> dict[str, bytes]:

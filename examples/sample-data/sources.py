@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,25 +67,34 @@ def download(command: list[str], cache: Path) -> None:
         )
 
 
-def fetch(package: Package, cache: Path) -> Path:
-    """Return the package's tarball in ``cache``, downloading it when it is not there.
+def fetched(path: Path, command: list[str], measure: Callable[[bytes], str], pinned: str) -> Path:
+    """Return a package's file, downloading it if it is not there.
+
+    Args:
+        path: of the file.
+        command: writes it into its folder.
+        measure: gives the hash of its bytes.
+        pinned: the hash that it must have.
 
     Raises:
-        IntegrityError: the tarball's hash is not the pinned one.
+        IntegrityError: the file's hash is not the pinned one.
     """
-    path = cache / package.filename
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        download(
-            ["npm", "pack", f"{package.name}@{package.version}", "--pack-destination", "."], cache
-        )
-    found = integrity(path.read_bytes())
-    if found != package.integrity:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download(command, path.parent)
+    found = measure(path.read_bytes())
+    if found != pinned:
         raise IntegrityError(
-            f"{path}: found {found}, expected {package.integrity}; "
-            "delete the file and build again, or correct packages.json"
+            f"{path}: found {found}, expected {pinned}; delete the file and build again, or "
+            "correct packages.json"
         )
     return path
+
+
+def fetch(package: Package, cache: Path) -> Path:
+    """Return the package's tarball in ``cache``; see ``fetched``."""
+    command = ["npm", "pack", f"{package.name}@{package.version}", "--pack-destination", "."]
+    return fetched(cache / package.filename, command, integrity, package.integrity)
 
 
 class Tarball:

@@ -131,7 +131,9 @@ def _check_fusion(params: Params, where: str) -> None:
     if width is not None:
         place = f"{where}: fusions.{params.fusion.name} with decoders.{params.decoder.name}"
         with _named(place), torch.device("meta"):
-            params.fusion.config.build(visual_width=params.vlm_qa.visual_tokens.full_width, width=width)
+            params.fusion.config.build(
+                visual_width=params.vlm_qa.visual_tokens.full_width, width=width
+            )
 
 
 @contextmanager

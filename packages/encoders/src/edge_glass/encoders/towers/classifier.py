@@ -1,8 +1,9 @@
 """The classes that a tower was trained to tell apart, as pairs of a row and texts.
 
 A class's row in the weights of a classifier is close to the features of the class's images, and the
-class has a name. That makes a thousand pairs of features and text without an image. Stage `align` trains on them beside the
-captions, so that the tower's knowledge of classes that no caption names is kept.
+class has a name. That makes a thousand pairs of features and text without an image. Stage `align`
+trains on them beside the captions, so that the tower's knowledge of classes that no caption names
+is kept.
 
 Source: classifier-weight recycling, arXiv 2605.22484.
 """
