@@ -120,12 +120,13 @@ def test_a_tree_sum_is_the_sum_in_one_fixed_order() -> None:
     leaves = [torch.randn(50) * 10**power for power in range(-4, 4)]
     tree = TreeSum()
     for leaf in leaves:
-        tree.add(leaf.clone())
+        tree.add([leaf])
     a, b, c, d, e, f, g, h = leaves
-    assert torch.equal(tree.total(), ((a + b) + (c + d)) + ((e + f) + (g + h)))
+    (total,) = tree.total()
+    assert torch.equal(total, ((a + b) + (c + d)) + ((e + f) + (g + h)))
     incomplete = TreeSum()
     for leaf in leaves[:3]:
-        incomplete.add(leaf.clone())
+        incomplete.add([leaf])
     with pytest.raises(ValueError, match="power of two"):
         incomplete.total()
 

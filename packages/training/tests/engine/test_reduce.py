@@ -21,9 +21,12 @@ with join_processes("cpu") as processes:
             vectors.append(torch.randn(length, generator=generator) * 10.0 ** rank)
         tree = TreeSum()
         for vector in vectors:
-            tree.add(vector.clone())
-        found = tree_sum_over_processes(vectors[processes.rank].clone(), processes)
-        assert torch.equal(found, tree.total()), (length, processes.rank)
+            tree.add([vector])
+        own = vectors[processes.rank]
+        parts = tree_sum_over_processes([own[:1], own[1:].reshape(-1, 1)], processes)
+        assert [each.shape for each in parts] == [(1,), (length - 1, 1)]
+        found = torch.cat([each.reshape(-1) for each in parts])
+        assert torch.equal(found, tree.total()[0]), (length, processes.rank)
         if processes.size == 4 and length == 1003:  # the order matters, so the test can fail
             assert not torch.equal(found, ((vectors[0] + vectors[1]) + vectors[2]) + vectors[3])
     texts = processes.gather_texts([chr(0xE9) * processes.rank] * processes.rank)

@@ -7,6 +7,8 @@ whether one process holds all microbatches or several processes hold equal parts
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,55 +16,61 @@ from edge_glass.training.engine.processes import Processes
 
 
 class TreeSum:
-    """Adds up tensors that arrive one after the other; log2 of their number stay in memory."""
+    """Adds up leaves that arrive one after the other; log2 of their number stay in memory.
+
+    A leaf is a list of tensors, such as the gradients of all parameters.
+    """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, Tensor]] = []  # (height in the tree, sum)
+        self._waiting: list[tuple[int, list[Tensor]]] = []  # (height in the tree, sum)
 
-    def add(self, value: Tensor) -> None:
-        """Adds the next leaf of the tree; `value` may be written to."""
-        height = 0
+    def add(self, leaf: Iterable[Tensor]) -> None:
+        """Adds the next leaf of the tree."""
+        height, leaf = 0, list(leaf)
         while self._waiting and self._waiting[-1][0] == height:
             _, left = self._waiting.pop()
-            value = left.add_(value)
+            # not in place: two gradients of one backward pass may share their memory
+            leaf = [first + second for first, second in zip(left, leaf, strict=True)]
             height += 1
-        self._waiting.append((height, value))
+        self._waiting.append((height, leaf))
 
-    def total(self) -> Tensor:
-        """Returns the sum of a power of two of tensors."""
+    def total(self) -> list[Tensor]:
+        """Returns the sum of a power of two of leaves."""
         if len(self._waiting) != 1:
             raise ValueError(
-                "found a number of tensors that is not a power of two; expected 1, 2, 4 ..., so "
+                "found a number of leaves that is not a power of two; expected 1, 2, 4 ..., so "
                 "that they add up in one tree"
             )
         return self._waiting[0][1]
 
 
-def tree_sum_over_processes(local: Tensor, processes: Processes) -> Tensor:
-    """Returns the sum, (K,), over a power of two of processes; the bits are the same in each.
+def tree_sum_over_processes(local: Sequence[Tensor], processes: Processes) -> list[Tensor]:
+    """Returns the sums over a power of two of processes; the bits are the same in each.
 
-    Each process adds up its own slice of all vectors and gives the sum to the others, so it sends
-    and receives about two vectors and holds two, whatever their number. `local` is written to.
+    Each process adds up its own slice of all numbers and gives the sum to the others, so it sends
+    and receives about two copies of `local` and holds two, however many processes there are.
     """
     if processes.size == 1:
-        return local
-    each = len(local) // processes.size
-    main = local[: each * processes.size]
+        return list(local)
+    flat = torch.cat([each.reshape(-1) for each in local])
+    each = len(flat) // processes.size
+    main = flat[: each * processes.size]
     if each:
         # what an all-reduce sends, but the order of the additions is that of the tree
         slices = processes.exchange(main).view(processes.size, each)
         processes.gather_into(main, _tree_sum(slices))
-    rest = local[len(main) :]  # fewer numbers than processes
+    rest = flat[len(main) :]  # fewer numbers than processes
     if len(rest):
         rest.copy_(_tree_sum(processes.gather(rest[None])))
-    return local
+    parts = flat.split([each.numel() for each in local])
+    return [part.view(each.shape) for part, each in zip(parts, local, strict=True)]
 
 
 def _tree_sum(rows: Tensor) -> Tensor:
     tree = TreeSum()
     for row in rows.unbind():
-        tree.add(row)
-    return tree.total()
+        tree.add([row])
+    return tree.total()[0]
 
 
 def is_power_of_two(number: int) -> bool:
@@ -70,17 +78,15 @@ def is_power_of_two(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
 
 
-def flat_gradient(gradients: tuple[Tensor | None, ...], parameters: list[Tensor]) -> Tensor:
-    """Returns the gradients of all parameters in one vector (K,), with zeros for None."""
+def whole_gradients(
+    gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]
+) -> list[Tensor]:
+    """Returns the gradients of all parameters in float32, with zeros for None."""
     pairs = zip(gradients, parameters, strict=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs])
+    return [(torch.zeros_like(p) if g is None else g).float() for g, p in pairs]
 
 
-def set_gradients(parameters: list[Tensor], flat: Tensor) -> None:
-    """Writes a vector of all parameters' gradients (K,) into their `grad`."""
-    start = 0
-    for parameter in parameters:
-        count = parameter.numel()
-        part = flat[start : start + count].view_as(parameter)
-        parameter.grad = part.to(parameter.dtype)  # a view if the types are equal
-        start += count
+def set_gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Sets the parameters' `grad`, in their types and in the order of their memory."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.to(parameter.dtype).contiguous()

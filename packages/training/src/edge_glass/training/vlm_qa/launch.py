@@ -27,9 +27,9 @@ from edge_glass.encoders.components import Component
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.engine.reduce import (
     TreeSum,
-    flat_gradient,
     set_gradients,
     tree_sum_over_processes,
+    whole_gradients,
 )
 from edge_glass.training.loop.optim import clip_gradients
 from edge_glass.training.loop.state import StateSaver
@@ -104,7 +104,7 @@ class Launch(StateSaver, ABC):
 
     def loss(self, local: TreeSum) -> float:
         """Returns the batch's loss from the parts of this process's microbatches."""
-        return tree_sum_over_processes(local.total(), self.processes).item()
+        return tree_sum_over_processes(local.total(), self.processes)[0].item()
 
 
 class TreeLaunch(Launch):
@@ -140,7 +140,7 @@ class TreeLaunch(Launch):
         else:
             active = self.active
             found = torch.autograd.grad(loss, active, allow_unused=True)
-            self.tree.add(flat_gradient(found, active))
+            self.tree.add(whole_gradients(found, active))
 
     def step(self, max_grad_norm: float, where: str) -> Tensor:
         if not self.whole:
