@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from edge_glass.fusion.prompt import prompt_ids
 from edge_glass.fusion.read_images import answer_prompts, read_images
@@ -22,7 +24,8 @@ from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import Features, gather
 from edge_glass.training.runtime.progress import progress
 
-NO_IMAGE = -1  # features of zeros
+NO_IMAGE = -1  # takes the place of an image's number
+AVERAGED = 64  # images, evenly spread, whose mean features stand for no image
 CONTROLS = ("model", "blind", "shuffled")
 Asked = tuple[int, str]  # the row of an image, and the key of a question
 
@@ -48,7 +51,7 @@ def answer_with_controls(
     A turn of a conversation follows its true history, not the answers that were given before it.
     The processes share the questions, and each gets all answers.
 
-    Returns "model", "blind" (features of zeros) and "shuffled" answers, each in the order of the
+    Returns "model", "blind" (see `mean_image`) and "shuffled" answers, each in the order of the
     rows. The "image" of a row is the image's row in `features` (M, P, D).
     """
     processes = processes or Processes()
@@ -68,16 +71,30 @@ def answer_with_controls(
     different = sorted({each for control in CONTROLS for each in asked[control]})
     jobs = cut_into_jobs(different, prompts, batch_size)
     own = jobs[processes.rank :: processes.size]
+    no_image = mean_image(features)
     given = [
         text
         for job in progress(own, f"answer {description}", total=len(own))
-        for text in answers_of(model, job, prompts, features, batch_size)
+        for text in answers_of(model, job, prompts, features, no_image, batch_size)
     ]
     found: dict[Asked, str] = {}
     for rank, texts in enumerate(processes.gather_texts(given)):
         done = [each for job in jobs[rank :: processes.size] for each in job.asked]
         found.update(zip(done, texts, strict=True))
     return {control: [found[each] for each in asked[control]] for control in CONTROLS}
+
+
+def mean_image(features: Features) -> Float[Tensor, "P D"]:
+    """Returns the mean features of a split's images, which show no image in particular.
+
+    Zeros would be no such control: no image has them, and some models then answer nothing. The
+    numbers are rounded to bfloat16, so that the order of a CPU's sums does not change them.
+    """
+    rows = range(0, len(features), -(-len(features) // AVERAGED))
+    total = torch.zeros(features.shape[1:], dtype=torch.float64)
+    for row in rows:  # one by one: all patches of many images may be gigabytes
+        total += gather(features, np.array([row]))[0].cpu()
+    return (total / len(rows)).bfloat16().float()
 
 
 def cut_into_jobs(
@@ -111,11 +128,12 @@ def answers_of(
     job: Job,
     prompts: Mapping[str, Sequence[int]],
     features: Features,
+    no_image: Float[Tensor, "P D"],
     batch_size: int,
 ) -> list[str]:
     """Returns the answers to the questions of a job, in their order."""
     real = [image for image in job.images if image != NO_IMAGE]
-    batch = torch.zeros(len(job.images), *features.shape[1:])
+    batch = no_image.repeat(len(job.images), 1, 1)
     if real:  # NO_IMAGE is the first, because it is the smallest
         batch[len(job.images) - len(real) :] = gather(features, np.array(real))
     images = read_images(model, batch)
