@@ -44,7 +44,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "norm token": {f"{TOKENS}.norm": "token"},
     "no matches, norm token": {f"{TOKENS}.aligned_dim": 0, f"{TOKENS}.norm": "token"},
     "800 steps": {"vlm_qa.sample.steps": 800},
-    "no readings": {"vlm_qa.sample.naming_weight": 0.0},
+    "no readings": {"vlm_qa.sample.naming.weight": 0.0},
     "no word dropout": {"vlm_qa.sample.word_dropout": 0.0},
     "warm-up of 400 steps": {"vlm_qa.sample.optim.warmup_steps": 400},
     "width 128": {

@@ -22,7 +22,7 @@ from edge_glass.training.plan.disk import feature_bytes
 from edge_glass.training.plan.estimate import need_of, remedy
 from edge_glass.training.plan.gpu_check import idle_gpus, too_small
 from edge_glass.training.plan.hardware import Hardware, find_hardware, occupied, parse_size
-from edge_glass.training.plan.networks import EmptyDecoder
+from edge_glass.training.plan.networks import EmptyDecoder, empty_text
 from edge_glass.training.plan.overrides import addition, overridden
 from edge_glass.training.plan.report import too_many_processes
 from edge_glass.training.plan.workload import TEXTS_PER_IMAGE, Workload, read_workload
@@ -83,13 +83,30 @@ def test_word_matches_are_counted() -> None:
     assert sum(each.numel() for each in full.visual_tokens.aligned.parameters()) == head
     less, frozen, read = (
         training_need(params(overridden(TINY, (f"vlm_qa.sample.{change}",))), index, WORK)
-        for change in ("visual_tokens.aligned_dim=0", "naming_weight=0", "naming_weight=1")
+        for change in ("visual_tokens.aligned_dim=0", "naming.weight=0", "naming.weight=1")
     )
     # frozen: the head's weights are held once, without gradients; the rest is small beside them
     assert 4 * head < frozen.rest - less.rest < 4 * head + 10**6
     assert frozen.trained > less.trained
     # patches that are read as names train it
     assert read.trained - frozen.trained > 4 * head
+    # and first alone
+    changed = params(overridden(TINY, ("vlm_qa.sample.naming.steps=0",)))
+    naming = params().vlm_qa.naming
+    expected = 6 * head * patches * naming.batch_size * naming.steps
+    found = read.flops - training_need(changed, index, WORK).flops
+    assert found == pytest.approx(expected, rel=1e-3)  # a small difference of large numbers
+
+
+def test_a_cpu_keeps_the_text_encoder_that_gave_the_vectors_of_words() -> None:
+    with_words, without = (
+        params(overridden(TINY, ("device=cpu", f"vlm_qa.sample.visual_tokens.aligned_dim={dim}")))
+        for dim in (64, 0)
+    )
+    text, _ = empty_text(with_words.text_encoder)
+    loaded = 2 * 4 * sum(each.numel() for each in text.parameters())  # and the pages of its file
+    needs = [training_need(each, feature_index(each), WORK).rest for each in (with_words, without)]
+    assert 0 < needs[0] - needs[1] - loaded < 10**8  # the rest: image head, matches and moments
 
 
 def test_a_gpu_that_is_too_small_is_refused_with_a_remedy() -> None:
@@ -149,7 +166,8 @@ def test_a_gpu_must_be_described_if_there_is_none() -> None:
 
 
 def test_more_processes_than_gpus_are_refused_with_a_number_that_runs() -> None:
-    chosen = params(overridden(TINY, ["launches.ddp.num_processes=4"]))
+    four = "vlm_qa.sample.num_microbatches=4"
+    chosen = params(overridden(TINY, [four, "launches.ddp.num_processes=4"]))
     (line,) = too_many_processes(chosen, replace(CARD, num_gpus=3))
     assert line.endswith(": add -S launches.ddp.num_processes=2 to `dvc exp run`")
     assert params(overridden(TINY, ["launches.ddp.num_processes=2"]))
@@ -193,7 +211,7 @@ def test_a_change_needs_a_name_of_the_file(change: str) -> None:
 
 
 def test_idle_gpus_are_named() -> None:
-    chosen = params()
+    chosen = params(overridden(TINY, ["vlm_qa.sample.num_microbatches=4"]))
     line = idle_gpus("vlm_qa", chosen, 8, 0)
     assert line is not None
     assert "1 of 8 GPUs" in line

@@ -62,7 +62,7 @@ def test_a_model_gets_the_space_that_align_trained(configure: Configure) -> None
 
 
 def test_the_stage_trains_with_it_and_saves_it(configure: Configure) -> None:
-    params = configure(WIDE, visual_tokens=TOKENS, word_dropout=0.25, naming_weight=0.5)
+    params = configure(WIDE, visual_tokens=TOKENS, word_dropout=0.25, naming={"weight": 0.5})
     align.run(params)
     vlm_qa.run(params)
     model = VisionLanguageModel.from_pretrained(VLM, load_vision_encoder=False)

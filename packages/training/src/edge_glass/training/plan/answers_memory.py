@@ -36,9 +36,10 @@ from edge_glass.training.plan.need import (
     Need,
     bfloat16,
     device_of,
+    on_gpu,
     trained_bytes,
 )
-from edge_glass.training.plan.networks import EmptyDecoder, Vocabulary
+from edge_glass.training.plan.networks import EmptyDecoder, Vocabulary, empty_text
 from edge_glass.training.plan.workload import Workload
 from edge_glass.training.vlm_qa.answer_loss import AnswerLoss
 from edge_glass.training.vlm_qa.model import model_config
@@ -104,7 +105,7 @@ def _training(params: Params, index: FeatureIndex, work: Workload, layers: int |
     size, tokens = config.batch_size // config.num_microbatches, work.tokens
     model = answers_model(params, index, work, layers).train()
     objective = AnswerLoss(
-        model, label_smoothing=config.label_smoothing, naming_weight=config.naming_weight
+        model, label_smoothing=config.label_smoothing, naming_weight=config.naming.weight
     )
     trained = trained_bytes(model)
     with counted(objective, found=max(1, int(size * tokens * LEARNED))) as count:
@@ -118,13 +119,15 @@ def _training(params: Params, index: FeatureIndex, work: Workload, layers: int |
         loss.backward()
     smaller, layer = _quantized(params, model)
     rest = weights - smaller + (ADAM + BEST + bool(config.ema_decay)) * trained
+    rest += _text_encoder(params)
     # the last backward pass runs beside the sums so far; one gradient is part of the pass itself
     sums = math.log2(config.num_microbatches) if params.launch.name == "tree" else 1
     backward = sums * trained + count.peak - weights + layer
     return Need(
         rest=rest,
         peak=int(rest + max(backward, (2 + sums) * trained)),
-        flops=count.flops * config.num_microbatches * config.steps * _typical(index, tokens),
+        flops=count.flops * config.num_microbatches * config.steps * _typical(index, tokens)
+        + _naming_flops(model, params, patches),
         trained=trained,
         at="training",
     )
@@ -174,6 +177,30 @@ def answers_model(
     return model
 
 
+def _naming_flops(model: VisionLanguageModel, params: Params, patches: int) -> int:
+    """Returns the work of the steps in which the image head learns alone, 6 per weight and patch.
+
+    As in Kaplan et al. 2020, arXiv:2001.08361, section 2.1.
+    """
+    head, naming = model.visual_tokens.aligned, params.vlm_qa.naming
+    if head is None or not naming.weight:
+        return 0
+    weights = sum(each.numel() for each in head.parameters())
+    return 6 * weights * patches * naming.batch_size * naming.steps
+
+
+def _text_encoder(params: Params) -> int:
+    """Returns the bytes of the text encoder, which is loaded once for the vectors of words.
+
+    On a CPU its weights count twice, in memory and in the pages of their file: the process keeps
+    both. A GPU does not hold them.
+    """
+    if not params.vlm_qa.visual_tokens.aligned_dim or on_gpu(params):
+        return 0
+    text, _ = empty_text(params.text_encoder)
+    return 2 * sum(each.numel() * each.element_size() for each in text.parameters())
+
+
 def _aligned_space(params: Params) -> AlignedSpace | None:
     """Returns the space that `align` will train, None if words are not matched."""
     config, head = params.vlm_qa, params.align.head
@@ -184,7 +211,7 @@ def _aligned_space(params: Params) -> AlignedSpace | None:
         projection=head.projection,
         hidden_width=head.hidden_width or params.align.matryoshka_dims[0],
         word_dropout=config.word_dropout,
-        num_names=NAMES if config.naming_weight else 0,
+        num_names=NAMES if config.naming.weight else 0,
     )
 
 

@@ -119,7 +119,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     reseed(seed, "vlm_qa", "init")
     model = new_model(params, index, data, processes.device).train()
     objective = AnswerLoss(
-        model, label_smoothing=config.label_smoothing, naming_weight=config.naming_weight
+        model, label_smoothing=config.label_smoothing, naming_weight=config.naming.weight
     )
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     count = sum(value.numel() for value in trained.values())
@@ -177,7 +177,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
             with launch.microbatch():
                 loss = launch.objective(**batch) / num_labelled  # ()
                 launch.backward(loss)
-            losses.add(loss.detach()[None])
+            losses.add([loss.detach()])
 
         # step: clip, update the weights at this step's learning rate, then their average
         factor = phase_factor(config, step)

@@ -8,6 +8,7 @@ from edge_glass.encoders.limits import check_at_least, check_positive, check_sha
 from edge_glass.fusion.visual_tokens import VisualTokensConfig
 from edge_glass.training.loop.config import RunConfig
 from edge_glass.training.vlm_qa.mixture import MixtureConfig
+from edge_glass.training.vlm_qa.naming import NamingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +24,7 @@ class VlmQaConfig(RunConfig):
         visual_tokens: what the decoder sees of an image.
         word_dropout: share of the words that training reads as `<unk>` with their match, see
             `fusion/word_matches.py`; used if `visual_tokens.aligned_dim` is above 0.
-        naming_weight: of the loss of naming what patches show, see `naming_loss.py`, for a word of
-            an answer beside the loss of its tokens; used if `visual_tokens.aligned_dim` is above 0.
-            0 for neither this loss nor readings.
+        naming: how patches learn their names, see `naming.py`.
         label_smoothing: of the answer's cross entropy.
         projector_learning_rate: peak rate of visual tokens and fusion.
         ema_decay: decay of the averaged weights, which are then the ones that are validated and
@@ -56,7 +55,7 @@ class VlmQaConfig(RunConfig):
     validation_batch_size: int | None = 64
     caption_steps: int = 0
     word_dropout: float = 0.0
-    naming_weight: float = 0.0
+    naming: NamingConfig = field(default_factory=NamingConfig)
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
     max_description_tokens: int = 64
 
@@ -77,6 +76,6 @@ class VlmQaConfig(RunConfig):
             self, 1, "max_questions", "max_new_tokens", "max_length", "validation_questions",
             "validation_batch_size", "max_description_tokens",
         )  # fmt: skip
-        check_at_least(self, 0, "num_workers", "caption_steps", "naming_weight")
+        check_at_least(self, 0, "num_workers", "caption_steps")
         check_share(self, "label_smoothing", "ema_decay", "word_dropout")
         check_positive(self, "projector_learning_rate")

@@ -17,6 +17,7 @@ from edge_glass.training.folders import ALIGNED
 from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.aligned_space import aligned_space, load_aligned_space, names_in
 from edge_glass.training.vlm_qa.channels import fit_channels
+from edge_glass.training.vlm_qa.naming import learn_names
 from edge_glass.training.vlm_qa.training_data import TrainingData
 
 if TYPE_CHECKING:
@@ -27,14 +28,15 @@ def new_model(
     params: Params, index: FeatureIndex, data: TrainingData, device: torch.device
 ) -> VisionLanguageModel:
     """Builds the model, and gives it the aligned space and the channels of the training images."""
-    names = names_in(data.samples, data.tokenizer) if params.vlm_qa.naming_weight else ()
-    if params.vlm_qa.naming_weight and not len(names):
+    names = names_in(data.samples, data.tokenizer) if params.vlm_qa.naming.weight else ()
+    if params.vlm_qa.naming.weight and not len(names):
         say("vlm_qa: no answer names an object, so patches are not read as names")
     model = build_model(
         params, index, data.tokenizer,
         conversations=data.conversations, device=device, num_names=len(names),
     )  # fmt: skip
     load_aligned_space(model, data.samples)
+    learn_names(model, data, params.vlm_qa.naming, params.seed)
     fit_channels(model, data.features, params)
     return model
 
