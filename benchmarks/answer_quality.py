@@ -43,10 +43,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "matches at 256 dims": {f"{TOKENS}.aligned_dim": 256},
     "norm token": {f"{TOKENS}.norm": "token"},
     "no matches, norm token": {f"{TOKENS}.aligned_dim": 0, f"{TOKENS}.norm": "token"},
-    "800 steps": {"vlm_qa.sample.steps": 800},
+    "1,400 steps": {"vlm_qa.sample.steps": 1400},
+    "no naming first": {"vlm_qa.sample.naming.steps": 0},
     "no readings": {"vlm_qa.sample.naming.weight": 0.0},
     "no word dropout": {"vlm_qa.sample.word_dropout": 0.0},
-    "warm-up of 400 steps": {"vlm_qa.sample.optim.warmup_steps": 400},
     "width 128": {
         "decoders.trm.width": 128,
         "decoders.trm.num_heads": 4,

@@ -52,6 +52,7 @@ def shares(stage: str, params: dict[str, Any]) -> tuple[float, float, float]:
     params = copy.deepcopy(params)
     steps = STEPS[stage]
     params[stage][params["scale"]] |= {"steps": steps, "validation_steps": steps + 1}
+    params["vlm_qa"][params["scale"]]["naming"]["steps"] = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("artifacts/prepared", "artifacts/features", "models/align"):

@@ -33,6 +33,7 @@ def seconds(launch: str, processes: int, params: dict[str, Any]) -> float:
     options = params["vlm_qa"][params["scale"]]
     options |= {"steps": STEPS, "validation_steps": 0, "log_steps": WARM_UP}
     options["optim"]["warmup_steps"] = WARM_UP
+    options["naming"]["steps"] = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("artifacts/prepared", "artifacts/features", "models/align"):

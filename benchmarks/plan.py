@@ -35,6 +35,7 @@ LARGER = [
 FEW = [
     "vlm_qa.sample.steps=1", "vlm_qa.sample.optim.warmup_steps=0",
     "vlm_qa.sample.validation_steps=0", "vlm_qa.sample.checkpoint=last",
+    "vlm_qa.sample.naming.steps=1", "vlm_qa.sample.naming.optim.warmup_steps=0",
     "reproducibility=native",
 ]  # fmt: skip
 QWEN = [*FEW, "decoder=qwen2_5_tiny", *LARGER, "vlm_qa.sample.batch_size=64"]

@@ -50,6 +50,7 @@ def seconds(stage: str, mode: str, params: dict[str, Any]) -> float:
         params[each][scale] |= {"steps": steps, "validation_steps": steps, "log_steps": WARM_UP}
         params[each][scale]["optim"]["warmup_steps"] = WARM_UP
     params["vlm_qa"][scale]["validation_steps"] = 0
+    params["vlm_qa"][scale]["naming"]["steps"] = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         link(folder, stage)

@@ -12,7 +12,7 @@ def test_each_type_has_eight_wordings_and_one_that_training_never_sees() -> None
         assert len(set(seen)) == len(seen) >= 8, type_
         unseen = str(wordings["unseen"]).partition("#")[0]
         assert unseen not in seen
-        # not the same words with a different end
+        # not the same words with a different end; a place or thing counts as one word
         assert not any(text.split()[:3] == unseen.split()[:3] for text in seen), type_
 
 

@@ -13,6 +13,7 @@ import torch
 from edge_glass.encoders.components import component
 from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.fusion.vlm_config import VlmConfig
+from edge_glass.training.evaluation.answers import controls
 from edge_glass.training.evaluation.answers.controls import answer_with_controls, cut_into_jobs
 from edge_glass.training.features.cache import vision_features
 from edge_glass.training.features.shards import ShardIndex, write_shard
@@ -83,8 +84,9 @@ QUICK = [("trm", "concat"), ("qwen2_5_tiny", "gated")]
     ],
 )
 def test_predictions_are_the_same_at_any_batch_size(
-    decoder: str, fusion: str, tmp_path: Path
+    decoder: str, fusion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(controls, "AVERAGED", 3)
     folder = tmp_path / "questions/val"
     folder.mkdir(parents=True)
     features = np.random.default_rng(0).normal(size=(10, 9, 24)).astype(np.float16)
@@ -104,7 +106,7 @@ def test_predictions_are_the_same_at_any_batch_size(
     # and those of each question with its own image
     own = torch.from_numpy(features).float()[[row["image"] for row in rows]]
     assert one["model"] == model.answer_features(own, QUESTIONS)
-    mean = torch.from_numpy(features).double().mean(dim=0).bfloat16().float()
+    mean = torch.from_numpy(features)[[0, 4, 8]].double().mean(dim=0).bfloat16().float()
     assert one["blind"] == model.answer_features(mean.expand_as(own), QUESTIONS)
     # and not because the models always say one thing
     assert len(set(one["model"])) > 5

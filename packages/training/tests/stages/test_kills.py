@@ -105,6 +105,13 @@ def test_twenty_kills_leave_no_trace(stage: str, project: Path, params: dict[str
     trains = stage in ("align", "vlm_qa")
     if trains:
         params[stage]["tiny"].update(steps=60, checkpoint_steps=2)
+    if stage == "vlm_qa":  # names are learned first, and have no saved state of their own
+        params["poolings"]["attention"] = {"width": None, "key_dim": 8, "num_heads": 2}
+        optim = {"learning_rate": 0.001, "weight_decay": 0.1, "warmup_steps": 1}
+        params["vlm_qa"]["tiny"].update(
+            visual_tokens={"kind": "grid", "width": 8, "aligned_dim": 4},
+            naming={"weight": 1.0, "steps": 5, "optim": optim},
+        )
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     command = [sys.executable, "-c", "from edge_glass.fusion.app.cli import main; main()"]
     for before in ("prepare", "encode", "align"):

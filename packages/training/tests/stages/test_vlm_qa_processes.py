@@ -64,12 +64,24 @@ def run(size: int, stop: int = 0, *, succeeds: bool = True) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+OPTIM = {"learning_rate": 0.001, "weight_decay": 0.1, "warmup_steps": 1}
+NAMING = {
+    "ema_decay": 0.9,
+    "visual_tokens": {"kind": "grid", "width": 8, "aligned_dim": 4},
+    "naming": {"weight": 1.0, "steps": 3, "optim": OPTIM},
+}
+
+
+@pytest.mark.parametrize("options", [{"ema_decay": 0.0}, NAMING])
 def test_torchrun_gives_the_bytes_of_one_process(
-    configure: Callable[..., Any], ema_decay: float
+    configure: Callable[..., Any], options: dict[str, Any]
 ) -> None:
-    configure(num_microbatches=4, ema_decay=ema_decay)
-    subprocess.run([COMMAND, "vlm-qa"], check=True)
+    pooling = {"width": None, "key_dim": 8, "num_heads": 2}
+    configure({"poolings": {"attention": pooling}}, num_microbatches=4, **options)
+    if "naming" in options:
+        subprocess.run([COMMAND, "align"], check=True)
+    done = subprocess.run([COMMAND, "vlm-qa"], check=True, capture_output=True, text=True)
+    assert ("names learned in 3 steps" in done.stdout) == ("naming" in options)
     alone = outputs()
     assert any("accuracy_val" in name for name in alone)
     for size in (2, 4):

@@ -11,6 +11,7 @@ from edge_glass.fusion.vlm import VisionLanguageModel
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import gather, read_index
 from edge_glass.training.folders import VLM
+from edge_glass.training.loop.optim import OptimConfig
 from edge_glass.training.stages import align, vlm_qa
 from edge_glass.training.vlm_qa.aligned_space import load_aligned_space, names_in
 from edge_glass.training.vlm_qa.model import build_model
@@ -56,7 +57,8 @@ def test_the_image_head_learns_and_nothing_else(configure: Configure) -> None:
     model, data = named_model(params)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     first = loss_per_image(model, data)
-    config = NamingConfig(weight=1.0, steps=60, batch_size=4, dropout=0.1)
+    optim = OptimConfig(learning_rate=1e-3, weight_decay=0.1, warmup_steps=10)
+    config = NamingConfig(weight=1.0, steps=60, batch_size=4, dropout=0.1, optim=optim)
     learn_names(model, data, config, seed=0)
     assert loss_per_image(model, data) < 0.7 * first
     changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
@@ -78,7 +80,9 @@ def test_the_image_head_learns_and_nothing_else(configure: Configure) -> None:
 def test_the_stage_names_before_its_first_step(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    params = configure(WIDE, visual_tokens=TOKENS, naming={"weight": 1.0, "steps": 3})
+    optim = {"learning_rate": 0.001, "weight_decay": 0.1, "warmup_steps": 1}
+    naming = {"weight": 1.0, "steps": 3, "optim": optim}
+    params = configure(WIDE, visual_tokens=TOKENS, naming=naming)
     align.run(params)
     vlm_qa.run(params)
     assert "names learned in 3 steps of" in capsys.readouterr().out
@@ -94,3 +98,5 @@ def test_options_that_make_no_sense_are_refused() -> None:
         NamingConfig(dropout=1.0)
     with pytest.raises(ValueError, match="batch_size is 0"):
         NamingConfig(batch_size=0)
+    with pytest.raises(ValueError, match="warmup_steps is 50 and steps is 20"):
+        NamingConfig(steps=20)

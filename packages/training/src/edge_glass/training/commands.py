@@ -108,7 +108,7 @@ def vlm_qa(params: ParamsOption = DEFAULT_PARAMS) -> None:
     Example: edge-glass vlm-qa
 
     It starts the number of processes that `launch` in params.yaml names, or joins torchrun's:
-    torchrun --standalone --nproc_per_node=4 --no-python edge-glass vlm-qa
+    torchrun --standalone --nproc_per_node=2 --no-python edge-glass vlm-qa
     """
     _run("vlm_qa", params, in_processes=True)
 

@@ -170,7 +170,7 @@ def _answers(metrics: Mapping[str, Any]) -> str:
         if isinstance(each, dict) and "accuracy" in each
     ]
     note = (
-        "Exact match in %. `blind` gets no image, `shuffled` the image of a different question, "
+        "Exact match in %. `blind` gets a mean image, `shuffled` that of a different question, "
         "and `majority` is the most frequent training answer of the question's type."
     )
     return f"{note}\n\n{_table(['split', 'model', *names[1:]], rows)}"

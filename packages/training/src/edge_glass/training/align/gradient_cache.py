@@ -20,9 +20,9 @@ from edge_glass.training.align.microbatched_loss import MicrobatchedLoss
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.engine.reduce import (
     TreeSum,
+    filled_gradients,
     set_gradients,
     tree_sum_over_processes,
-    whole_gradients,
 )
 
 Embed = Callable[[int, slice], tuple[Tensor, Tensor]]
@@ -109,7 +109,7 @@ class GradientCache:
                 [gradients.image, gradients.text, gradients.logit_scale],
                 allow_unused=True,
             )
-            tree.add(whole_gradients(found, self.parameters))
+            tree.add(filled_gradients(found, self.parameters))
         set_gradients(self.parameters, tree_sum_over_processes(tree.total(), self.processes))
         return ContrastiveStep(loss=contrast.loss(partition), chance=contrast.chance())
 

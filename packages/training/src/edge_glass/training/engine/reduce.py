@@ -41,14 +41,16 @@ class TreeSum:
                 "found a number of leaves that is not a power of two; expected 1, 2, 4 ..., so "
                 "that they add up in one tree"
             )
-        return self._waiting[0][1]
+        ((height, leaf),) = self._waiting
+        # a sum is new memory; two tensors of a single leaf may share theirs
+        return leaf if height else [each.clone() for each in leaf]
 
 
 def tree_sum_over_processes(local: Sequence[Tensor], processes: Processes) -> list[Tensor]:
     """Returns the sums over a power of two of processes; the bits are the same in each.
 
     Each process adds up its own slice of all numbers and gives the sum to the others, so it sends
-    and receives about two copies of `local` and holds two, however many processes there are.
+    and receives about two copies of `local` and holds two more, however many processes there are.
     """
     if processes.size == 1:
         return list(local)
@@ -63,7 +65,8 @@ def tree_sum_over_processes(local: Sequence[Tensor], processes: Processes) -> li
     if len(rest):
         rest.copy_(_tree_sum(processes.gather(rest[None])))
     parts = flat.split([each.numel() for each in local])
-    return [part.view(each.shape) for part, each in zip(parts, local, strict=True)]
+    # copies: a GPU's norm of a tensor depends on where its memory begins
+    return [part.view(each.shape).clone() for part, each in zip(parts, local, strict=True)]
 
 
 def _tree_sum(rows: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ def is_power_of_two(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
 
 
-def whole_gradients(
+def filled_gradients(
     gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]
 ) -> list[Tensor]:
     """Returns the gradients of all parameters in float32, with zeros for None."""
@@ -87,6 +90,6 @@ def whole_gradients(
 
 
 def set_gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-    """Sets the parameters' `grad`, in their types and in the order of their memory."""
+    """Sets each parameter's `grad`: in its dtype, and contiguous as the optimizer needs it."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.to(parameter.dtype).contiguous()

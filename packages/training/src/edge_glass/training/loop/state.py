@@ -134,6 +134,12 @@ class StateFile:
             chain=Chain(**json.loads(config["chain"])),
         )
 
+    def continues(self) -> bool:
+        """Returns whether a state is saved that `restore` would take, or refuse by an error."""
+        if not (self.folder / "model.safetensors").is_file():
+            return False
+        return bool(load_checkpoint(self.folder)[0]["fingerprint"] == self.fingerprint)
+
     def clear(self) -> None:
         """Removes the state; call it when the stage's outputs are written."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -186,7 +186,9 @@ def _naming_flops(model: VisionLanguageModel, params: Params, patches: int) -> i
     if head is None or not naming.weight:
         return 0
     weights = sum(each.numel() for each in head.parameters())
-    return 6 * weights * patches * naming.batch_size * naming.steps
+    # each process takes all of these steps, and a need is that of all processes together
+    processes = params.launch.config.num_processes if on_gpu(params) else 1
+    return 6 * weights * patches * naming.batch_size * naming.steps * processes
 
 
 def _text_encoder(params: Params) -> int:

@@ -86,6 +86,8 @@ def make_plan(params: Params, hardware: Hardware, work: Workload, cores: int) ->
             seconds[stage] += config.steps * config.batch_size * each / parallel[stage]
             least = config.steps * config.batch_size * decoding
             seconds[stage] = max(seconds[stage], least)
+        naming = params.vlm_qa.naming
+        seconds["vlm_qa"] += naming.steps * naming.batch_size * max(each, decoding)
         seconds["encode"] = 0.0
     else:
         seconds["encode"] = max(seconds["encode"], encoded * decoding)

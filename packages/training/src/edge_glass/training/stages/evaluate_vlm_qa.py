@@ -1,7 +1,7 @@
 """Stage `evaluate_vlm_qa`: answers to held-out questions, compared with those of controls.
 
-Controls: `blind` gets the mean features of the split's images, `shuffled` the features of a
-different image, `majority` answers each type of question with its most frequent training answer.
+Controls: `blind` gets the mean features of up to 64 images of the split, `shuffled` the features of
+a different image, `majority` answers each type of question with its most frequent training answer.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Stage `vlm_qa`: visual tokens, fusion and decoder learn to answer questions about images.
 
-Read from top to bottom: data, model, optimizer, run, loop, save; docs/training-step.md explains one
-step with its shapes. The first `caption_steps` learn from captions, with the decoder frozen. Image
-features come from the cache, and the pooling (if visual tokens use it) from `align`. With several
-processes each works on its own microbatches of the batch; see `vlm_qa/launch.py`.
+Read from top to bottom: data, model, names, optimizer, run, loop, save; docs/training-step.md
+explains one step with its shapes. The first `caption_steps` learn from captions, with the decoder
+frozen. Image features come from the cache, and the pooling (if visual tokens use it) from `align`.
+With several processes each works on its own microbatches of the batch; see `vlm_qa/launch.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from edge_glass.training.loop.guarantee import proven_level
 from edge_glass.training.loop.optim import build_adamw, learning_rate_factor, set_learning_rate
 from edge_glass.training.loop.run import Run
 from edge_glass.training.loop.speed import peak_memory
+from edge_glass.training.loop.state import StateFile
 from edge_glass.training.runtime.fingerprint import fingerprint
 from edge_glass.training.runtime.nothing_to_do import nothing_to_do, read_note, remove_note
 from edge_glass.training.runtime.progress import say
@@ -39,6 +40,7 @@ from edge_glass.training.vlm_qa.launches import open_launch
 from edge_glass.training.vlm_qa.loading import question_loader, with_live_features
 from edge_glass.training.vlm_qa.mixture import Mixture
 from edge_glass.training.vlm_qa.model import new_model
+from edge_glass.training.vlm_qa.naming import learn_names
 from edge_glass.training.vlm_qa.packing import Padding
 from edge_glass.training.vlm_qa.reports import starting_lines, visual_length
 from edge_glass.training.vlm_qa.token_arrays import PackedQuestions
@@ -118,6 +120,12 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     # model: fresh weights, apart from the pooling of `align` and a pretrained decoder
     reseed(seed, "vlm_qa", "init")
     model = new_model(params, index, data, processes.device).train()
+    mark = f"{launch.mark(params.launch)}, {str(model.decoder.dtype).removeprefix('torch.')}"
+    file = StateFile("vlm_qa", fingerprint(params, "vlm_qa"), mark)
+
+    # names: first the image head learns alone what patches show, see `vlm_qa/naming.py`
+    if not file.continues():
+        learn_names(model, data, config.naming, seed, config.num_workers)
     objective = AnswerLoss(
         model, label_smoothing=config.label_smoothing, naming_weight=config.naming.weight
     )
@@ -150,9 +158,8 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
     all_steps = captions_first + config.steps
     run = Run(
         "vlm_qa", replace(config, steps=all_steps), trained, launch, processes,
-        fingerprint=fingerprint(params, "vlm_qa"),
-        launch=f"{launch.mark(params.launch)}, {str(model.decoder.dtype).removeprefix('torch.')}",
-        params=params, level=level, averages=ema.averages() if ema else None,
+        fingerprint=file.fingerprint, launch=mark, params=params, level=level,
+        averages=ema.averages() if ema else None,
     )  # fmt: skip
     if run.state.step == 0:
         show_supervision(samples[0], tokenizer)

@@ -27,9 +27,9 @@ from edge_glass.encoders.components import Component
 from edge_glass.training.engine.processes import Processes
 from edge_glass.training.engine.reduce import (
     TreeSum,
+    filled_gradients,
     set_gradients,
     tree_sum_over_processes,
-    whole_gradients,
 )
 from edge_glass.training.loop.optim import clip_gradients
 from edge_glass.training.loop.state import StateSaver
@@ -140,7 +140,7 @@ class TreeLaunch(Launch):
         else:
             active = self.active
             found = torch.autograd.grad(loss, active, allow_unused=True)
-            self.tree.add(whole_gradients(found, active))
+            self.tree.add(filled_gradients(found, active))
 
     def step(self, max_grad_norm: float, where: str) -> Tensor:
         if not self.whole:

@@ -17,7 +17,6 @@ from edge_glass.training.folders import ALIGNED
 from edge_glass.training.runtime.progress import say
 from edge_glass.training.vlm_qa.aligned_space import aligned_space, load_aligned_space, names_in
 from edge_glass.training.vlm_qa.channels import fit_channels
-from edge_glass.training.vlm_qa.naming import learn_names
 from edge_glass.training.vlm_qa.training_data import TrainingData
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ def new_model(
         conversations=data.conversations, device=device, num_names=len(names),
     )  # fmt: skip
     load_aligned_space(model, data.samples)
-    learn_names(model, data, params.vlm_qa.naming, params.seed)
     fit_channels(model, data.features, params)
     return model
 

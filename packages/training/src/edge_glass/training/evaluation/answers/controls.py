@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,7 +24,7 @@ from edge_glass.training.features.cache import Features, gather
 from edge_glass.training.runtime.progress import progress
 
 NO_IMAGE = -1  # takes the place of an image's number
-AVERAGED = 64  # images, evenly spread, whose mean features stand for no image
+AVERAGED = 64  # at most so many images, evenly spread, whose mean features stand for no image
 CONTROLS = ("model", "blind", "shuffled")
 Asked = tuple[int, str]  # the row of an image, and the key of a question
 
@@ -85,16 +84,13 @@ def answer_with_controls(
 
 
 def mean_image(features: Features) -> Float[Tensor, "P D"]:
-    """Returns the mean features of a split's images, which show no image in particular.
+    """Returns the mean features of up to 64 images, which show no image in particular.
 
     Zeros would be no such control: no image has them, and some models then answer nothing. The
     numbers are rounded to bfloat16, so that the order of a CPU's sums does not change them.
     """
-    rows = range(0, len(features), -(-len(features) // AVERAGED))
-    total = torch.zeros(features.shape[1:], dtype=torch.float64)
-    for row in rows:  # one by one: all patches of many images may be gigabytes
-        total += gather(features, np.array([row]))[0].cpu()
-    return (total / len(rows)).bfloat16().float()
+    rows = np.arange(0, len(features), -(-len(features) // AVERAGED))
+    return gather(features, rows).double().mean(dim=0).bfloat16().float()
 
 
 def cut_into_jobs(
