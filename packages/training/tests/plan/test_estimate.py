@@ -50,7 +50,10 @@ def test_layers_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     index = feature_index(chosen)
     quick = training_need(chosen, index, WORK)
     monkeypatch.setattr(EmptyDecoder, "own_layers", lambda _: None)
-    assert quick == training_need(chosen, index, WORK)
+    whole = training_need(chosen, index, WORK)
+    assert replace(quick, peak=whole.peak) == whole
+    # the largest moment may be in another place of the pass if there are more layers
+    assert quick.peak == pytest.approx(whole.peak, rel=0.01)
 
 
 @pytest.mark.slow

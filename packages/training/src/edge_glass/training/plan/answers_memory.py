@@ -78,8 +78,9 @@ def evaluation_need(params: Params, index: FeatureIndex, work: Workload) -> Need
 def _by_layers(params: Params, need_of: Callable[[int | None], Need]) -> Need:
     """Returns the need of a decoder of many equal layers from those of two and of three.
 
-    Each further layer adds the same weights, activations and work, so that this is exact. If each
-    n-th layer is checkpointed, n layers count as one.
+    Each further layer adds the same weights, activations and work, so that this is exact, but for
+    the peak, which may then be at another place. If each n-th layer is checkpointed, n layers count
+    as one.
     """
     layers = EmptyDecoder(config=params.decoder.config).own_layers()
     every = int(getattr(params.decoder.config, "gradient_checkpointing", 1)) or 1
