@@ -95,8 +95,8 @@ def learn_names(
     if head is None or readings is None or not config.steps or not number:
         return
     size, rate = min(config.batch_size, number), config.optim.learning_rate
-    trained = [*head.parameters(), *readings.parameters()]
     optimizer = build_adamw([(head, rate), (readings, rate)], config.optim)
+    trained = [each for group in optimizer.param_groups for each in group["params"]]
     batches = [step_batch(number, size, seed=seed, step=step).tolist()
                for step in range(config.steps)]  # fmt: skip
     losses: list[float] = []
