@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 BLOCK = 32  # weights that share a scale
+SMALLEST = 2**15  # weights of a tensor; smaller ones stay in float32
 LONGEST_CAUSE = 300  # letters of torch's own message that are repeated
 OPSET = 18  # read by ONNX Runtime 1.14 and newer, and by onnxruntime-web
 Dynamic = Mapping[str, Mapping[int, str]]
@@ -90,7 +91,7 @@ def quantize_weights(source: Path, target: Path) -> None:
     """Stores weights in int8, with a scale per 32 of them; the products stay in float32.
 
     Three nodes unpack a weight, which the runtime does once, when it loads the graph. Small
-    filters, such as those of depthwise convolutions, stay in float32. With activations in int8 too,
+    tensors, such as the filters of depthwise convolutions, stay in float32. With activations in int8 too,
     R@1 of the sample moved around the limit or beyond it: docs/edge.md has the figures.
     """
     graph = onnx.load(source)
@@ -126,13 +127,17 @@ def quantize_weights(source: Path, target: Path) -> None:
 
 
 def _is_large_weight(tensor: onnx.TensorProto, readers: set[str]) -> bool:
-    """Returns whether a tensor is a matrix or the filters of a convolution, and large enough."""
+    """Returns whether a tensor is a matrix or the filters of a convolution, and large enough.
+
+    Small ones save little, and the first layers of a vision encoder, which are small, suffer most.
+    """
     size, row = math.prod(tensor.dims), math.prod(tensor.dims[1:])
     return (
         tensor.data_type == TensorProto.FLOAT
         and len(tensor.dims) in (2, 4)
         and bool(readers)
         and readers <= {"Conv", "Gather", "Gemm", "MatMul", "Transpose"}
+        and size >= SMALLEST
         and size % BLOCK == 0
         and row >= 2 * BLOCK
     )
