@@ -91,8 +91,8 @@ def quantize_weights(source: Path, target: Path) -> None:
     """Stores weights in int8, with a scale per 32 of them; the products stay in float32.
 
     Three nodes unpack a weight, which the runtime does once, when it loads the graph. Small
-    tensors, such as the filters of depthwise convolutions, stay in float32. With activations in int8 too,
-    R@1 of the sample moved around the limit or beyond it: docs/edge.md has the figures.
+    tensors, such as the filters of depthwise convolutions, stay in float32. With activations in
+    int8 too, R@1 of the sample moved around the limit or beyond it: docs/edge.md has the figures.
     """
     graph = onnx.load(source)
     readers: dict[str, set[str]] = {}
