@@ -22,7 +22,7 @@ def test_the_repository_s_own_file_is_valid() -> None:
     params = load_params(ROOT / "params.yaml")
     assert params.scale == "sample"
     assert params.align.matryoshka_dims == (512, 256, 128, 64, 32, 16)
-    assert params.fusion.name == "concat"
+    assert params.fusion.name == "cross_attention"
 
 
 def test_choices_bring_their_options(params: dict[str, Any]) -> None:
