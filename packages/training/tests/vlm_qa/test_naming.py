@@ -12,6 +12,7 @@ from edge_glass.training.engine.processes import Processes
 from edge_glass.training.features.cache import gather, read_index
 from edge_glass.training.folders import VLM
 from edge_glass.training.loop.optim import OptimConfig
+from edge_glass.training.loop.state import StateFile
 from edge_glass.training.stages import align, vlm_qa
 from edge_glass.training.vlm_qa.aligned_space import load_aligned_space, names_in
 from edge_glass.training.vlm_qa.model import build_model
@@ -91,6 +92,33 @@ def test_the_stage_names_before_its_first_step(
     vlm_qa.run(plain)
     assert (VLM / "model.safetensors").read_bytes() != named
     assert "names learned" not in capsys.readouterr().out
+
+
+def test_a_run_that_goes_on_does_not_learn_names_again(
+    configure: Configure, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optim = {"learning_rate": 0.001, "weight_decay": 0.1, "warmup_steps": 1}
+    naming = {"weight": 1.0, "steps": 3, "optim": optim}
+    params = configure(WIDE, visual_tokens=TOKENS, naming=naming, checkpoint_steps=2)
+    align.run(params)
+    vlm_qa.run(params)
+    whole = (VLM / "model.safetensors").read_bytes()
+    save = StateFile.save
+
+    def save_and_stop(*arguments: Any) -> None:
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(StateFile, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            vlm_qa.run(params)
+    capsys.readouterr()
+    vlm_qa.run(params)
+    printed = capsys.readouterr().out
+    assert "going on from step 2" in printed
+    assert "names learned" not in printed
+    assert (VLM / "model.safetensors").read_bytes() == whole
 
 
 def test_options_that_make_no_sense_are_refused() -> None:

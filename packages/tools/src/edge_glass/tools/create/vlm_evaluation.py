@@ -51,8 +51,7 @@ Markdown("\\n".join(lines))
 ## The answers, from `predictions/vlm_qa`
 
 `dvc repro evaluate_vlm_qa` wrote them. Shuffled: every question gets the image half-way round the
-split, never its own. Blind: the mean
-features of up to 64 images.
+split, never its own. Blind: the mean features of up to 64 images.
 
 # %%
 from edge_glass.training.engine.determinism import make_deterministic, set_environment
