@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,58 @@ def test_few_shards_are_open_at_a_time(
     write(tmp_path, values, 2)
     array = ShardedArray(tmp_path, "vision")
 
-    def mapped() -> set[str]:
-        lines = Path("/proc/self/maps").read_text().splitlines()
-        return {line.split()[-1] for line in lines if str(tmp_path) in line}
+    def opened() -> set[str]:
+        links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+        return {str(each.readlink()) for each in links} & set(map(str, tmp_path.iterdir()))
 
-    assert not mapped()
+    assert not opened()
     for row in range(23):
         np.testing.assert_array_equal(array[row], values[row].astype(np.float16))
-        assert 1 <= len(mapped()) <= 3
-    assert str(tmp_path / "vision-00011.npy") in mapped()
+        assert 1 <= len(opened()) <= 3
+    assert str(tmp_path / "vision-00011.npy") in opened()
+    # read, not mapped: mapped pages would count as memory of the process
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    del array
+    assert not opened()
+
+
+def test_threads_read_while_files_are_opened_and_closed(
+    tmp_path: Path, values: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharded_array, "OPEN_AT_A_TIME", 1)
+    write(tmp_path, values, 2)
+    array, expected = ShardedArray(tmp_path, "vision"), values.astype(np.float16)
+    draws = np.random.default_rng(0).integers(0, 23, size=(40, 16))
+    with ThreadPoolExecutor(4) as pool:
+        for rows, found in zip(draws, pool.map(array.__getitem__, draws), strict=True):
+            np.testing.assert_array_equal(found, expected[rows])
+
+
+def test_a_read_in_parts_is_completed_and_an_error_names_the_file(
+    tmp_path: Path, values: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, values, 10)
+    array, read = ShardedArray(tmp_path, "vision"), os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, into, at: read(file, [into[0][:5]], at))
+    np.testing.assert_array_equal(array[3:5], values[3:5].astype(np.float16))
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "preadv", fail)
+    with pytest.raises(DataError, match=r"00000\.npy: cannot be read \(.*Input/output error"):
+        array[3]
+
+
+def test_a_file_that_shrinks_after_it_was_opened_is_named(
+    tmp_path: Path, values: NDArray[np.float32]
+) -> None:
+    write(tmp_path, values, 10)
+    array = ShardedArray(tmp_path, "vision")
+    array[0]
+    os.truncate(tmp_path / "vision-00000.npy", 200)
+    with pytest.raises(DataError, match=r"00000\.npy: found 0 bytes of row 9, expected 24"):
+        array[9]
 
 
 def test_files_are_numpy_s_and_the_index_names_them(
@@ -122,6 +166,9 @@ def test_damage_is_named(tmp_path: Path, values: NDArray[np.float32]) -> None:
         ShardedArray(tmp_path, "vision", verify=True)
     path.write_bytes(b"\0" * len(whole))
     with pytest.raises(DataError, match=r"00001\.npy: cannot be read"):
+        ShardedArray(tmp_path, "vision")[12]
+    np.save(path, np.asfortranarray(values[10:20].astype(np.float16)))
+    with pytest.raises(DataError, match=r"of float16 in Fortran order, expected \(10, 3, 4"):
         ShardedArray(tmp_path, "vision")[12]
     other = np.zeros((5, 6, 4), np.float16)
     np.save(path, other)

@@ -1,4 +1,4 @@
-"""The feature cache: outputs of the frozen encoders as memory-mapped arrays in shards.
+"""The feature cache: outputs of the frozen encoders as arrays in shards.
 
 There is one folder per split. It holds the array `vision` (M, P, D) of the split's M images and,
 for captions, `text` (K, D) with `texts.json`, the K distinct texts in order. `shards.py` describes
@@ -96,7 +96,7 @@ def check_encoders(index: FeatureIndex, *, vision: str, text: str) -> None:
 def vision_features(
     subset: str, split: str, folder: Path = FEATURES, *, verify: bool = False
 ) -> ShardedArray | SharedArray | LiveFeatures:
-    """Returns the features of a split's images (M, P, D), memory-mapped, read only.
+    """Returns the features of a split's images (M, P, D); rows are read as they are used.
 
     With `features: live` they are encoded when they are read. `subset` is "captions" or
     "questions". `verify` also checks every byte by the checksums; sizes are always checked.

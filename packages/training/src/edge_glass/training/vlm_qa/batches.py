@@ -102,7 +102,7 @@ class QuestionSet(Dataset[PackedQuestions]):
     """The samples by number, and how a list of them becomes a batch for the model.
 
     Args:
-        features: (M, P, D) of the images, memory-mapped; None leaves them out of a batch.
+        features: (M, P, D) of the images; None leaves them out of a batch.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class ValidationQuestions:
     """Some questions of a split, in the order of their length.
 
     Attributes:
-        features: (M, P, D) of the split's images, memory-mapped.
+        features: (M, P, D) of the split's images.
         images: for each question, the row of its image in `features`.
         prompts: for each question, its token ids, so that the answer follows.
         truths: for each question, its answer.
