@@ -14,6 +14,7 @@ import yaml
 
 from edge_glass.training.engine.determinism import (
     ENVIRONMENT,
+    NUM_KERNELS,
     PORTABLE_ENVIRONMENT,
     environment,
     make_deterministic,
@@ -52,7 +53,8 @@ commands._run(sys.argv[1], Path("params.yaml"))
 def started(folder: Path, stage: str, mode: str, **variables: str) -> tuple[list[Any], str]:
     """What a stage finds when it starts: variables, torch's kernels, oneDNN, a product."""
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"reproducibility": mode}))
-    clean = {n: v for n, v in os.environ.items() if n not in environment("portable")}
+    settled = {*environment("portable"), NUM_KERNELS[0]}
+    clean = {n: v for n, v in os.environ.items() if n not in settled}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, stage],
         cwd=folder,
@@ -67,10 +69,14 @@ def started(folder: Path, stage: str, mode: str, **variables: str) -> tuple[list
 @pytest.mark.slow
 def test_portable_settles_the_environment_before_torch_loads(tmp_path: Path) -> None:
     products = {}
-    for stage, variables in (("encode", {"MKL_CBWR": "AVX512"}), ("align", {"TORCH_FIRST": "1"})):
+    for stage, variables, kernels in (
+        ("encode", {"MKL_CBWR": "AVX512", NUM_KERNELS[0]: "64"}, "64"),  # no byte depends on it
+        ("align", {"TORCH_FIRST": "1"}, "128"),
+    ):
         found, said = started(tmp_path, stage, "portable", **variables)
         settled, capability, onednn, products[stage] = found
         assert environment("portable").items() <= settled.items()
+        assert settled[NUM_KERNELS[0]] == kernels
         assert not onednn, "for products and convolutions alone, see portable_matmul"
         assert capability == "AVX2"
         too_late = "torch was imported before its settings: restarting" in said

@@ -23,6 +23,9 @@ PORTABLE_ENVIRONMENT = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
 }
+# No byte depends on this one, so a user's own value stays. oneDNN would keep 1,024 compiled
+# kernels, one per shape, and rows of questions have ever new lengths: that took 0.5 GB.
+NUM_KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 RESTARTED = "EDGE_GLASS_RESTARTED"  # set in a command that has restarted itself
 
 
@@ -48,12 +51,14 @@ def set_environment(reproducibility: str = "portable", *, restart: bool = False)
         if restart and RESTARTED not in os.environ:
             sys.stderr.write("edge-glass: torch was imported before its settings: restarting\n")
             sys.stderr.flush()
+            os.environ.setdefault(*NUM_KERNELS)
             os.environ.update(wanted, **{RESTARTED: "1"})
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         raise RuntimeError(
             "torch was imported before the environment was set: run stages by `edge-glass STAGE`, "
             "or call set_environment() first"
         )
+    os.environ.setdefault(*NUM_KERNELS)
     for name, value in wanted.items():
         found = os.environ.get(name, value)
         if found != value:
