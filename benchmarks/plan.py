@@ -26,6 +26,7 @@ from edge_glass.training.plan.workload import read_workload
 from edge_glass.training.runtime.yaml_file import read_yaml
 
 TARGET = 0.15
+INPUTS = ("artifacts/prepared", "artifacts/features", "models/align")
 SECONDS = 400  # a stage that runs on has reached its longest batch by then
 MACHINE = Hardware(name="CPU", memory=0, num_gpus=0, disk=0, speed=1.0)
 LARGER = [
@@ -63,10 +64,10 @@ def compare(stage: str, changes: list[str], project: Path) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         YAML().dump(raw, folder / "params.yaml")
-        for inputs in ("artifacts/prepared", "artifacts/features", "models/align"):
-            if stage != "encode" or inputs == "artifacts/prepared":
-                (folder / inputs).parent.mkdir(exist_ok=True)
-                (folder / inputs).symlink_to(project.resolve() / inputs)
+        # inputs only: a stage would write its output through a link into the project
+        for inputs in INPUTS[: {"encode": 1, "align": 2, "vlm_qa": 3}[stage]]:
+            (folder / inputs).parent.mkdir(exist_ok=True)
+            (folder / inputs).symlink_to(project.resolve() / inputs)
         return planned, measured_peak(stage, folder)
 
 
