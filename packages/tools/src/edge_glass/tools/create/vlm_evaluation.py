@@ -134,6 +134,8 @@ plt.show()
 ## Right and wrong answers, with their images
 
 # %%
+import textwrap
+
 from edge_glass.training.evaluation.answers.scores import exact_match
 from edge_glass.training.evaluation.figures.sheets import spread
 from edge_glass.training.evaluation.figures.stored_images import stored_images
@@ -161,7 +163,8 @@ def show(places, title, columns=4):
     stored = stored_images(image_file, (rows[n]["image"] for n in places))
     for axis, n in zip(axes.flat, places):
         axis.imshow(stored[rows[n]["image"]])
-        text = f"{rows[n]['question']}\\n{predictions[n]} (true: {truths[n]})"
+        question = textwrap.fill(rows[n]["question"], 36)
+        text = f"{question}\\n{predictions[n]} (true: {truths[n]})"
         axis.set_title(text, fontsize=8, parse_math=False)  # texts may contain $
     plt.show()
 
