@@ -11,7 +11,7 @@ from draws import generator
 from nouns import plural, with_article
 from relations import beside, occupant, places, region
 from scenes import Placed, Scene
-from wordings import ACCEPTED_PLACES, NUMBERS, PLACES, SIDES, draw_wording, dress
+from wordings import ACCEPTED_PLACES, NUMBERS, OPPOSITE, PLACES, SIDES, draw_wording, dress
 from words import Word, draw_words
 
 NUM_QUESTIONS = {"train": 8}
@@ -31,13 +31,15 @@ WEIGHTS = {
     "size": 8.0,
 }
 # About different things. Unseen things get "exists" once: their splits are easiest to guess.
-TWICE = ("exists", "count", "position", "where", "relation", "kind")
+TWICE = ("exists", "count", "position", "where", "relation", "kind", "size")
 REPEATED_PROB = 0.75  # of counting the thing that is there most often
 ZERO_PROB = 0.1  # of counting a thing that is not there
 SAME_KIND_PROB = 0.25  # of an absent thing being of the kind of one that is there
 EQUAL_PROB = 0.3  # of "no" being about equal numbers
 ALSO_PROB = 0.15  # of a thing being called by a different name, if it has one
 MUCH_LARGER = 1.35  # sides differ at least so much if somebody asks for sizes
+# What a wording of "size" asks for: whether one thing is bigger, which of two, which of all.
+SIZES = (("",), ("bigger", "smaller"), ("biggest", "smallest"))
 ATTEMPTS = 4
 
 
@@ -144,9 +146,16 @@ class Asker:
         return self.asked("total", number(len(self.scene.objects)))
 
     def colour(self) -> Question | None:
-        """What is behind the objects, if that has one colour."""
+        """What is behind the objects, if that has one colour; some wordings ask for yes or no."""
         colour = self.scene.background.colour
-        return self.asked("colour", (colour, *COLOURS[colour].accepted)) if colour else None
+        if not colour:
+            return None
+        text, variant = draw_wording(self.rng, "colour", self.split)
+        if not variant:
+            return self.filled("colour", text, (colour, *COLOURS[colour].accepted))
+        yes = self.rng.random() < 0.5
+        shade = colour if yes else self.rng.choice([name for name in COLOURS if name != colour])
+        return self.filled("colour", text, ("yes",) if yes else ("no",), shade=shade)
 
     def position(self) -> Question | None:
         """Only about places with one object."""
@@ -177,7 +186,9 @@ class Asker:
             return None
         side, word, neighbour = self.rng.choice(found)
         text, _ = draw_wording(self.rng, "relation", self.split)
-        slots = {"side": self.rng.choice(SIDES[side]), "word": self.name(word)}
+        slots = {"word": self.name(word)}
+        for slot, each in (("side", side), ("inverse", OPPOSITE[side])):
+            slots[slot] = self.rng.choice(SIDES[each])
         return self.filled("relation", text, neighbour.names, **slots)
 
     def kind(self) -> Question | None:
@@ -218,7 +229,7 @@ class Asker:
 
     def size(self) -> Question | None:
         """Only for things that differ clearly in size, and by name only if they are there once."""
-        text, variant = draw_wording(self.rng, "size", self.split)
+        text, variant = draw_wording(self.rng, "size", self.split, self.rng.choice(SIZES))
         if variant in ("biggest", "smallest"):
             extreme = self.extreme(largest=variant == "biggest")
             return None if extreme is None else self.filled("size", text, extreme.names)

@@ -70,7 +70,7 @@ def draw_captions(sheet: Image.Image, data: Path, top: int) -> int:
 
 def draw_scenes(sheet: Image.Image, data: Path, top: int) -> None:
     """Draw the first scenes of each kind, two a row."""
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     scenes: dict[str, list[Row]] = {}
     for split in ("test_scene", "test_vendor", "test_wording", "test_object"):
         found: dict[str, list[Row]] = {}
@@ -84,7 +84,7 @@ def draw_scenes(sheet: Image.Image, data: Path, top: int) -> None:
         for line, row in enumerate(rows):
             pen.multiline_text(
                 (left + SCENE_SIZE + MARGIN, upper + LINE * line),
-                f"{textwrap.shorten(row['question'], 44)}\n    {row['answer']}",
+                textwrap.fill(f"{row['question']} [{row['answer']}]", 46),
                 "black",
                 font,
                 spacing=2,

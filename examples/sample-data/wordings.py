@@ -1,16 +1,25 @@
-"""Wordings: each type of question in many forms, one of which training never sees."""
+"""Wordings: each type of question in many forms, some of which training never sees."""
 
 from __future__ import annotations
 
 import json
+import re
+import string
+from collections.abc import Collection
 from pathlib import Path
 from random import Random
 
-WORDINGS: dict[str, dict[str, list[str] | str]] = json.loads(
+# Of each type: those of training, and those of the splits `val_wording` and `test_wording`.
+WORDINGS: dict[str, dict[str, list[str]]] = json.loads(
     (Path(__file__).parent / "wordings.json").read_text()
 )
 CASES = {"lower": 0.5, "sentence": 0.4, "upper": 0.06, "title": 0.04}
 NO_END_PROB = 0.25  # of a question losing its last mark
+CONTRACTED_PROB = 0.15  # of "what is" becoming "what's"
+LEAD_PROB = 0.1
+LEADS = ("please, ", "hey, ", "ok, ", "excuse me, ", "quick question: ", "one more: ")
+NUM_OPEN_LEADS = 4  # the first of them also begin what is no question
+POLITE_PROB = 0.05  # of ", please" at the end
 # Places and directions have several names too; the unseen wordings use all of them.
 PLACES = {
     "top left": (
@@ -61,29 +70,52 @@ SIDES = {
     "below": ("below", "directly below", "under", "beneath"),
     "beside": ("next to", "beside"),
 }
+OPPOSITE = {
+    "left": "right",
+    "right": "left",
+    "above": "below",
+    "below": "above",
+    "beside": "beside",
+}
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 
 
-def is_unseen(split: str) -> bool:
-    """Whether the split uses the wordings that training never sees."""
-    return split.endswith("wording")
+def wordings(type_: str, split: str) -> list[str]:
+    """The wordings of a type that a split uses: those of training, or some that it never sees."""
+    return WORDINGS[type_][split.partition("_")[0] if split.endswith("_wording") else "train"]
 
 
-def draw_wording(rng: Random, type_: str, split: str) -> tuple[str, str]:
-    """One wording of the type for this split, and what it asks for if the type has variants."""
-    found = WORDINGS[type_]
-    wording = str(found["unseen"]) if is_unseen(split) else rng.choice(list(found["seen"]))
-    text, _, variant = wording.partition("#")
+def draw_wording(
+    rng: Random, type_: str, split: str, variants: Collection[str] = ()
+) -> tuple[str, str]:
+    """One wording of the type for this split, and what it asks for if the type has variants.
+
+    ``variants`` limits what it asks for; empty for any.
+    """
+    known = [wording.partition("#") for wording in wordings(type_, split)]
+    fitting = [each for each in known if not variants or each[2] in variants]
+    text, _, variant = rng.choice(fitting)
     return text, variant
 
 
 def dress(rng: Random, question: str) -> str:
-    """The question as people type it: capital letters or none, with or without the last mark."""
-    if rng.random() < NO_END_PROB:
-        question = question.rstrip("?.")
+    """The question as people type it: "what's", "please", capital letters, no last mark."""
+    end = question[-1]
+    question = question[:-1]
+    if rng.random() < CONTRACTED_PROB:
+        question = re.sub(r"\b(what|where|there) is\b(?! it)", r"\1's", question, count=1)
+    plain = "please" not in question and not question.startswith(("hey, ", "so "))
+    drawn = rng.random()
+    if drawn < LEAD_PROB and plain:
+        leads = LEADS if end == "?" else LEADS[:NUM_OPEN_LEADS]
+        question = rng.choice(leads) + question
+    elif drawn < LEAD_PROB + POLITE_PROB and plain:
+        question += ", please"
+    if rng.random() >= NO_END_PROB:
+        question += end
     (case,) = rng.choices(list(CASES), list(CASES.values()))
     if case == "sentence":
         return question[:1].upper() + question[1:]
     if case == "upper":
         return question.upper()
-    return question.title() if case == "title" else question
+    return string.capwords(question) if case == "title" else question

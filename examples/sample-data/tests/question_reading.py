@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from backgrounds import COLOURS
 from nouns import plural, with_article
 from questions import Question
 from scenes import Placed, Scene
-from wordings import PLACES, SIDES, WORDINGS, is_unseen
+from wordings import LEADS, OPPOSITE, PLACES, SIDES, wordings
 from words import Word
 
 PHRASES = {phrase: spot for spot, phrases in PLACES.items() for phrase in phrases}
 RELATIONS = {phrase: side for side, phrases in SIDES.items() for phrase in phrases}
+
+
+def undressed(text: str) -> str:
+    """The text in lower case, with "is" for "'s", without a lead, ", please" and the last mark."""
+    text = re.sub(rf"^({'|'.join(LEADS)})|(, please)?[?.]?$", "", text.lower())
+    return re.sub(r"\b(what|where|there)'s\b", r"\1 is", text)
 
 
 class Reader:
@@ -26,17 +33,21 @@ class Reader:
 
     def slots(self, question: Question, split: str) -> tuple[str, dict[str, str]]:
         """The wording in lower case, and what stands in its slots."""
-        wordings = WORDINGS[question.type]
-        known = [str(wordings["unseen"])] if is_unseen(split) else list(wordings["seen"])
-        text = question.question.lower().rstrip("?.")
+        text = undressed(question.question)
         allowed = {
             "one": self.one, "many": self.many, "more": self.many, "fewer": self.many,
             "word": self.words, "large": self.words, "small": self.words,
             "first": self.words, "second": self.words, "place": PHRASES, "side": RELATIONS,
+            "inverse": RELATIONS, "shade": COLOURS,
         }  # fmt: skip
-        for wording in known:
-            plain = wording.partition("#")[0].lower().rstrip("?.")
-            pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(plain))
+        for wording in wordings(question.type, split):
+            pattern = re.escape(undressed(wording.partition("#")[0]))
+            for name, values in allowed.items():  # a slot may occur twice
+                slot, value = re.escape(f"{{{name}}}"), ".+?"
+                if name in ("place", "side", "inverse"):
+                    value = "|".join(sorted(values, key=len, reverse=True))
+                pattern = pattern.replace(slot, f"(?P<{name}>{value})", 1)
+                pattern = pattern.replace(slot, f"(?P={name})")
             found = re.fullmatch(pattern, text)
             if found and all(value in allowed[name] for name, value in found.groupdict().items()):
                 return wording, found.groupdict()
@@ -49,13 +60,14 @@ class Reader:
         match question.type:
             case "exists":
                 word = self.one[slots["one"]] if "one" in slots else self.many[slots["many"]]
-                return "yes" if word in shown else "no"
+                return yes_or_no(word in shown)
             case "count":
                 return str(shown[self.many[slots["many"]]])
             case "total":
                 return str(shown.total())
             case "colour":
-                return scene.background.colour
+                colour = scene.background.colour
+                return colour if "shade" not in slots else yes_or_no(slots["shade"] == colour)
             case "position":
                 return in_place(scene, PHRASES[slots["place"]]).word.word
             case "kind":
@@ -67,10 +79,14 @@ class Reader:
                 return part_of(scene, self.only(scene, slots["word"]))
             case "relation":
                 anchor = self.only(scene, slots["word"])
-                return nearest(scene, anchor, RELATIONS[slots["side"]]).word.word
+                if "inverse" in slots:
+                    side = OPPOSITE[RELATIONS[slots["inverse"]]]
+                else:
+                    side = RELATIONS[slots["side"]]
+                return nearest(scene, anchor, side).word.word
             case "compare":
                 more, fewer = self.many[slots["more"]], self.many[slots["fewer"]]
-                return "yes" if shown[more] > shown[fewer] else "no"
+                return yes_or_no(shown[more] > shown[fewer])
             case _:
                 return self.size(scene, wording.partition("#")[2], slots)
 
@@ -81,12 +97,16 @@ class Reader:
     def size(self, scene: Scene, variant: str, slots: dict[str, str]) -> str:
         if "large" in slots:
             large, small = self.only(scene, slots["large"]), self.only(scene, slots["small"])
-            return "yes" if large.box.side > small.box.side else "no"
+            return yes_or_no(large.box.side > small.box.side)
         found = list(scene.objects)
         if "first" in slots:
             found = [self.only(scene, slots["first"]), self.only(scene, slots["second"])]
         ordered = sorted(found, key=lambda placed: placed.box.side)
         return ordered[-1 if variant.startswith("big") else 0].word.word
+
+
+def yes_or_no(true: bool) -> str:
+    return "yes" if true else "no"
 
 
 def part_of(scene: Scene, placed: Placed) -> str:
