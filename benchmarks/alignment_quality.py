@@ -30,7 +30,8 @@ from changed_params import changed
 CHANGES: dict[str, dict[str, Any]] = {
     "as in params.yaml": {},
     "no recycled classes": {"align.sample.recycle": 0},
-    "recycle 128": {"align.sample.recycle": 128},
+    "recycle 64": {"align.sample.recycle": 64},
+    "recycle 64, pooling mean": {"align.sample.recycle": 64, "pooling": "mean"},
     "pooling attention": {"pooling": "attention"},
     "pooling mean": {"pooling": "mean"},
     "attention, no recycled classes": {"pooling": "attention", "align.sample.recycle": 0},
