@@ -126,8 +126,11 @@ def test_a_gpu_that_is_too_small_is_refused_with_a_remedy() -> None:
     assert too_small("align", changed, WORK, small) is None
 
 
-def test_without_a_remedy_it_is_stated() -> None:
-    none = remedy("align", params(), WORK, replace(CARD, memory=10**6))
+@pytest.mark.parametrize("recycle", [0, 24, 32])
+def test_without_a_remedy_it_is_stated(recycle: int) -> None:
+    # all options are tried: recycle must stay a multiple of the number of microbatches
+    chosen = params(overridden(TINY, [f"align.sample.recycle={recycle}"]))
+    none = remedy("align", chosen, WORK, replace(CARD, memory=10**6))
     assert none.startswith("no option of params.yaml makes it fit")
 
 

@@ -166,7 +166,7 @@ def _changes(stage: str, params: Params) -> Iterator[str]:
         yield from _halves(f"text_encoders.{params.text_encoder.name}.batch_size", text.batch_size)
     elif stage == "align":
         yield f"align.{scale}.gradient_cache=true"
-        yield from _doubles(f"align.{scale}", params.align)
+        yield from _doubles(f"align.{scale}", params.align, params.align.recycle)
     elif stage == "evaluate_align":
         yield from _halves(f"evaluate_align.{scale}.block_size", params.evaluate_align.block_size)
     else:
@@ -197,9 +197,10 @@ def _halves(name: str, size: int, multiple: int = 0) -> Iterator[str]:
             yield f"{name}={size}"
 
 
-def _doubles(name: str, config: Any) -> Iterator[str]:
+def _doubles(name: str, config: Any, multiple: int = 0) -> Iterator[str]:
+    """Yields larger numbers of microbatches that divide a batch, and what must stay a multiple."""
     number = config.num_microbatches * 2
-    while config.batch_size % number == 0:
+    while config.batch_size % number == 0 and multiple % number == 0:
         yield f"{name}.num_microbatches={number}"
         number *= 2
 
