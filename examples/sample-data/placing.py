@@ -85,7 +85,7 @@ def _place_freely(rng: Random, count: int, width: float, height: float) -> list[
 
 
 def _fit(rng: Random, side: float, boxes: list[Box], width: float, height: float) -> Box:
-    """Draw a box that overlaps every other by at most 12 %; it gets smaller if there is no room."""
+    """Draw a box that overlaps each other box by at most 12 %, smaller if there is no room."""
     while True:
         for _ in range(TRIES):
             box = Box(

@@ -16,9 +16,9 @@ WORDINGS: dict[str, dict[str, list[str]]] = json.loads(
 CASES = {"lower": 0.5, "sentence": 0.4, "upper": 0.06, "title": 0.04}
 NO_END_PROB = 0.25  # of a question losing its last mark
 CONTRACTED_PROB = 0.15  # of "what is" becoming "what's"
-LEAD_PROB = 0.1
-LEADS = ("please, ", "hey, ", "ok, ", "excuse me, ", "quick question: ", "one more: ")
-NUM_OPEN_LEADS = 4  # the first of them also begin what is no question
+LEAD_PROB = 0.1  # of a question beginning with one of these
+LEADS = ("please, ", "hey, ", "ok, ", "excuse me, ")
+QUESTION_LEADS = ("quick question: ", "one more: ")  # not in front of "count the dogs."
 POLITE_PROB = 0.05  # of ", please" at the end
 # Places and directions have several names too; the unseen wordings use all of them.
 PLACES = {
@@ -81,16 +81,16 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 
 
 def wordings(type_: str, split: str) -> list[str]:
-    """The wordings of a type that a split uses: those of training, or some that it never sees."""
+    """The wordings of a type in this split; `val_wording` and `test_wording` have their own."""
     return WORDINGS[type_][split.partition("_")[0] if split.endswith("_wording") else "train"]
 
 
 def draw_wording(
     rng: Random, type_: str, split: str, variants: Collection[str] = ()
 ) -> tuple[str, str]:
-    """One wording of the type for this split, and what it asks for if the type has variants.
+    """One wording of the type for this split, and its variant: what follows ``#`` in the file.
 
-    ``variants`` limits what it asks for; empty for any.
+    If ``variants`` are given, one with such a variant.
     """
     known = [wording.partition("#") for wording in wordings(type_, split)]
     fitting = [each for each in known if not variants or each[2] in variants]
@@ -107,7 +107,7 @@ def dress(rng: Random, question: str) -> str:
     plain = "please" not in question and not question.startswith(("hey, ", "so "))
     drawn = rng.random()
     if drawn < LEAD_PROB and plain:
-        leads = LEADS if end == "?" else LEADS[:NUM_OPEN_LEADS]
+        leads = LEADS + QUESTION_LEADS if end == "?" else LEADS
         question = rng.choice(leads) + question
     elif drawn < LEAD_PROB + POLITE_PROB and plain:
         question += ", please"

@@ -9,7 +9,7 @@ from backgrounds import COLOURS
 from nouns import plural, with_article
 from questions import Question
 from scenes import Placed, Scene
-from wordings import LEADS, OPPOSITE, PLACES, SIDES, wordings
+from wordings import LEADS, OPPOSITE, PLACES, QUESTION_LEADS, SIDES, wordings
 from words import Word
 
 PHRASES = {phrase: spot for spot, phrases in PLACES.items() for phrase in phrases}
@@ -18,7 +18,7 @@ RELATIONS = {phrase: side for side, phrases in SIDES.items() for phrase in phras
 
 def undressed(text: str) -> str:
     """The text in lower case, with "is" for "'s", without a lead, ", please" and the last mark."""
-    text = re.sub(rf"^({'|'.join(LEADS)})|(, please)?[?.]?$", "", text.lower())
+    text = re.sub(rf"^({'|'.join(LEADS + QUESTION_LEADS)})|(, please)?[?.]?$", "", text.lower())
     return re.sub(r"\b(what|where|there)'s\b", r"\1 is", text)
 
 

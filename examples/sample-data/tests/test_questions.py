@@ -49,6 +49,14 @@ def test_every_type_is_asked_in_every_kind_of_split() -> None:
     assert set(by_type("val_object")) == set(WEIGHTS) - {"what"}
 
 
+@pytest.mark.parametrize("split", ["train", "val_wording"])
+def test_which_of_two_is_larger_is_asked_equally_often_in_each_split(split: str) -> None:
+    # however many of the split's wordings ask for it; scenes with such a pair are rare
+    wordings = [READER.slots(question, split)[0] for question in by_type(split)["size"]]
+    of_two = [wording for wording in wordings if wording.endswith(("#bigger", "#smaller"))]
+    assert 0.15 < len(of_two) / len(wordings) < 0.35
+
+
 def test_a_scene_has_different_questions() -> None:
     for split, expected in (("train", 8), ("val_wording", OTHERWISE), ("val_object", OTHERWISE)):
         numbers = []
