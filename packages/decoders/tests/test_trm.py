@@ -49,6 +49,37 @@ def test_supervision_steps_are_detached_from_each_other() -> None:
     torch.testing.assert_close(x.grad, alone.grad, **TOLERANCE)
 
 
+@VARIANTS
+def test_needed_positions_and_gradients_are_those_of_a_full_pass(options: dict[str, Any]) -> None:
+    model = decoder(**options)
+    packed = torch.ones(3, 7, 7, dtype=torch.bool)
+    packed[0, 4:, :4] = False  # two questions in the first row
+    positions = torch.arange(7).expand(3, 7)
+    needed = torch.zeros(3, 7, dtype=torch.bool)
+    needed[0, [1, 5, 6]] = needed[1, 3] = True  # none in the last row
+    found = []
+    for chosen in (None, needed):
+        x = torch.randn(3, 7, WIDTH, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        output = model(x, packed, position_ids=positions, needed=chosen)
+        *first, last = output.hidden_states
+        assert last.shape == x.shape
+        loss = last[needed].square().sum() + sum(each.square().sum() for each in first)
+        model.zero_grad()
+        loss.backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        found.append((last[needed], first, x.grad, gradients))
+    torch.testing.assert_close(found[1], found[0], **TOLERANCE)
+    # what is not needed is left out: the row with most has three
+    assert (last[0][~needed[0]] == 0).all()
+
+
+def test_nothing_needed_is_no_error() -> None:
+    model = decoder()
+    x = torch.randn(2, 4, WIDTH)
+    output = model(x, kept(2, 4), needed=torch.zeros(2, 4, dtype=torch.bool))
+    assert output.hidden_states[-1].shape == x.shape
+
+
 def _start(model: TinyRecursiveDecoder, x: Tensor) -> tuple[Tensor, Tensor]:
     return model.answer_init.expand_as(x), model.latent_init.expand_as(x)
 

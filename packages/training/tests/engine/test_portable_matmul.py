@@ -97,14 +97,17 @@ def test_products_and_gradients_are_right(shape: tuple[int, int, int]) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=max(m, n) * 2.0**-20)
 
 
-def test_any_layout_gives_the_same_bits() -> None:
-    a, b = matrices(40, 600, 30)
-    wide = torch.randn(40, 1200)
+@pytest.mark.parametrize("shape", [(40, 600, 30), (30, 600, 40)])
+def test_any_layout_gives_the_same_bits(shape: tuple[int, int, int]) -> None:
+    a, b = matrices(*shape)
+    wide = torch.randn(shape[0], 1200)
     wide[:, ::2] = a
     expected = a @ b
     for left in (a, a.t().contiguous().t(), wide[:, ::2]):
         for right in (b, b.t().contiguous().t()):
             assert torch.equal(left @ right, expected)
+            assert (left @ right).is_contiguous()
+    a, b = matrices(40, 600, 30)
     rows = torch.ones(1, 600).expand(40, 600)
     assert torch.equal(rows @ b, rows.contiguous() @ b)
 

@@ -80,6 +80,7 @@ class Decoder(nn.Module, ABC):
         cache: object | None = None,
         use_cache: bool = False,
         prefix_length: int = 0,
+        needed: Bool[Tensor, "B S"] | None = None,
     ) -> DecoderOutput:
         """Runs the decoder on S new positions that follow those in `cache`.
 
@@ -96,6 +97,8 @@ class Decoder(nn.Module, ABC):
             prefix_length: positions `position_ids < prefix_length` attend to each other in both
                 directions if the decoder's config has `bidirectional_prefix`. Other decoders
                 ignore it.
+            needed: the positions whose hidden states are used, None for all. A decoder may leave
+                the others out in its last layer, to save time; their hidden states are then 0.
         """
 
     @abstractmethod

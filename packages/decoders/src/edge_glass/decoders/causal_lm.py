@@ -140,6 +140,7 @@ class CausalLmDecoder(Decoder):
         cache: object | None = None,
         use_cache: bool = False,
         prefix_length: int = 0,  # noqa: ARG002 - the model was trained causally throughout
+        needed: Bool[Tensor, "B S"] | None = None,  # noqa: ARG002 - its layers compute all
     ) -> DecoderOutput:
         """Runs the model, always causal."""
         past = self._past(cache, use_cache)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
 from edge_glass.decoders.cache import KeyValueCache
@@ -61,22 +61,39 @@ class CausalSelfAttention(nn.Module):
         rotation: Complex[Tensor, "B S 1 E"],
         cache: KeyValueCache | None = None,
         call: int = 0,
-    ) -> Float[Tensor, "B S D"]:
-        """Attends from S new positions to all S_total.
+        positions: Int[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """Attends from S new positions, or from those in `positions`, to all S_total.
 
         `bias` is added to the scores. `rotation` holds unit complex numbers for the new positions,
         E = head width / 2. `call` is the number of this attention call in the forward pass.
         """
-        heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, S, 3, H, head)
-        queries_keys = rotate(heads[:, :, :2].flatten(2, 3), rotation)  # (B, S, 2H, head)
-        queries, keys = queries_keys.chunk(2, dim=2)
-        values = heads[:, :, 2]
+        if positions is None:
+            heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, S, 3, H, head)
+            queries_keys = rotate(heads[:, :, :2].flatten(2, 3), rotation)  # (B, S, 2H, head)
+            queries, keys = queries_keys.chunk(2, dim=2)
+            values = heads[:, :, 2]
+        else:
+            by_query, by_key_value = self.qkv.weight.tensor_split([x.shape[-1]])
+            chosen = F.linear(at_positions(x, positions), by_query)
+            heads = F.linear(x, by_key_value).unflatten(-1, (2, self.num_heads, -1))
+            keys, values = rotate(heads[:, :, 0], rotation), heads[:, :, 1]
+            turns = rotation.take_along_dim(positions[:, :, None, None], dim=1)
+            queries = rotate(chosen.unflatten(-1, (self.num_heads, -1)), turns)
+            bias = bias.take_along_dim(positions[:, None, :, None], dim=2)
         if cache is not None:
             keys, values = cache.extend(call, keys, values)
         mixed = F.scaled_dot_product_attention(
             queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), attn_mask=bias
         )
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+def at_positions(
+    x: Float[Tensor, "B S D"], positions: Int[Tensor, "B L"] | None
+) -> Float[Tensor, "B L D"]:
+    """Returns x at these positions of each row, or all of x."""
+    return x if positions is None else x.take_along_dim(positions[:, :, None], dim=1)
 
 
 class SwiGLU(nn.Module):

@@ -32,8 +32,9 @@ from torch import Tensor, nn
 
 from edge_glass.decoders.base import Decoder, DecoderOutput
 from edge_glass.decoders.cache import KeyValueCache
-from edge_glass.decoders.layers import CausalSelfAttention, RMSNorm, SwiGLU, rotary_table
+from edge_glass.decoders.layers import RMSNorm, rotary_table
 from edge_glass.decoders.masks import additive, check_mask, may_attend, rotary_positions
+from edge_glass.decoders.recursive_block import RecursiveBlock
 from edge_glass.decoders.tokenizer import word_tokenizer
 
 if TYPE_CHECKING:
@@ -104,54 +105,6 @@ class TinyRecursiveConfig:
         return TinyRecursiveDecoder(self, vocab_size=len(tokenizer)).to(device)
 
 
-class RecursiveLayer(nn.Module):
-    """Attention and SwiGLU with residuals; norms before each (pre) or after each sum (post)."""
-
-    def __init__(self, config: TinyRecursiveConfig) -> None:
-        super().__init__()
-        self.post_norm = config.norm == "post"
-        self.dropout = config.dropout
-        self.attention = CausalSelfAttention(config.width, config.num_heads)
-        self.mlp = SwiGLU(config.width, config.intermediate_dim)
-        self.attention_norm = RMSNorm(config.width, config.rms_norm_eps)
-        self.mlp_norm = RMSNorm(config.width, config.rms_norm_eps)
-
-    def forward(
-        self, x: Tensor, bias: Tensor, rotation: Tensor, cache: KeyValueCache | None, call: int
-    ) -> Tensor:
-        """Runs the layer, (B, S, D) -> (B, S, D)."""
-        if self.post_norm:
-            mixed = self.attention(x, bias, rotation, cache, call)
-            x = self.attention_norm(x + self._drop(mixed))
-            return self.mlp_norm(x + self._drop(self.mlp(x)))  # type: ignore[no-any-return]
-        mixed = self.attention(self.attention_norm(x), bias, rotation, cache, call)
-        x = x + self._drop(mixed)
-        return x + self._drop(self.mlp(self.mlp_norm(x)))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training) if self.dropout else x
-
-
-class RecursiveBlock(nn.Module):
-    """The block that all recursion steps share."""
-
-    def __init__(self, config: TinyRecursiveConfig) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(RecursiveLayer(config) for _ in range(config.num_layers))
-        # Pre-norm layers only add: without this norm the states would grow at each recursion.
-        self.state_norm = (
-            RMSNorm(config.width, config.rms_norm_eps) if config.norm == "pre" else nn.Identity()
-        )
-
-    def forward(
-        self, x: Tensor, bias: Tensor, rotation: Tensor, cache: KeyValueCache | None, call: int
-    ) -> Tensor:
-        """Runs the block, (B, S, D) -> (B, S, D); `call` counts its runs in this forward pass."""
-        for index, layer in enumerate(self.layers):
-            x = layer(x, bias, rotation, cache, call * len(self.layers) + index)
-        return self.state_norm(x)  # type: ignore[no-any-return]
-
-
 @contextmanager
 def _without_gradient() -> Iterator[None]:
     """Turns gradients off, and clears autocast's cache of cast weights afterwards.
@@ -162,6 +115,13 @@ def _without_gradient() -> Iterator[None]:
     with torch.no_grad():
         yield
     torch.clear_autocast_cache()
+
+
+def _positions_of(needed: Bool[Tensor, "B S"]) -> Int[Tensor, "B L"]:
+    """Returns the positions that are True, as many per row as the row with most has, 1 or more."""
+    most = max(1, int(needed.sum(dim=1).max()))
+    # a row with fewer is filled up with its first other positions
+    return needed.int().argsort(dim=1, descending=True, stable=True)[:, :most]
 
 
 class TinyRecursiveDecoder(Decoder):
@@ -224,8 +184,9 @@ class TinyRecursiveDecoder(Decoder):
         cache: object | None = None,
         use_cache: bool = False,
         prefix_length: int = 0,
+        needed: Bool[Tensor, "B S"] | None = None,
     ) -> DecoderOutput:
-        """Runs all supervision steps."""
+        """Runs all supervision steps; of the last one, only `needed` positions are computed."""
         memory = self._memory(cache, use_cache)
         batch, queries, _ = inputs_embeds.shape
         cached = 0 if memory is None else memory.length
@@ -239,7 +200,8 @@ class TinyRecursiveDecoder(Decoder):
         prefix = prefix_length if self.config.bidirectional_prefix else 0
         bias = additive(may_attend(attention_mask, positions, prefix), inputs_embeds.dtype)
         rotation = torch.view_as_complex(self.rotary[positions][:, :, None])  # (B, S, 1, head/2)
-        answers = self._recurse(inputs_embeds, bias, rotation, memory)
+        chosen = None if needed is None else _positions_of(needed)
+        answers = self._recurse(inputs_embeds, bias, rotation, memory, chosen)
         if memory is not None:
             memory.advance(queries)
         return DecoderOutput(hidden_states=tuple(answers), cache=memory)
@@ -250,23 +212,30 @@ class TinyRecursiveDecoder(Decoder):
         bias: Float[Tensor, "B 1 S S_total"],
         rotation: Complex[Tensor, "B S 1 E"],
         memory: KeyValueCache | None,
+        chosen: Int[Tensor, "B L"] | None,
     ) -> list[Tensor]:
         config = self.config
         y = self.answer_init.to(x.dtype).expand_as(x)
         z = self.latent_init.to(x.dtype).expand_as(x)
         call = 0
         answers: list[Tensor] = []
-        for _ in range(config.num_supervision_steps):
+        for step in range(config.num_supervision_steps):
             for cycle in range(config.num_cycles):
                 last = cycle == config.num_cycles - 1
+                # what follows reads all positions; nothing follows the last run of the block
+                ends = last and step == config.num_supervision_steps - 1
                 with nullcontext() if last else _without_gradient():
                     for _ in range(config.num_latent_updates):
                         z = self.block(x + y + z, bias, rotation, memory, call)
                         call += 1
-                    y = self.block(y + z, bias, rotation, memory, call)
+                    y = self.block(y + z, bias, rotation, memory, call, chosen if ends else None)
                     call += 1
             answers.append(y)
             y, z = y.detach(), z.detach()
+        if chosen is not None:
+            answers[-1] = torch.zeros_like(x).scatter(
+                1, chosen[:, :, None].expand_as(answers[-1]), answers[-1]
+            )
         return answers
 
     def _memory(self, cache: object | None, use_cache: bool) -> KeyValueCache | None:

@@ -31,6 +31,7 @@ class VlmOutput:
 
     Attributes:
         hidden_states: one (B, S, D) per supervision step of the decoder; the last is the answer.
+            Only positions that predict a label are sure to be computed, see `Decoder.forward`.
         labels: (B, S), `prompt.IGNORED` at positions that are not learned, such as the prefix.
         visual: (B, N, Dv), the visual tokens.
     """

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -112,14 +113,14 @@ class VisionLanguageModel(nn.Module):
         with self.autocast():
             visual = self.see(features)
             fused = self.fused(visual, input_ids, (segment_ids != PADDING).long())
+            labels = F.pad(labels, (fused.prefix_length, 0), value=IGNORED)
             output = self.decoder(
                 fused.inputs_embeds,
                 packed_mask(segment_ids, fused.prefix_length),
                 position_ids=packed_positions(segment_ids, fused.prefix_length),
                 prefix_length=fused.prefix_length,
+                needed=F.pad(labels[:, 1:] != IGNORED, (0, 1)),  # they predict the labels
             )
-        ignored = labels.new_full((labels.shape[0], fused.prefix_length), IGNORED)
-        labels = torch.cat([ignored, labels], dim=1)
         return VlmOutput(hidden_states=output.hidden_states, labels=labels, visual=visual)
 
     @torch.no_grad()

@@ -63,8 +63,11 @@ class PixelTransform:
             BadImageError: if the image can't be shown as RGB.
         """
         scale, shift = self.scale_and_shift()
-        pixels = self.square(image).astype(np.float32)
-        return (pixels * scale + shift).transpose(2, 0, 1).copy()
+        # channels first as bytes: moving float32, or scaling three numbers at a time, is slower
+        result = np.ascontiguousarray(self.square(image).transpose(2, 0, 1)).astype(np.float32)
+        result *= scale[:, None, None]
+        result += shift[:, None, None]
+        return result
 
     def square(self, image: Image.Image) -> NDArray[np.uint8]:
         """Returns the square before it is normalised, (image_size, image_size, 3), 0 to 255.

@@ -24,8 +24,8 @@ PORTABLE_ENVIRONMENT = {
     "OPENBLAS_CORETYPE": "Haswell",
 }
 # No byte depends on this one, so a user's own value stays. oneDNN would keep 1,024 compiled
-# kernels, one per shape, and rows of questions have ever new lengths: that took 0.5 GB.
-NUM_KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+# kernels, one per shape. Rows of questions have some ten lengths, which need fewer than 512.
+NUM_KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
 RESTARTED = "EDGE_GLASS_RESTARTED"  # set in a command that has restarted itself
 
 
@@ -71,6 +71,8 @@ def set_environment(reproducibility: str = "portable", *, restart: bool = False)
 def make_deterministic(num_threads: int, reproducibility: str = "native") -> None:
     """Pins threads, refuses non-deterministic kernels, fixes the attention kernel.
 
+    It also keeps freed memory, on which no byte depends (`allocator.py`).
+
     Args:
         num_threads: CPU threads of torch; a different number gives different bytes.
         reproducibility: `portable` for the same bytes on every x86-64 CPU with AVX2, `native` for
@@ -79,6 +81,9 @@ def make_deterministic(num_threads: int, reproducibility: str = "native") -> Non
     import torch
     from torch.backends import cuda
 
+    from edge_glass.training.engine.allocator import keep_freed_memory
+
+    keep_freed_memory()
     torch.set_num_threads(num_threads)
     torch.use_deterministic_algorithms(True)
     # otherwise torch fills every new tensor with NaN, which costs 5 % of a step and is not needed

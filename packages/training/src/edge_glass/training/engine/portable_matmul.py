@@ -74,6 +74,9 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
         return _product(a.expand(2, -1).contiguous(), b, bias)[:1]
     if b.shape[1] == 1:
         return _product(a, b.expand(-1, 2), bias if bias is None else bias.expand(2))[:, :1]
+    if bias is None and a.shape[0] > b.shape[1] and _is_transposed(a) and _is_transposed(b.t()):
+        # A weight's gradient: oneDNN reorders the first matrix, so the smaller one comes first.
+        return _product(b.t(), a.t(), None).t().contiguous()
     terms, columns = a.shape[1], b.t()
     if terms <= MAX_TERMS:
         return _linear(a, columns, bias)
@@ -93,4 +96,8 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _dense(x: Tensor) -> Tensor:
     # oneDNN reads a transposed matrix directly; for any other view its kernel is 500 times slower
-    return x if x.is_contiguous() or x.t().is_contiguous() else x.contiguous()
+    return x if x.is_contiguous() or _is_transposed(x) else x.contiguous()
+
+
+def _is_transposed(x: Tensor) -> bool:
+    return x.t().is_contiguous()

@@ -112,7 +112,8 @@ class Padding:
 
     Attributes:
         multiple: the length of prefix and text together is a multiple of this. GPU kernels are
-            fast if lengths are few and multiples of 64. On a CPU padding only costs time.
+            fast if lengths are few and multiples of 64. On a CPU a product of a new length compiles
+            a kernel, which takes as long as the product; 8 keeps the lengths few.
         prefix_length: visual positions in front of the text.
     """
 
@@ -122,7 +123,7 @@ class Padding:
     @classmethod
     def on(cls, device: torch.device, prefix_length: int) -> Padding:
         """Returns the padding for a device."""
-        return cls(multiple=1 if device.type == "cpu" else 64, prefix_length=prefix_length)
+        return cls(multiple=8 if device.type == "cpu" else 64, prefix_length=prefix_length)
 
     def length(self, longest: int) -> int:
         """Returns the length, without the prefix, to which `longest` tokens are padded."""
