@@ -70,14 +70,15 @@ class CausalSelfAttention(nn.Module):
         """
         if positions is None:
             heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, S, 3, H, head)
-            queries_keys = rotate(heads[:, :, :2].flatten(2, 3), rotation)  # (B, S, 2H, head)
-            queries, keys = queries_keys.chunk(2, dim=2)
-            values = heads[:, :, 2]
+            both, values = heads.split([2, 1], dim=2)  # its gradient is one copy, of slices three
+            queries, keys = rotate(both.flatten(2, 3), rotation).chunk(2, dim=2)  # (B, S, H, head)
+            values = values.squeeze(2)
         else:
             by_query, by_key_value = self.qkv.weight.tensor_split([x.shape[-1]])
             chosen = F.linear(at_positions(x, positions), by_query)
             heads = F.linear(x, by_key_value).unflatten(-1, (2, self.num_heads, -1))
-            keys, values = rotate(heads[:, :, 0], rotation), heads[:, :, 1]
+            keys, values = heads.unbind(dim=2)
+            keys = rotate(keys, rotation)
             turns = rotation.take_along_dim(positions[:, :, None, None], dim=1)
             queries = rotate(chosen.unflatten(-1, (self.num_heads, -1)), turns)
             bias = bias.take_along_dim(positions[:, None, :, None], dim=2)
