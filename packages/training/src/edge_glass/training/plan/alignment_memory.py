@@ -61,8 +61,11 @@ def encode_need(params: Params, index: FeatureIndex, work: Workload) -> Need:
         encoder = empty_vision(params.vision_encoder, side, config.pool)
         with counted(encoder) as count, torch.no_grad(), bfloat16(on_gpu(params)):
             weights.append(count.now)
-            encoder(torch.empty(config.batch_size, 3, side, side))
-        extra.append(count.peak - weights[-1])
+            pixels = torch.empty(config.batch_size, 3, side, side)
+            encoder(pixels)
+        # a CPU also holds the images of the batch one by one, as they were decoded
+        decoded = 0 if on_gpu(params) else pixels.nbytes
+        extra.append(count.peak - weights[-1] + decoded)
         flops += count.flops * number / config.batch_size
     text, _ = empty_text(params.text_encoder)
     with counted(text) as count, torch.no_grad():
