@@ -64,10 +64,12 @@ def test_a_conversation_among_others_equals_the_conversation_alone(
     talk, other = (example_ids(model.tokenizer, *each)[0] for each in (messages, messages[2:4]))
 
     def logits(*parts: list[int]) -> torch.Tensor:
-        ids = torch.tensor([[token for part in parts for token in part]])
+        # one token more: a position is computed if the token after it has a label
+        ids = torch.tensor([[*(token for part in parts for token in part), 0]])
         segments = [number for number, part in enumerate(parts) for _ in part]
+        segments.append(segments[-1])
         hidden = model(features, ids, torch.tensor([segments]), ids).hidden_states[-1]
-        return model.decoder.project(hidden[0, -ids.shape[1] :])
+        return model.decoder.project(hidden[0, -ids.shape[1] : -1])
 
     packed, alone = logits(other, talk), logits(talk)
     # float32 through a few layers; attention over masked columns adds in a different order
