@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from edge_glass.decoders.sampling import Sampling, generate
@@ -24,8 +25,9 @@ BuildVlm = Callable[..., VisionLanguageModel]
 
 def logits(model: VisionLanguageModel, features: Tensor, ids: Tensor) -> Tensor:
     """Of each word of a question, (B, T, V)."""
-    output = model(features, ids, torch.zeros_like(ids), torch.full_like(ids, -100))
-    return model.decoder.project(output.hidden_states[-1][:, -ids.shape[1] :])
+    ids = F.pad(ids, (0, 1))  # a position is computed if the word after it has a label
+    output = model(features, ids, torch.zeros_like(ids), ids)
+    return model.decoder.project(output.hidden_states[-1][:, -ids.shape[1] : -1])
 
 
 def question(model: VisionLanguageModel, at: int = 0) -> Tensor:
@@ -106,9 +108,9 @@ def test_cached_equals_uncached_and_each_question_alone(
 def test_shut_gates_give_the_text_only_decoder(tiny_vlm: BuildVlm, decoder: str) -> None:
     model = tiny_vlm(decoder, "gated", fusion_options={"num_heads": 2, "gate_init": 0.0})
     ids = question(model)
-    embeds = model.decoder.embed(ids)
-    text_only = model.decoder(embeds, torch.ones_like(ids)).hidden_states[-1]
-    expected = model.decoder.project(text_only)
+    embeds = model.decoder.embed(F.pad(ids, (0, 1)))  # as in `logits`
+    text_only = model.decoder(embeds, torch.ones(embeds.shape[:2])).hidden_states[-1]
+    expected = model.decoder.project(text_only[:, :-1])
     for _ in range(2):
         found = logits(model, torch.randn(1, 9, 24), ids)
         # the packed mask in three dimensions and the plain one become the same additive mask

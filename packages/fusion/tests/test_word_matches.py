@@ -76,8 +76,8 @@ def test_words_are_matched_in_training_in_answers_and_after_loading(
     ids = torch.tensor([prompt_ids(model.tokenizer, QUESTIONS[0])])
 
     def hidden(of: VisionLanguageModel) -> Tensor:
-        output = of(features, ids, torch.zeros_like(ids), torch.full_like(ids, -100))
-        return output.hidden_states[-1][:, -ids.shape[1] :]
+        output = of(features, ids, torch.zeros_like(ids), ids)  # all but the last are computed
+        return output.hidden_states[-1][:, -ids.shape[1] : -1]
 
     whole = hidden(model)
     model.save_pretrained(tmp_path)

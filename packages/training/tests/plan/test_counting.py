@@ -48,6 +48,15 @@ def test_nonzero_finds_as_many_places_as_are_given(found: int) -> None:
         assert rows.shape == columns.shape == (found,)
 
 
+def test_a_row_has_at_most_as_many_places_as_are_found() -> None:
+    with counted(found=7):
+        chosen = torch.ones(3, 4, dtype=torch.bool)
+        assert int(chosen.sum(dim=1).max()) == 7
+        assert torch.arange(4)[: int(chosen.sum(dim=1).max())].shape == (4,)
+        with pytest.raises(UnknownSizeError, match="depends on numbers"), counted(found=7):
+            torch.ones(3).sum().item()  # no count
+
+
 @pytest.mark.parametrize("needs_numbers", [lambda x: x.sum().item(), lambda x: x[x > 0]])
 def test_what_depends_on_numbers_has_no_known_size(needs_numbers: Callable[[Tensor], Any]) -> None:
     with pytest.raises(UnknownSizeError, match="depends on numbers"), counted():

@@ -69,6 +69,13 @@ def test_checkpointing_and_smaller_microbatches_need_less() -> None:
         assert need.peak - need.rest < 0.9 * (plain.peak - plain.rest)
 
 
+def test_the_recursive_decoder_is_planned() -> None:
+    """It computes its last layer at labelled positions, of which a plan knows only the number."""
+    chosen = params(overridden(TINY, ("decoder=trm",)))
+    need = training_need(chosen, feature_index(chosen), WORK)
+    assert need.peak > need.rest > need.trained > 0
+
+
 def test_word_matches_are_counted() -> None:
     """Word vectors, the image head and the aligned dims of the visual tokens take memory."""
     index = feature_index(params())

@@ -28,13 +28,17 @@ class UnknownSizeError(ValueError):
     """A need that is not known before the weights are loaded or the stage runs."""
 
 
+_NUMBER = torch.ops.aten._local_scalar_dense.default  # what `int(tensor)` calls
+
+
 class Count(TorchDispatchMode):
     """Counts the bytes of all storages that are alive, and the work of matrix products.
 
     Attributes:
         now, peak: bytes.
         flops: additions and multiplications, as torch's FLOP counter has them.
-        found: how many places `nonzero` finds, which a tensor without data can't tell.
+        found: how many places `nonzero` finds, which a tensor without data can't tell. It stands
+            for the largest number per row too, so that a plan is never too low for it.
     """
 
     def __init__(self, found: int = 0) -> None:
@@ -66,6 +70,8 @@ class Count(TorchDispatchMode):
     ) -> Any:
         if func is torch.ops.aten.nonzero.default:
             found = torch.empty(self.found, args[0].ndim, dtype=torch.long)
+        elif func is _NUMBER and self.found and args[0].dtype == torch.long:
+            return self.found  # a count, such as that of a row's labels
         else:
             found = func(*args, **(kwargs or {}))
         for each in tree_leaves(found):
