@@ -71,7 +71,7 @@ def test_portable_settles_the_environment_before_torch_loads(tmp_path: Path) -> 
     products = {}
     for stage, variables, kernels in (
         ("encode", {"MKL_CBWR": "AVX512", NUM_KERNELS[0]: "64"}, "64"),  # no byte depends on it
-        ("align", {"TORCH_FIRST": "1"}, "128"),
+        ("align", {"TORCH_FIRST": "1"}, NUM_KERNELS[1]),
     ):
         found, said = started(tmp_path, stage, "portable", **variables)
         settled, capability, onednn, products[stage] = found
