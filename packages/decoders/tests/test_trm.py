@@ -69,7 +69,7 @@ def test_needed_positions_and_gradients_are_those_of_a_full_pass(options: dict[s
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         found.append((last[needed], first, x.grad, gradients))
     torch.testing.assert_close(found[1], found[0], **TOLERANCE)
-    # what is not needed is left out: the row with most has three
+    # three positions of the first row are needed, so the other four are not computed
     assert (last[0][~needed[0]] == 0).all()
 
 

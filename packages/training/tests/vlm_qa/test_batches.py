@@ -53,7 +53,7 @@ def test_counts_are_those_of_the_padded_microbatches() -> None:
 def test_prefix_and_text_together_have_one_of_few_lengths(device: str, multiple: int) -> None:
     rows = samples(64)
     plan, prefix = BatchPlan(rows, 16, 4, seed=0), 580
-    padding = Padding.on(torch.device(device), prefix)
+    padding = Padding.on(torch.device(device), prefix, None)
     questions = QuestionSet(rows, np.zeros((64, 1, 1), np.float16), 0, padding)
     lengths = []
     for number in range(4):
@@ -68,6 +68,14 @@ def test_prefix_and_text_together_have_one_of_few_lengths(device: str, multiple:
         assert (batch["segment_ids"][:, shortest:] == PADDING).all()
         lengths.append(length)
     assert plan.num_padded(2, padding) == 4 * sum(lengths)
+
+
+@pytest.mark.parametrize("multiple", [8, 64])
+def test_padding_ends_at_the_decoders_last_position(multiple: int) -> None:
+    padding = Padding(multiple=multiple, prefix_length=4, max_positions=multiple + 3)
+    assert padding.length(1) == multiple - 4
+    for longest in (multiple - 3, multiple - 1):
+        assert padding.length(longest) == multiple - 1  # 4 + this is max_positions
 
 
 def test_buckets_keep_nine_tenths_useful() -> None:

@@ -63,24 +63,13 @@ class CausalSelfAttention(nn.Module):
         call: int = 0,
         positions: Int[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """Attends from S new positions, or from those in `positions`, to all S_total.
+        """Attends from S new positions, or from those in `positions` (L = S if None), to S_total.
 
         `bias` is added to the scores. `rotation` holds unit complex numbers for the new positions,
         E = head width / 2. `call` is the number of this attention call in the forward pass.
         """
-        if positions is None:
-            heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, S, 3, H, head)
-            both, values = heads.split([2, 1], dim=2)  # its gradient is one copy, of slices three
-            queries, keys = rotate(both.flatten(2, 3), rotation).chunk(2, dim=2)  # (B, S, H, head)
-            values = values.squeeze(2)
-        else:
-            by_query, by_key_value = self.qkv.weight.tensor_split([x.shape[-1]])
-            chosen = F.linear(at_positions(x, positions), by_query)
-            heads = F.linear(x, by_key_value).unflatten(-1, (2, self.num_heads, -1))
-            keys, values = heads.unbind(dim=2)
-            keys = rotate(keys, rotation)
-            turns = rotation.take_along_dim(positions[:, :, None, None], dim=1)
-            queries = rotate(chosen.unflatten(-1, (self.num_heads, -1)), turns)
+        queries, keys, values = self._heads(x, rotation, positions)
+        if positions is not None:
             bias = bias.take_along_dim(positions[:, None, :, None], dim=2)
         if cache is not None:
             keys, values = cache.extend(call, keys, values)
@@ -88,6 +77,26 @@ class CausalSelfAttention(nn.Module):
             queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2), attn_mask=bias
         )
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _heads(
+        self, x: Tensor, rotation: Tensor, positions: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns rotated queries (B, L, H, head) and keys (B, S, H, head), and values."""
+        if positions is None:
+            heads = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # (B, S, 3, H, head)
+            # the backward pass of `split` is one copy; slices would take three
+            queries_keys, values = heads.split([2, 1], dim=2)
+            queries, keys = rotate(queries_keys.flatten(2, 3), rotation).chunk(2, dim=2)
+            return queries, keys, values.squeeze(2)
+        # queries at these positions only, so the parts of `qkv` are applied one by one
+        query_weight, key_value_weight = self.qkv.weight.tensor_split([x.shape[-1]])
+        queries = F.linear(at_positions(x, positions), query_weight)
+        keys, values = (
+            F.linear(x, key_value_weight).unflatten(-1, (2, self.num_heads, -1)).unbind(dim=2)
+        )
+        query_rotation = rotation.take_along_dim(positions[:, :, None, None], dim=1)
+        queries = rotate(queries.unflatten(-1, (self.num_heads, -1)), query_rotation)
+        return queries, rotate(keys, rotation), values
 
 
 def at_positions(

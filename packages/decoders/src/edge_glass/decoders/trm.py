@@ -233,9 +233,8 @@ class TinyRecursiveDecoder(Decoder):
             answers.append(y)
             y, z = y.detach(), z.detach()
         if chosen is not None:
-            answers[-1] = torch.zeros_like(x).scatter(
-                1, chosen[:, :, None].expand_as(answers[-1]), answers[-1]
-            )
+            index = chosen[:, :, None].expand_as(answers[-1])
+            answers[-1] = answers[-1].new_zeros(x.shape).scatter(1, index, answers[-1])
         return answers
 
     def _memory(self, cache: object | None, use_cache: bool) -> KeyValueCache | None:

@@ -24,7 +24,7 @@ PORTABLE_ENVIRONMENT = {
     "OPENBLAS_CORETYPE": "Haswell",
 }
 # No byte depends on this one, so a user's own value stays. oneDNN would keep 1,024 compiled
-# kernels, one per shape. Rows of questions have some ten lengths, which need fewer than 512.
+# kernels, one per shape; rows of questions have few lengths (`vlm_qa/packing.py`).
 NUM_KERNELS = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
 RESTARTED = "EDGE_GLASS_RESTARTED"  # set in a command that has restarted itself
 

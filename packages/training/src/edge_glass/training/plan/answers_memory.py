@@ -113,7 +113,8 @@ def _training(params: Params, index: FeatureIndex, work: Workload, layers: int |
         weights = count.now
         patches = math.prod(index.grids["questions"])
         prefix = visual_length(model, patches, index.vision_width)
-        length = Padding.on(device_of(params), prefix).length(tokens)
+        padding = Padding.on(device_of(params), prefix, model.decoder.max_positions)
+        length = padding.length(tokens)
         ids = torch.zeros(size, length, dtype=torch.long)
         features = torch.empty(size, patches, index.vision_width)
         loss = objective(features, ids, torch.zeros_like(ids), torch.zeros_like(ids))

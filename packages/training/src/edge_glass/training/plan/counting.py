@@ -28,17 +28,14 @@ class UnknownSizeError(ValueError):
     """A need that is not known before the weights are loaded or the stage runs."""
 
 
-_NUMBER = torch.ops.aten._local_scalar_dense.default  # what `int(tensor)` calls
-
-
 class Count(TorchDispatchMode):
     """Counts the bytes of all storages that are alive, and the work of matrix products.
 
     Attributes:
         now, peak: bytes.
         flops: additions and multiplications, as torch's FLOP counter has them.
-        found: how many places `nonzero` finds, which a tensor without data can't tell. It stands
-            for the largest number per row too, so that a plan is never too low for it.
+        found: how many True a boolean tensor has, for `nonzero` and as the largest number per row
+            (`int(mask.sum(dim=1).max())`); a tensor without data can't tell.
     """
 
     def __init__(self, found: int = 0) -> None:
@@ -46,6 +43,7 @@ class Count(TorchDispatchMode):
         self.now = self.peak = self.flops = 0
         self.found = found
         self._sizes: dict[int, int] = {}
+        self._counts: set[int] = set()  # storages that hold how many True there are
 
     def hold(self, tensor: Tensor) -> None:
         """Counts the storage of a tensor until it is freed; each storage counts once."""
@@ -60,6 +58,10 @@ class Count(TorchDispatchMode):
 
     def _free(self, key: int) -> None:
         self.now -= self._sizes.pop(key)
+        self._counts.discard(key)
+
+    def _is_count(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage()._cdata in self._counts
 
     def __torch_dispatch__(
         self,
@@ -70,13 +72,17 @@ class Count(TorchDispatchMode):
     ) -> Any:
         if func is torch.ops.aten.nonzero.default:
             found = torch.empty(self.found, args[0].ndim, dtype=torch.long)
-        elif func is _NUMBER and self.found and args[0].dtype == torch.long:
-            return self.found  # a count, such as that of a row's labels
+        elif func is torch.ops.aten._local_scalar_dense.default and self._is_count(args[0]):
+            return self.found
         else:
             found = func(*args, **(kwargs or {}))
         for each in tree_leaves(found):
             if isinstance(each, Tensor):
                 self.hold(each)
+        if (func is torch.ops.aten.sum.dim_IntList and args[0].dtype == torch.bool) or (
+            func is torch.ops.aten.max.default and self._is_count(args[0])
+        ):
+            self._counts.add(found.untyped_storage()._cdata)
         work = flop_registry.get(func._overloadpacket)
         if work is not None:
             self.flops += int(work(*args, **(kwargs or {}), out_val=found))

@@ -136,7 +136,7 @@ def train(params: Params, processes: Processes, launch: Launch) -> None:
         f"{count / 1e6:.2f} M trained; proven: {level}")  # fmt: skip
     patches = math.prod(index.grids["questions"])
     num_visual = visual_length(model, patches, index.vision_width)
-    padding = Padding.on(processes.device, num_visual)
+    padding = Padding.on(processes.device, num_visual, model.decoder.max_positions)
     for line in starting_lines(model, samples, num_visual, params.reproducibility):
         say(f"vlm_qa: {line}")
 

@@ -115,19 +115,29 @@ class Padding:
             fast if lengths are few and multiples of 64. On a CPU a product of a new length compiles
             a kernel, which takes as long as the product; 8 keeps the lengths few.
         prefix_length: visual positions in front of the text.
+        max_positions: what the decoder accepts, which padding does not exceed; None for no limit.
     """
 
     multiple: int = 1
     prefix_length: int = 0
+    max_positions: int | None = None
 
     @classmethod
-    def on(cls, device: torch.device, prefix_length: int) -> Padding:
-        """Returns the padding for a device."""
-        return cls(multiple=8 if device.type == "cpu" else 64, prefix_length=prefix_length)
+    def on(cls, device: torch.device, prefix_length: int, max_positions: int | None) -> Padding:
+        """Returns the padding for a device and a decoder."""
+        return cls(
+            multiple=8 if device.type == "cpu" else 64,
+            prefix_length=prefix_length,
+            max_positions=max_positions,
+        )
 
     def length(self, longest: int) -> int:
         """Returns the length, without the prefix, to which `longest` tokens are padded."""
-        return longest + -(self.prefix_length + longest) % self.multiple
+        total = self.prefix_length + longest
+        padded = total + -total % self.multiple
+        if self.max_positions is not None:
+            padded = max(total, min(padded, self.max_positions))
+        return padded - self.prefix_length
 
 
 NO_PADDING = Padding()
