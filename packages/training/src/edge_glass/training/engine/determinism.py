@@ -71,8 +71,6 @@ def set_environment(reproducibility: str = "portable", *, restart: bool = False)
 def make_deterministic(num_threads: int, reproducibility: str = "native") -> None:
     """Pins threads, refuses non-deterministic kernels, fixes the attention kernel.
 
-    It also keeps freed memory, on which no byte depends (`allocator.py`).
-
     Args:
         num_threads: CPU threads of torch; a different number gives different bytes.
         reproducibility: `portable` for the same bytes on every x86-64 CPU with AVX2, `native` for
@@ -81,9 +79,6 @@ def make_deterministic(num_threads: int, reproducibility: str = "native") -> Non
     import torch
     from torch.backends import cuda
 
-    from edge_glass.training.engine.allocator import keep_freed_memory
-
-    keep_freed_memory()
     torch.set_num_threads(num_threads)
     torch.use_deterministic_algorithms(True)
     # otherwise torch fills every new tensor with NaN, which costs 5 % of a step and is not needed

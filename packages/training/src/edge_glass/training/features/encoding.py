@@ -31,6 +31,7 @@ from edge_glass.encoders.files import DataError, write_json
 from edge_glass.encoders.images import BadImageError, decode_image, to_rgb
 from edge_glass.encoders.towers.grid_average import with_grid
 from edge_glass.encoders.towers.preprocessing import ImageTransform
+from edge_glass.training.engine.allocator import keep_freed_memory
 from edge_glass.training.engine.determinism import environment, make_deterministic
 from edge_glass.training.features.config import Pool, pooled_grid
 from edge_glass.training.features.gpu_encoder import GpuEncoder
@@ -112,6 +113,7 @@ def encode_shard(task: ShardTask) -> ShardEntry:
 def apply_settings(encoder: FrozenEncoder) -> None:
     """Applies the settings that bytes depend on to this process."""
     make_deterministic(encoder.num_threads, encoder.reproducibility)
+    keep_freed_memory()
     wanted = environment(encoder.reproducibility)
     found = {name: os.environ.get(name) for name in wanted}
     if encoder.reproducibility == "portable" and found != wanted:

@@ -33,6 +33,7 @@ from edge_glass.training.align.image_features import (
 from edge_glass.training.align.matryoshka import MatryoshkaTerms
 from edge_glass.training.align.pairs import TrainingPairs, training_pairs
 from edge_glass.training.align.validation import validation_recall, validation_splits
+from edge_glass.training.engine.allocator import keep_freed_memory
 from edge_glass.training.engine.determinism import generator, make_deterministic, reseed
 from edge_glass.training.engine.processes import Processes, join_processes
 from edge_glass.training.features.cache import (
@@ -65,6 +66,7 @@ MAX_LOGIT_SCALE = math.log(100.0)
 def run(params: Params) -> None:
     """Runs the stage."""
     make_deterministic(params.num_threads, params.reproducibility)
+    keep_freed_memory()
     with join_processes(params.device) as processes:
         absent = read_note(PREPARED / "captions")
         if absent is None:
