@@ -56,6 +56,19 @@ def test_no_future_token_reaches_an_answer_and_every_prefix_token_does(
         assert moved[:, token:].amin(dim=(0, 2)).gt(0).all()
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_words_of_a_model_from_scratch_start_at_unit_scale_and_logits_small(
+    sizes: dict[str, int], tokenizer: PreTrainedTokenizerFast, tied: bool
+) -> None:
+    entries = 2000  # enough that a mean square is known within a few percent
+    config = CausalLmConfig(config=sizes | {"tie_word_embeddings": tied, "vocab_size": entries})
+    model = config.build(tokenizer).eval()
+    words = model.embed(torch.arange(entries)[None])
+    assert abs(words.square().mean() - 1) < 0.02
+    # a loss near that of guessing; tied unit vectors alone would give logits of sqrt(64) = 8
+    assert logits(model, words[:, :50], kept(1, 50)).std() < 1.5
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_packed_questions_equal_separate_ones(model: CausalLmDecoder, training: bool) -> None:
     model.train(training)

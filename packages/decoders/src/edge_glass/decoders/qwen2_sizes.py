@@ -80,14 +80,28 @@ def build_qwen2(
             **fields,
         )
         config._attn_implementation = "sdpa"
-        model: nn.Module = Qwen2ForCausalLM(config)
+        model = Qwen2ForCausalLM(config)
     except (KeyError, TypeError, ValueError) as error:  # of hidden_act or rope_parameters
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(
             f"config can't be built ({cause}); correct hidden_act or rope_parameters, or leave "
             "them out"
         ) from error
-    return cast("Qwen2ForCausalLM", model.to(dtype))
+    _start_at_unit_scale(model)
+    module: nn.Module = model
+    return cast("Qwen2ForCausalLM", module.to(dtype))
+
+
+def _start_at_unit_scale(model: Qwen2ForCausalLM) -> None:
+    """Draws word embeddings of a root mean square of 1.
+
+    Fusions add what they find in an image at that scale. Embeddings at Qwen2's 0.02 were a tenth of
+    it, so that the first layer could hardly tell the words apart.
+    """
+    width = model.config.hidden_size
+    nn.init.normal_(model.get_input_embeddings().weight)
+    if model.config.tie_word_embeddings:  # logits of a variance of 1 all the same
+        nn.init.constant_(model.model.norm.weight, width**-0.5)
 
 
 def _check_heads(sizes: Mapping[str, Any]) -> None:
