@@ -37,6 +37,7 @@ from edge_glass.training.features.encoding import image_batches
 from edge_glass.training.params import load_params
 from edge_glass.training.runtime.executor import SerialExecutor
 from edge_glass.training.stages import align, encode
+from tiny_pixmo import COLOURS
 
 pytestmark = pytest.mark.usefixtures("restore_torch")
 
@@ -215,6 +216,13 @@ def test_too_little_room_is_said_before_the_work(tmp_path: Path) -> None:
     encode.check_room(tmp_path, 0)
     with pytest.raises(OSError, match=r"take 4294967296\.0 GiB, and .*free below .*encode\.pool"):
         encode.check_room(tmp_path, 2**62)
+
+
+@pytest.mark.usefixtures("encoded")
+def test_of_held_out_splits_only_what_retrieval_is_scored_with_is_encoded() -> None:
+    assert set(text_features("val")[0]) == {f"a {colour} disc" for colour in COLOURS}
+    own = {f"a {colour} disc, number {number}" for colour in COLOURS for number in range(3)}
+    assert own | {f"disc in {colour}" for colour in COLOURS} < set(text_features("train")[0])
 
 
 def test_damage_is_found(encoded: Path) -> None:

@@ -14,6 +14,7 @@ from edge_glass.training.engine.determinism import generator
 from edge_glass.training.features.cache import prepared_rows, text_features
 from edge_glass.training.folders import FEATURES
 from edge_glass.training.runtime.canonical_caption import canonical_caption
+from edge_glass.training.runtime.split_names import TRAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class CaptionRows:
         images: (M,) row of the image's features.
         groups: (M,) equal for rows that show the same thing: they are not negatives of each other.
             Rows of one concept or image are, and those whose groups are scored with equal captions.
-        texts: M tensors, each with the rows of the captions of the image.
+        texts: M tensors, each with the rows of the captions of the image. Only in the split
+            "train": other splits have no features of these captions, and no tensors here.
         canonical: (M,) row of the caption that retrieval is scored with.
         features: (K, D) of the distinct texts of the split.
         captions: M canonical captions, as text.
@@ -76,7 +78,7 @@ def caption_rows(split: str, prepared: Path) -> CaptionRows:
             torch.tensor(
                 [index[text] for text in dict.fromkeys((row["caption"], *row["transcripts"]))]
             )
-            for row in rows
+            for row in (rows if split == TRAIN else ())
         ]
         canonical = torch.tensor([index[row["canonical_caption"]] for row in rows])
     except KeyError as error:

@@ -34,6 +34,7 @@ from edge_glass.training.runtime.executor import SerialExecutor, is_serial, orde
 from edge_glass.training.runtime.fingerprint import fingerprint
 from edge_glass.training.runtime.nothing_to_do import read_note
 from edge_glass.training.runtime.progress import progress, say
+from edge_glass.training.runtime.split_names import TRAIN
 
 if TYPE_CHECKING:
     from edge_glass.training.params import Params
@@ -152,14 +153,19 @@ def texts_file(features: Path, split: str) -> Path:
 
 
 def distinct_texts(split: str) -> list[str]:
-    """Returns the distinct texts of a caption split, sorted."""
+    """Returns the distinct texts of a caption split that are used, sorted.
+
+    Training draws from all captions of an image; other splits are scored with the canonical ones.
+    """
     texts: set[str] = set()
     path = PREPARED / "captions" / f"{split}.rows.parquet"
-    columns = ["caption", "transcripts", "canonical_caption"]
+    columns = ["canonical_caption", *(("caption", "transcripts") if split == TRAIN else ())]
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(columns=columns):
             for row in batch.to_pylist():
-                texts.update((row["caption"], *row["transcripts"], row["canonical_caption"]))
+                texts.add(row["canonical_caption"])
+                if split == TRAIN:
+                    texts.update((row["caption"], *row["transcripts"]))
     return sorted(texts)
 
 
