@@ -90,11 +90,14 @@ def draw_wording(
 ) -> tuple[str, str]:
     """One wording of the type for this split, and its variant: what follows ``#`` in the file.
 
-    If ``variants`` are given, one with such a variant.
+    If ``variants`` are given, one with such a variant, each variant equally often; any wording if
+    the split has none.
     """
     known = [wording.partition("#") for wording in wordings(type_, split)]
-    fitting = [each for each in known if not variants or each[2] in variants]
-    text, _, variant = rng.choice(fitting)
+    if found := sorted({variant for _, _, variant in known} & set(variants)):
+        drawn = rng.choice(found)
+        known = [each for each in known if each[2] == drawn]
+    text, _, variant = rng.choice(known)
     return text, variant
 
 
