@@ -99,7 +99,7 @@ def _start_at_unit_scale(model: Qwen2ForCausalLM) -> None:
     it, so that the first layer could hardly tell the words apart.
     """
     width = model.config.hidden_size
-    nn.init.normal_(model.get_input_embeddings().weight)
+    nn.init.normal_(model.model.embed_tokens.weight)
     if model.config.tie_word_embeddings:  # logits of a variance of 1 all the same
         nn.init.constant_(model.model.norm.weight, width**-0.5)
 
