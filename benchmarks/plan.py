@@ -31,8 +31,11 @@ SECONDS = 400  # a stage that runs on has reached its longest batch by then
 MACHINE = Hardware(name="CPU", memory=0, num_gpus=0, disk=0, speed=1.0)
 LARGER = [
     f"decoders.qwen2_5_tiny.config.{size}"
-    for size in ("hidden_size=512", "intermediate_size=1536", "num_hidden_layers=8")
-]
+    for size in (
+        "hidden_size=512", "intermediate_size=1536", "num_hidden_layers=8",
+        "num_attention_heads=4", "num_key_value_heads=2",
+    )
+]  # fmt: skip
 FEW = [
     "vlm_qa.sample.steps=1", "vlm_qa.sample.optim.warmup_steps=0",
     "vlm_qa.sample.validation_steps=0", "vlm_qa.sample.checkpoint=last",

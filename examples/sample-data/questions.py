@@ -27,7 +27,7 @@ WEIGHTS = {
     "relation": 2.0,
     "kind": 1.0,
     "what": 8.0,
-    "compare": 0.9,
+    "compare": 1.4,
     "size": 8.0,
 }
 # About different things. Unseen things get "exists" once: their splits are easiest to guess.
@@ -38,11 +38,10 @@ SAME_KIND_PROB = 0.25  # of an absent thing being of the kind of one that is the
 EQUAL_PROB = 0.3  # of "no" being about equal numbers
 ALSO_PROB = 0.15  # of a thing being called by a different name, if it has one
 MUCH_LARGER = 1.35  # sides differ at least so much if somebody asks for sizes
-# What a wording of "size" asks for: whether one thing is bigger, which of two, which of all; and
-# how often that is tried. Few scenes allow the first two.
-SIZES = {("",): 2, ("bigger", "smaller"): 4, ("biggest", "smallest"): 1}
-# What a wording of "colour" asks for: which colour, or whether it is a given one.
-SHADES = {("",): 2, ("is",): 1}
+# What a wording of "size" asks for: whether one thing is bigger, which of two, which of all.
+SIZES = (("",), ("bigger", "smaller"), ("biggest", "smallest"))
+# What a wording of "colour" asks for: which colour (twice as often), or whether it is a given one.
+SHADES = (("",), ("",), ("is",))
 ATTEMPTS = 4
 
 
@@ -101,11 +100,6 @@ class Asker:
         """A question in a given wording."""
         return Question(type=type_, question=dress(self.rng, text.format(**slots)), answers=answers)
 
-    def one_of(self, weights: dict[tuple[str, ...], int]) -> tuple[str, ...]:
-        """Variants of a wording, drawn by their weights."""
-        (drawn,) = self.rng.choices(list(weights), list(weights.values()))
-        return drawn
-
     def name(self, word: Word) -> str:
         """What the question calls a thing."""
         if word.also and self.rng.random() < ALSO_PROB:
@@ -158,7 +152,7 @@ class Asker:
         colour = self.scene.background.colour
         if not colour:
             return None
-        text, variant = draw_wording(self.rng, "colour", self.split, self.one_of(SHADES))
+        text, variant = draw_wording(self.rng, "colour", self.split, self.rng.choice(SHADES))
         if not variant:
             return self.filled("colour", text, (colour, *COLOURS[colour].accepted))
         yes = self.rng.random() < 0.5
@@ -237,7 +231,7 @@ class Asker:
 
     def size(self) -> Question | None:
         """Only for things that differ clearly in size, and by name only if they are there once."""
-        text, variant = draw_wording(self.rng, "size", self.split, self.one_of(SIZES))
+        text, variant = draw_wording(self.rng, "size", self.split, self.rng.choice(SIZES))
         if variant in ("biggest", "smallest"):
             extreme = self.extreme(largest=variant == "biggest")
             return None if extreme is None else self.filled("size", text, extreme.names)
