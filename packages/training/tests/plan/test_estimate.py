@@ -87,7 +87,7 @@ def test_word_matches_are_counted() -> None:
     wide, patches = index.vision_width, math.prod(index.grids["questions"])
     assert none.matches is None
     assert sizes["matches.words"] == (WORK.vocabulary, 64)
-    assert sizes["matches.places.weight"] == (128, patches + 1)
+    assert sizes["matches.places.weight"] == (full.decoder.width, patches + 1)
     assert sizes["visual_tokens.aligned.head.mlp.1.weight"] == (1024, wide)
     head = (64 * (wide + 1)) + 2 * wide + 1024 * (wide + 1) + 64 * 1025
     assert sum(each.numel() for each in full.visual_tokens.aligned.parameters()) == head
