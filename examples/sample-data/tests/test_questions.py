@@ -58,12 +58,12 @@ def test_which_of_two_is_larger_is_asked_equally_often_in_each_split(split: str)
 
 
 def test_smaller_is_asked_as_often_as_bigger_and_a_third_of_the_colours_by_name() -> None:
-    # both were so rare in training once that the model could only guess
+    # with few questions that name a colour, the model could only guess
     size, colour = (
         Counter(READER.slots(question, "train")[0].partition("#")[2] for question in asked)
         for asked in (by_type("train")["size"], by_type("train")["colour"])
     )
-    # about 35 questions of each: three standard deviations
+    # 24 of each size: twice is two and a half standard deviations
     assert 0.5 < size["bigger"] / size["smaller"] < 2
     assert 0.25 < colour["is"] / colour.total() < 0.42
 
