@@ -49,6 +49,14 @@ def test_a_split_has_its_wordings() -> None:
             assert drawn == set(groups[group])
 
 
+def test_variants_are_drawn_equally_often_however_many_wordings_they_have() -> None:
+    rng = Random(0)
+    drawn = [draw_wording(rng, "size", "train", ("bigger", "smaller")) for _ in range(4000)]
+    # the split has more wordings for "bigger"; 0.03 is almost four standard deviations
+    assert abs(sum(variant == "bigger" for _, variant in drawn) / len(drawn) - 0.5) < 0.03
+    assert draw_wording(rng, "colour", "val_wording", ("is",))[1] == ""  # it has no such wording
+
+
 def test_questions_are_dressed_in_several_ways() -> None:
     rng = Random(0)
     dressed = Counter(dress(rng, "what is the dog?") for _ in range(4000))
